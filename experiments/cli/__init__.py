@@ -1,0 +1,61 @@
+"""The `scaler` command. Heavy imports wait inside the commands, so that --help answers at once."""
+
+import sys
+
+import click
+
+from experiments.cli.grow import coefficients_command, scale_command
+from experiments.cli.launch import report_command, run_command, search_command
+from experiments.cli.look import cost_command, list_command, show_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="scaler-nas")
+def cli() -> None:
+    """Search a small convolutional network under a FLOPs target, then scale it to any budget.
+
+    FLOPs are multiply-adds of convolution and linear operators everywhere.
+    """
+
+
+for _command in (
+    list_command,
+    show_command,
+    cost_command,
+    search_command,
+    coefficients_command,
+    scale_command,
+    run_command,
+    report_command,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Exit status: 0 done, 1 the work failed, 2 the user's input was wrong."""
+    from search_spaces.records import InputError
+
+    try:
+        status = cli.main(standalone_mode=False) or 0
+    except InputError as error:
+        status = _complain(str(error), 2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "scaler"
+        status = _complain(f"{error.format_message()} See `{command} --help`.", 2)
+    except click.ClickException as error:
+        status = _complain(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        status = _complain("stopped; every finished trial is kept, the same command goes on", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        sys.stdout = None
+        status = 0
+    except RuntimeError as error:
+        if type(error).__name__ != "WorkFailed":
+            raise
+        status = _complain(str(error), 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, status: int) -> int:
+    click.echo(f"error: {message}" if status != 130 else message, err=True)
+    return status

@@ -1,0 +1,162 @@
+"""`scaler scale` and `coefficients`: grow a baseline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.launch import config_options, configured
+from experiments.cli.options import json_option, print_json, print_table, size_options
+
+if TYPE_CHECKING:
+    from scaler.budget import Scaled
+
+
+@click.command("scale")
+@click.argument("architecture")
+@click.option("--phi", type=float, help="The compound exponent; 0 is the baseline itself.")
+@click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")
+@click.option("--family", type=click.Choice(["phi", "released", "budgets"]), help="All members.")
+@click.option(
+    "--coefficients",
+    "coefficients_path",
+    type=click.Path(path_type=Path),
+    help="A coefficients file; without it alpha 1.2, beta 1.1, gamma 1.15.",
+)
+@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Of the budget.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder to write the members into."
+)
+@size_options
+@json_option
+def scale_command(
+    architecture: str,
+    phi: float | None,
+    target_flops: float | None,
+    family: Any,
+    coefficients_path: Path | None,
+    tolerance: float,
+    output: Path | None,
+    num_classes: int,
+    in_channels: int,
+    as_json: bool,
+) -> None:
+    """Scale ARCHITECTURE (a name or a file) by --phi, to --target-flops, or to a --family."""
+    if sum(option is not None for option in (phi, target_flops, family)) != 1:
+        raise click.UsageError("Give exactly one of --phi, --target-flops and --family.")
+    from scaler.budget import scale_to_flops, scaled_by_phi
+    from scaler.compound import CompoundCoefficients
+    from scaler.family import scale_family
+    from search_spaces.reference import load_architecture
+
+    baseline = load_architecture(architecture)
+    rule = CompoundCoefficients()
+    if coefficients_path is not None:
+        rule = CompoundCoefficients.from_file(coefficients_path)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    if phi is not None:
+        members = [scaled_by_phi(baseline, phi=phi, coefficients=rule, **sizes)]
+    elif target_flops is not None:
+        members = [
+            scale_to_flops(
+                baseline,
+                target_flops=target_flops,
+                coefficients=rule,
+                tolerance=tolerance,
+                **sizes,
+            )
+        ]
+    else:
+        members = list(
+            scale_family(
+                baseline,
+                kind=family,
+                coefficients=rule,
+                tolerance=tolerance,
+                num_classes=num_classes,
+                in_channels=in_channels,
+            )
+        )
+    if output is not None:
+        _write(members, output)
+    if as_json:
+        print_json([_as_data(member) for member in members])
+    else:
+        print_table([_as_row(member) for member in members])
+        _explain(members)
+
+
+def _as_row(member: "Scaled") -> dict[str, Any]:
+    """Asked against reached: for each dimension the rule's factor and what rounding made of it."""
+    depth, width, resolution = member.reached_factors()
+    target = member.target_flops
+    return {
+        "member": member.architecture.name,
+        "phi": member.phi,
+        "target FLOPs": None if target is None else round(target),
+        "FLOPs": member.cost.flops,
+        "reached": "-" if target is None else f"{member.cost.flops / target:.2%}",
+        "params": member.cost.params,
+        "px": member.architecture.resolution,
+        "depth": f"{member.depth:.3f} -> {depth:.3f}",
+        "width": f"{member.width:.3f} -> {width:.3f}",
+        "resolution": f"{member.resolution:.3f} -> {resolution:.3f}",
+    }
+
+
+def _as_data(member: "Scaled") -> dict[str, Any]:
+    reached = dict(zip(("depth", "width", "resolution"), member.reached_factors(), strict=True))
+    return {
+        "name": member.architecture.name,
+        "phi": member.phi,
+        "target_flops": member.target_flops,
+        **vars(member.cost),
+        "factors": {
+            "depth": member.depth,
+            "width": member.width,
+            "resolution": member.resolution,
+        },
+        "reached_factors": reached,
+        "architecture": member.architecture.model_dump(mode="json"),
+    }
+
+
+def _explain(members: list["Scaled"]) -> None:
+    click.echo(
+        "\nFLOPs are multiply-adds. depth, width, resolution: the rule's factor -> after rounding "
+        "(layers, mean channels, pixels over the baseline's).",
+        err=True,
+    )
+    if len(members) == 1:
+        click.echo("Add `-o FOLDER` to write it as a file to train or edit.", err=True)
+
+
+def _write(members: list["Scaled"], folder: Path) -> None:
+    from experiments.files import write_text
+
+    for member in members:
+        path = folder / f"{member.architecture.name}.yaml"
+        write_text(path, member.architecture.to_yaml())
+        click.echo(f"wrote {path}", err=True)
+
+
+@click.command("coefficients")
+@click.argument("architecture")
+@config_options
+def coefficients_command(architecture: str, **options: Any) -> None:
+    """Grid-search alpha, beta, gamma for ARCHITECTURE by short trainings on the config's data."""
+    from experiments.report.report import write_report
+    from experiments.studies.coefficients import coefficient_grid, run_coefficients
+    from experiments.studies.session import open_session
+    from search_spaces.reference import load_architecture
+
+    baseline = load_architecture(architecture)
+    config = configured(**options)
+    coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
+    with open_session(config) as session:
+        session.folder.write_baseline(baseline)
+        run_coefficients(session, baseline)
+    write_report(session.folder)
+    path = session.folder.path / "coefficients.yaml"
+    click.echo(path.read_text(), nl=False)
+    click.echo(f"\nScale with them: scaler scale ARCH --coefficients {path} --phi 1", err=True)

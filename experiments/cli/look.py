@@ -1,0 +1,146 @@
+"""`scaler list`, `show` and `cost`: look at networks and spaces."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.options import json_option, print_json, print_table, size_options
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture
+
+
+@click.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """Named architectures and search spaces."""
+    from search_spaces.reference import list_architectures
+    from search_spaces.space import list_spaces, load_space
+
+    architectures = list_architectures()
+    spaces = [{"space": name, "settings": load_space(name).size()} for name in list_spaces()]
+    if as_json:
+        print_json({"architectures": architectures, "spaces": spaces})
+        return
+    click.echo("Architectures (`scaler show NAME` prints the table):")
+    click.echo("".join(f"  {name}\n" for name in architectures))
+    click.echo("Search spaces (`scaler search --space NAME`):")
+    for space in spaces:
+        click.echo(f"  {space['space']:<16}{space['settings']:.3g} settings")
+
+
+@click.command("show")
+@click.argument("architecture")
+@click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
+@click.option(
+    "--yaml",
+    "yaml_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write it as a file to edit; - for standard output.",
+)
+@size_options
+@json_option
+def show_command(
+    architecture: str,
+    resolution: int | None,
+    yaml_path: Path | None,
+    num_classes: int,
+    in_channels: int,
+    as_json: bool,
+) -> None:
+    """The stage table of ARCHITECTURE (a name or a file) and what it costs."""
+    network = _load(architecture, resolution)
+    if yaml_path is not None:
+        _write_yaml(network, yaml_path)
+        return
+    rows = stage_table(network, num_classes=num_classes, in_channels=in_channels)
+    if as_json:
+        print_json({"architecture": network.model_dump(mode="json"), "stages": rows})
+        return
+    print_table(rows)
+    total = {name: sum(row[name] for row in rows) for name in ("flops", "params", "activations")}
+    click.echo(
+        f"\n{network.name} at {network.resolution} px, {num_classes} classes: "
+        f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
+        f"{total['activations']:,} activations"
+    )
+
+
+def stage_table(
+    network: "Architecture", *, num_classes: int, in_channels: int
+) -> list[dict[str, Any]]:
+    """Table 1 of the EfficientNet paper, `resolution` being that of a stage's input, and costs."""
+    from scaler.cost import Cost, measure_layers
+
+    costs = measure_layers(network, num_classes=num_classes, in_channels=in_channels)
+    parts: dict[str, Cost] = {}
+    for part, cost in costs.items():
+        stage = part.rsplit(".", 1)[0] if part.startswith("stages") else part
+        parts[stage] = parts.get(stage, Cost(0, 0, 0)) + cost
+    head = network.head
+    pieces = (["Conv1x1"] if head.channels else []) + ["Pooling", "FC"]
+    features = head.channels or network.stages[-1].channels
+    operators = [
+        (network.stem.block.describe(), network.stem.channels, 1, network.stem.stride),
+        *((s.block.describe(), s.channels, s.layers, s.stride) for s in network.stages),
+        (" & ".join(pieces), features, 1, 1),
+    ]
+    return [
+        {
+            "stage": number,
+            "operator": operator,
+            "resolution": size,
+            "channels": channels,
+            "layers": layers,
+            "stride": stride,
+            **vars(cost),
+        }
+        for number, ((operator, channels, layers, stride), size, cost) in enumerate(
+            zip(operators, network.sizes(), parts.values(), strict=True), start=1
+        )
+    ]
+
+
+@click.command("cost")
+@click.argument("architectures", nargs=-1, required=True)
+@click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
+@size_options
+@json_option
+def cost_command(
+    architectures: tuple[str, ...],
+    resolution: int | None,
+    num_classes: int,
+    in_channels: int,
+    as_json: bool,
+) -> None:
+    """FLOPs (multiply-adds), parameters and activations of ARCHITECTURES, side by side."""
+    from scaler.cost import measure_cost
+
+    rows = []
+    for name in architectures:
+        network = _load(name, resolution)
+        cost = measure_cost(network, num_classes=num_classes, in_channels=in_channels)
+        rows.append({"architecture": network.name, "resolution": network.resolution, **vars(cost)})
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+
+
+def _load(name: str, resolution: int | None) -> "Architecture":
+    from search_spaces.reference import load_architecture
+    from search_spaces.resizing import resize
+
+    network = load_architecture(name)
+    return network if resolution is None else resize(network, resolution=resolution)
+
+
+def _write_yaml(network: "Architecture", path: Path) -> None:
+    from experiments.files import write_text
+
+    if str(path) == "-":
+        click.echo(network.to_yaml(), nl=False)
+        return
+    write_text(path, network.to_yaml())
+    click.echo(f"wrote {path}; look at it with `scaler show {path}`", err=True)

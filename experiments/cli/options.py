@@ -1,0 +1,46 @@
+"""Options that several commands share, and the printing of results."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document, no tables.")
+
+
+def size_options(command: Command) -> Command:
+    """What a cost is counted for."""
+    classes = click.option(
+        "--num-classes", type=click.IntRange(min=1), default=1000, show_default=True
+    )
+    channels = click.option(
+        "--in-channels", type=click.IntRange(min=1), default=3, show_default=True
+    )
+    return classes(channels(command))
+
+
+def print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2))
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """A table with a column for each key; numbers right, thousands parted."""
+    from tabulate import tabulate
+
+    shown = [{key: _shown(value) for key, value in row.items()} for row in rows]
+    numeric = [isinstance(value, int | float) or value is None for value in rows[0].values()]
+    align = ["right" if number else "left" for number in numeric]
+    click.echo(tabulate(shown, headers="keys", colalign=align, disable_numparse=True))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

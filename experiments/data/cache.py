@@ -1,0 +1,88 @@
+"""Decoded images, kept on disk once per machine and memory-mapped from there."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from experiments.data.folder import FolderListing
+from experiments.files import replace_file
+
+_FORMAT = 1  # to be raised when decoding changes: older cache files are then no longer found
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """$SCALER_CACHE, else $XDG_CACHE_HOME/scaler, else ~/.cache/scaler."""
+    if chosen := os.environ.get("SCALER_CACHE"):
+        return Path(chosen).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "scaler"
+
+
+def cache_key(listing: FolderListing, *, image_size: int | None) -> str:
+    """Changes with the folder's place, any file's name, size or time, and the size asked for."""
+    files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
+    content = json.dumps([_FORMAT, str(listing.root), image_size, files])
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def cached_images(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The images kept under `key`, memory-mapped and read-only; built and kept where absent.
+
+    A damaged file is built anew. Where the cache folder cannot be used, what `build` returned is
+    handed on from memory, with a warning.
+    """
+    path = cache_folder() / f"{key}.npy"
+    images = _load(path)
+    if images is not None:
+        return images
+    images = build()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: _write(file, images))
+    except OSError as error:
+        _log.warning(
+            "cannot keep decoded images in '%s' (%s): they will be decoded again next time; "
+            "set SCALER_CACHE to a folder that can be written",
+            path.parent,
+            error.strerror,
+        )
+        return images
+    kept = _load(path)
+    return images if kept is None else kept
+
+
+def _write(file: BinaryIO, images: np.ndarray) -> None:
+    """An ordinary .npy file with a digest after its end, which numpy does not read."""
+    np.save(file, images, allow_pickle=False)
+    file.write(_digest(images))
+
+
+def _load(path: Path) -> np.ndarray | None:
+    """The images, or None where there is no file or its digest does not fit."""
+    try:
+        images: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            file.seek(images.offset + images.nbytes)
+            if file.read(_DIGEST_BYTES + 1) == _digest(images):
+                return images
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # numpy parses the header of a damaged file in many ways
+        _log.debug("%s: %s", path, error)
+    _log.warning("'%s' is damaged: its images are decoded again", path)
+    return None
+
+
+def _digest(images: np.ndarray) -> bytes:
+    digest = hashlib.sha256(repr((images.dtype.str, images.shape)).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.digest()

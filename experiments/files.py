@@ -1,0 +1,53 @@
+"""Files that are either the old ones or the new ones, whatever is killed in between."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from search_spaces.records import InputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole. Raises InputError where the folder cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
+        ) from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file beside `path`, then put it in the place of `path`.
+
+    Each writer has a file of its own, so that several at a time are safe: the last one wins.
+    Raises OSError; the old file is then untouched and the new one gone.
+    """
+    new = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with open(new, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""The whole line: search, coefficients, family, report."""
+
+import sys
+import time
+
+from experiments.config import SearchConfig
+from experiments.run_folder import RunFolder
+from experiments.studies.coefficients import coefficient_grid, run_coefficients
+from experiments.studies.family import run_family
+from experiments.studies.search import run_search, search_space
+from experiments.studies.session import open_session
+from experiments.units import readable_count, readable_seconds
+from scaler.cost import measure_cost
+
+
+def run_line(config: SearchConfig) -> RunFolder:
+    """From a search space to a scaled, trained family and its report; continues what was begun."""
+    from experiments.report.report import write_report
+
+    search_space(config)
+    coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
+    with open_session(config) as session:
+        began = time.monotonic()
+        seconds: dict[str, float] = {}
+
+        def lap(part: str) -> None:
+            seconds[part] = round(time.monotonic() - began - sum(seconds.values()), 1)
+
+        baseline = run_search(session)
+        lap("search")
+        cost = measure_cost(baseline, **session.sizes)
+        flops, params = readable_count(cost.flops), readable_count(cost.params)
+        _say(f"baseline: {flops}FLOPs, {params}parameters")
+        coefficients = run_coefficients(session, baseline)
+        lap("coefficients")
+        values = ", ".join(f"{name} {value:g}" for name, value in coefficients)
+        _say(f"coefficients: {values} (growth {coefficients.growth:.3f})")
+        run_family(session, baseline, coefficients)
+        lap("family")
+        fingerprint = session.folder.environment().get("data")
+        session.folder.write_environment(data=fingerprint, seconds=seconds)
+    write_report(session.folder)
+    _say(f"done in {readable_seconds(time.monotonic() - began)}")
+    return session.folder
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

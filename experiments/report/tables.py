@@ -1,0 +1,144 @@
+"""The tables of a run: pandas frames, and the same as CSV and Markdown files."""
+
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from experiments.files import write_text
+from experiments.report.trials import FIXED, OWN, load_trials
+from experiments.run_folder import RunFolder
+
+TOP = 10  # trials in the table of the search
+
+_SEARCH = "number reward accuracy flops params activations epochs seconds key"
+_COEFFICIENTS = "alpha beta gamma growth accuracy flops params seconds state"
+_FAMILY = (
+    "member phi depth width resolution_factor resolution flops times_baseline target_flops "
+    "times_target params accuracy test_accuracy seconds state"
+)
+_FAILURES = "study number reason epochs seconds host device key"
+_RANKS = {"complete": 0, "pruned": 1}  # then what failed
+
+
+def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
+    """`trials`, `search`, `coefficients`, `family`, and `failures` if there are some.
+
+    Coefficients and family are those of the folder's baseline: an earlier one's stand in the store
+    beside them, and in `trials`.
+    """
+    trials = load_trials(folder.path)
+    baseline = folder.baseline()
+    key = baseline.key if baseline else None
+    tables = {
+        "trials": trials,
+        "search": search_table(trials),
+        "coefficients": coefficients_table(trials, baseline=key),
+        "family": family_table(trials, baseline=key),
+    }
+    failed = trials[trials["state"] == "fail"]
+    return tables if failed.empty else {**tables, "failures": _columns(failed, _FAILURES)}
+
+
+def search_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """The finished trials of highest reward, of two equals the earlier one first."""
+    done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
+    ranked = done.sort_values(["reward", "number"], ascending=[False, True])
+    return _columns(ranked.head(TOP), _SEARCH)
+
+
+def coefficients_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
+    """The grid by accuracy, finished trials first: the first row is the one chosen.
+
+    growth is alpha * beta^2 * gamma^2, the nominal growth of FLOPs from phi to phi + 1.
+    """
+    grid = _of_baseline(trials, "coefficients", baseline)
+    grid = grid.assign(
+        growth=grid["alpha"] * grid["beta"] ** 2 * grid["gamma"] ** 2,
+        rank=grid["state"].map(_RANKS).fillna(len(_RANKS)),
+    )
+    order = grid.sort_values(["rank", "accuracy", "number"], ascending=[True, False, True])
+    return _columns(order, _COEFFICIENTS)
+
+
+def family_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
+    """The members by FLOPs, the baseline first.
+
+    depth, width, resolution_factor are the rule's factors before rounding; resolution is in pixels;
+    times_baseline and times_target are FLOPs over the baseline's and over the target.
+    """
+    members = _of_baseline(trials, "family", baseline)
+    flops = members["flops"].astype("float64")
+    costs = trials.drop_duplicates("key").set_index("key")["flops"].astype("float64")
+    members = members.assign(
+        times_baseline=flops / members["baseline"].map(costs).astype("float64"),
+        times_target=flops / members["target_flops"],
+    )
+    return _columns(members.sort_values(["flops", "number"]), _FAMILY)
+
+
+def write_tables(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
+    """`tables/<name>.csv` with every column and digit, and `<name>.md` to read."""
+    for name, table in tables.items():
+        shown = table[list(FIXED)] if name == "trials" else table
+        csv = table.to_csv(index=False, lineterminator="\n")
+        write_text(folder.tables / f"{name}.csv", csv)
+        write_text(folder.tables / f"{name}.md", markdown(shown))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    cells = [[_escaped(cell) for cell in row] for row in readable_rows(table)]
+    aligned = tuple(alignments(table))
+    header = list(table.columns)
+    if not cells:
+        rule = ["---:" if side == "right" else ":---" for side in aligned]
+        return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule))
+    return tabulate(
+        cells, headers=header, tablefmt="pipe", colalign=aligned, disable_numparse=True
+    ) + ("\n")
+
+
+def readable_rows(table: pd.DataFrame) -> list[list[str]]:
+    """The cells as people read them: thousands parted, four digits, - for what is not there."""
+    columns = [[readable(value) for value in table[name]] for name in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def readable(value: Any) -> str:
+    if value is None or value is pd.NA or value != value or value == "":
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    return str(value)
+
+
+def alignments(table: pd.DataFrame) -> list[str]:
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+    return ["right" if number else "left" for number in numeric]
+
+
+def _escaped(cell: str) -> str:
+    """One line, with no character that Markdown or HTML would read as its own."""
+    line = " ".join(cell.split())
+    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        line = line.replace(sign, written)
+    return line
+
+
+def _of_baseline(trials: pd.DataFrame, study: str, baseline: str | None) -> pd.DataFrame:
+    part = _with_columns(trials[trials["study"] == study])
+    return part if baseline is None else part[part["baseline"] == baseline]
+
+
+def _with_columns(trials: pd.DataFrame) -> pd.DataFrame:
+    """With every column of OWN and the resolution, though no trial has them yet."""
+    types = {**OWN, "resolution": "Int64"}
+    missing = {name: kind for name, kind in types.items() if name not in trials}
+    return trials.assign(**{n: pd.Series(index=trials.index, dtype=k) for n, k in missing.items()})
+
+
+def _columns(table: pd.DataFrame, names: str) -> pd.DataFrame:
+    return table[names.split()].reset_index(drop=True)

@@ -1,0 +1,144 @@
+"""A run's folder: the config as used, the store, what was found, tables and figures."""
+
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from experiments.config import SearchConfig
+from experiments.files import write_json, write_text
+from scaler.compound import CompoundCoefficients
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, read_mapping
+
+_PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
+_MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and contents of one run; every file in it is written whole or not at all."""
+
+    path: Path
+    config: SearchConfig
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """An existing run. Raises InputError where the folder is not one."""
+        folder = Path(path)
+        config = folder / "config.yaml"
+        if not config.is_file():
+            reason = "it has no config.yaml" if folder.is_dir() else "there is no such folder"
+            raise InputError(
+                f"'{path}' is not a run folder: {reason}; "
+                f"name one that `scaler run` or `scaler search` made"
+            )
+        return cls(folder, SearchConfig.parse(read_mapping(config), source=str(config)))
+
+    @classmethod
+    def begin(cls, config: SearchConfig) -> "RunFolder":
+        """Make the config's run folder, or take it up where it stands.
+
+        Raises InputError where the folder holds something else, or a run of another config: only
+        more trials may be asked for, and other machines.
+        """
+        path = config.run_folder
+        if (path / "config.yaml").is_file():
+            _check_same(cls.open(path).config, config, path)
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(
+                f"'{path}' is not empty and not a run folder; name a new one with `run:` or --run"
+            )
+        elif path.exists() and not path.is_dir():
+            raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
+        folder = cls(path, config)
+        write_text(path / "config.yaml", config.to_yaml())
+        return folder
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def write_environment(self, **facts: Any) -> None:
+        """What it takes to repeat the run: versions, the machine, the data's fingerprint."""
+        packages = {name: found for name in _PACKAGES if (found := _version(name))}
+        environment = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "command": sys.argv,
+            "packages": packages,
+            **facts,
+        }
+        write_json(self.path / "environment.json", environment)
+
+    def environment(self) -> dict[str, Any]:
+        path = self.path / "environment.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def write_baseline(self, architecture: Architecture) -> None:
+        write_text(self.path / "baseline.yaml", architecture.to_yaml())
+
+    def baseline(self) -> Architecture | None:
+        path = self.path / "baseline.yaml"
+        if not path.is_file():
+            return None
+        return Architecture.parse(read_mapping(path), source=str(path))
+
+    def write_coefficients(self, coefficients: CompoundCoefficients) -> None:
+        text = "".join(f"{name}: {value}\n" for name, value in coefficients)
+        write_text(self.path / "coefficients.yaml", text)
+
+    def coefficients(self) -> CompoundCoefficients | None:
+        path = self.path / "coefficients.yaml"
+        return CompoundCoefficients.from_file(path) if path.is_file() else None
+
+    def write_member(self, architecture: Architecture) -> None:
+        write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_same(before: SearchConfig, now: SearchConfig, path: Path) -> None:
+    old, new = _flat(before), _flat(now)
+    for name in sorted(old.keys() | new.keys()):
+        if name == "search.trials" or name.split(".")[0] in _MAY_CHANGE:
+            continue
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"'{path}' holds a run with {name} = {old.get(name)}, but now it is "
+                f"{new.get(name)}; continue with the same config or name a new folder with --run"
+            )
+
+
+def _flat(config: SearchConfig) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in config.model_dump(mode="json").items():
+        if isinstance(values, dict):
+            flat.update({f"{section}.{key}": value for key, value in values.items()})
+        else:
+            flat[section] = values
+    return flat

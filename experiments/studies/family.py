@@ -1,0 +1,73 @@
+"""The family study: the baseline and its members, trained and looked at on the test part."""
+
+from experiments.studies.candidates import ListedCandidates
+from experiments.studies.coefficients import trials_of
+from experiments.studies.session import Session
+from experiments.studies.trial import Candidate
+from scaler.budget import Scaled
+from scaler.compound import CompoundCoefficients
+from scaler.cost import measure_cost
+from scaler.family import scale_family
+from search_spaces.architecture import Architecture
+
+
+def run_family(
+    session: Session, baseline: Architecture, coefficients: CompoundCoefficients
+) -> list[Scaled]:
+    """Scale the baseline to the config's family, write its files, train each member once."""
+    section = session.config.family
+    cost = measure_cost(baseline, **session.sizes)
+    targets = None if section.ratios is None else [r * cost.flops for r in section.ratios]
+    grown = scale_family(
+        baseline,
+        kind=section.kind,
+        coefficients=coefficients,
+        phis=section.phis,
+        targets=targets,
+        tolerance=section.tolerance,
+        num_classes=session.num_classes,
+        in_channels=session.in_channels,
+    )
+    members = [Scaled(baseline, baseline, 0.0, 1.0, 1.0, 1.0, cost), *grown]
+    members = [_named(member, f"b{i}") for i, member in enumerate(members)]
+    done = trials_of(session, "family", baseline)
+    trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
+    listed = []
+    for number, member in enumerate(members):
+        session.folder.write_member(member.architecture)
+        if (member.architecture.name, member.architecture.key) not in trained:
+            listed.append(_candidate(session, member, number))
+    session.train(
+        "family",
+        ListedCandidates(listed),
+        trials=len(listed),
+        epochs=section.epochs,
+        done=len(done),
+        final=True,
+    )
+    return members
+
+
+def _named(member: Scaled, suffix: str) -> Scaled:
+    stem = member.baseline.name.removesuffix("_baseline")
+    architecture = member.architecture.replace(name=f"{stem}_{suffix}")
+    return Scaled(**{**vars(member), "architecture": architecture})
+
+
+def _candidate(session: Session, member: Scaled, number: int) -> Candidate:
+    return Candidate(
+        architecture=member.architecture,
+        cost=member.cost,
+        seed=session.config.seed,
+        suggestion=number,
+        attributes={
+            "member": member.architecture.name,
+            "label": member.architecture.name,
+            "phi": member.phi,
+            "target_flops": member.target_flops,
+            "depth": member.depth,
+            "width": member.width,
+            "resolution": member.resolution,
+            "baseline": member.baseline.key,
+        },
+    )

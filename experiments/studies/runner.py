@@ -1,0 +1,126 @@
+"""Runs one study on Ray Tune: an embedded Ray, or the cluster at an address."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.config import ClusterSection, EarlyStopping
+from experiments.studies.candidates import Candidates
+from experiments.studies.progress import Progress
+from experiments.studies.searcher import StudySearcher
+from experiments.studies.store import Store
+from experiments.studies.worker import Evaluate, Worker
+from search_spaces.records import InputError
+
+# Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
+_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, and says so
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no reward
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextmanager
+def ray_session(cluster: ClusterSection) -> Iterator[None]:
+    """Ray for as long as a run lasts; one that was there before stays."""
+    os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    local = {} if cluster.address else {"num_cpus": _slots(cluster), "include_dashboard": False}
+    try:
+        ray.init(
+            address=cluster.address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            **local,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _slots(cluster: ClusterSection) -> int:
+    """CPUs of the embedded Ray: this machine's, or as many as the wished workers take."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wished = cluster.workers * cluster.cpus_per_trial if cluster.workers else 0
+    return max(cpus or 1, round(wished))
+
+
+def run_study(
+    candidates: Candidates,
+    *,
+    evaluate: Evaluate,
+    store: Store,
+    study: str,
+    trials: int,
+    epochs: int,
+    checkpoints: Path,
+    progress: Progress,
+    cluster: ClusterSection,
+    early_stopping: EarlyStopping | None = None,
+) -> None:
+    """Train up to `trials` candidates, each recorded in the store as it ends."""
+    if trials <= 0:
+        return
+    from ray import tune
+    from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+    searcher = StudySearcher(
+        candidates,
+        store=store,
+        study=study,
+        epochs=epochs,
+        checkpoints=str(checkpoints.absolute()),
+        progress=progress,
+    )
+    scheduler = FIFOScheduler()
+    if early_stopping is not None and early_stopping.first_epoch < epochs:
+        scheduler = AsyncHyperBandScheduler(
+            time_attr="epoch",
+            max_t=epochs,
+            grace_period=early_stopping.first_epoch,
+            reduction_factor=early_stopping.factor,
+            stop_last_trials=False,
+        )
+    resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
+    trainable = tune.with_resources(tune.with_parameters(Worker, evaluate=evaluate), resources)
+    with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                metric="reward",
+                mode="max",
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=trials,
+                max_concurrent_trials=cluster.workers,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=study,
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=2),  # of a lost worker or node
+            ),
+        )
+        tuner.fit()
+    store.note(study, "screened", store.notes(study).get("screened", 0) + candidates.screened)
+    progress.summary()

@@ -1,0 +1,101 @@
+"""The search study: candidates from a space, the best of them the baseline."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial
+
+from experiments.config import SearchConfig
+from experiments.run_folder import RunFolder
+from experiments.studies.candidates import SampledCandidates
+from experiments.studies.session import Session, open_session
+from experiments.studies.trial import architecture_of, best_complete
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    import pandas
+
+    from experiments.studies.worker import Evaluate
+
+
+class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
+    """The input was right, but the work came to nothing."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search gives: its folder, the baseline, a row a trial."""
+
+    run: RunFolder
+    best: Architecture
+    trials: "pandas.DataFrame"
+
+
+def search(
+    config: SearchConfig,
+    *,
+    evaluate: "Evaluate | None" = None,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> SearchResult:
+    """Search a space under ACC * (FLOPS/T)^w; begin a run folder or continue the one that is there.
+
+    `evaluate(architecture, *, report, seed, checkpoint_dir) -> accuracy` replaces the built-in
+    training; then `num_classes` and `in_channels` say what the cost is counted for. Raises
+    InputError for a wrong config, WorkFailed when no trial finished.
+    """
+    from experiments.report.trials import load_trials
+
+    search_space(config)
+    with open_session(
+        config, evaluate=evaluate, num_classes=num_classes, in_channels=in_channels
+    ) as session:
+        best = run_search(session)
+    trials = load_trials(session.folder.path, study="search")
+    return SearchResult(session.folder, best, trials)
+
+
+def search_space(config: SearchConfig) -> SearchSpace:
+    """The config's space at the config's resolution."""
+    space = load_space(config.search.space)
+    return space if config.search.resolution is None else space.at(config.search.resolution)
+
+
+def run_search(session: Session) -> Architecture:
+    """Train what is left of the search's trials; write and return the baseline."""
+    section = session.config.search
+    finished = session.store.trials("search")
+    candidates = SampledCandidates(
+        search_space(session.config),
+        section=section,
+        seed=session.config.seed,
+        finished=finished,
+        **session.sizes,
+    )
+    session.train(
+        "search",
+        candidates,
+        trials=section.trials - len(finished),
+        epochs=section.epochs,
+        done=len(finished),
+        early_stopping=section.early_stopping,
+    )
+    trials = session.store.trials("search")
+    best = best_complete(trials)
+    if best is None:
+        raise WorkFailed(_why_nothing(trials, session))
+    baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
+    session.folder.write_baseline(baseline)
+    return baseline
+
+
+def _why_nothing(trials: list[FrozenTrial], session: Session) -> str:
+    section = session.config.search
+    if not trials:
+        return (
+            f"no network of space '{section.space}' lies within {section.min_flops:g} to "
+            f"{section.max_flops:g} FLOPs; widen search.min_flops and search.max_flops"
+        )
+    reasons = [trial.user_attrs["reason"] for trial in trials if trial.user_attrs["reason"]]
+    return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"

@@ -1,0 +1,94 @@
+"""A candidate before its trial, and what came of it: the data that the engine passes around."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from scaler.cost import Cost
+from search_spaces.architecture import Architecture
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "fail": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to be trained. `suggestion` counts what was handed out in this session."""
+
+    architecture: Architecture
+    cost: Cost
+    seed: int
+    suggestion: int
+    reward_factor: float = 1.0  # (FLOPS/T)^w, known before the trial
+    attributes: dict[str, Any] = field(default_factory=dict)  # alpha, beta, gamma; member; ...
+    params: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended. `curve` is the accuracy after each epoch."""
+
+    state: Literal["complete", "pruned", "fail"]
+    accuracy: float | None
+    curve: tuple[float, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    host: str = ""
+    device: str = ""
+    extra: dict[str, float] = field(default_factory=dict)  # further figures of the evaluation
+
+
+def freeze(candidate: Candidate, outcome: Outcome) -> FrozenTrial:
+    """The trial as it goes into the study, whole: one write."""
+    value = None
+    if outcome.accuracy is not None and outcome.state != "fail":
+        value = outcome.accuracy * candidate.reward_factor
+    attributes = {
+        **candidate.attributes,
+        **outcome.extra,
+        "reason": outcome.reason,
+        "accuracy": outcome.accuracy,
+        "reward": value,
+        "flops": candidate.cost.flops,
+        "params": candidate.cost.params,
+        "activations": candidate.cost.activations,
+        "epochs": len(outcome.curve),
+        "curve": list(outcome.curve),
+        "seconds": outcome.seconds,
+        "seed": candidate.seed,
+        "host": outcome.host,
+        "device": outcome.device,
+        "key": candidate.architecture.key,
+        "architecture": candidate.architecture.model_dump_json(exclude_defaults=True),
+    }
+    rewards = {i: a * candidate.reward_factor for i, a in enumerate(outcome.curve, start=1)}
+    return create_trial(
+        state=STATES[outcome.state],
+        value=value,
+        params=candidate.params,
+        distributions=candidate.distributions,
+        user_attrs=attributes,
+        intermediate_values=rewards,
+    )
+
+
+def architecture_of(trial: FrozenTrial) -> Architecture:
+    """The architecture that a stored trial trained."""
+    return Architecture.model_validate_json(trial.user_attrs["architecture"])
+
+
+def best_complete(trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The finished trial with the highest value; the earlier one of two equals."""
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)

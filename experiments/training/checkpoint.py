@@ -1,0 +1,76 @@
+"""A network's weights on disk: <name>.safetensors, and beside it <name>.json for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from experiments.files import replace_file
+from search_spaces.records import InputError
+
+_SUFFIX = ".safetensors"
+
+
+def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any]) -> None:
+    """Write weights and `metadata` (JSON values) so that a kill leaves the old files or the new.
+
+    The metadata stands in the weights' file too: a kill between the two files leaves a `.json`
+    that is one checkpoint late, but never weights with another's metadata. Raises InputError for
+    a name that does not end in .safetensors, TypeError or ValueError for metadata that JSON
+    cannot hold, OSError where the folder cannot be written.
+    """
+    _check_suffix(path)
+    text = json.dumps(metadata, allow_nan=False, indent=2)
+    weights = {
+        # Clones: safetensors takes neither channels_last nor two names for one memory.
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+    content = save(weights, metadata={"metadata": text})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: file.write(content))
+    replace_file(path.with_suffix(".json"), lambda file: file.write(f"{text}\n".encode()))
+
+
+def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
+    """Load weights into `network`, on whatever device it is; return their metadata.
+
+    Raises InputError for a file that is missing, damaged, or of another network; the network is
+    then as it was.
+    """
+    _check_suffix(path)
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint '{path}'")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("metadata", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"checkpoint '{path}' is damaged or no safetensors file ({error})"
+        ) from None
+    _check_same(path, weights, network.state_dict())
+    network.load_state_dict(weights)
+    return metadata
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != _SUFFIX:
+        raise InputError(f"a checkpoint's name must end in {_SUFFIX}, but got '{path}'")
+
+
+def _check_same(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    absent = object()
+    for name in [*expected, *weights]:
+        found = tuple(weights[name].shape) if name in weights else absent
+        wanted = tuple(expected[name].shape) if name in expected else absent
+        if found != wanted:
+            told = ["absent" if shape is absent else str(shape) for shape in (found, wanted)]
+            raise InputError(
+                f"checkpoint '{path}' is of another network: '{name}' is {told[0]} there and "
+                f"{told[1]} in this one; give the architecture that it was saved with"
+            )

@@ -1,0 +1,115 @@
+"""Train a classifier for some epochs, telling its accuracy after each."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from experiments.config import TrainConfig
+from experiments.data.images import ImageData, Split
+from experiments.training.accuracy import DeviceSplit, measure_accuracy
+from experiments.training.augmentation import Preparation, augment
+from experiments.training.device import choose_device, deterministic_cudnn, memory_format
+from experiments.training.recipe import learning_rates, make_optimizer, take_step
+from search_spaces.records import InputError
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    epoch: int  # from 1
+    train_loss: float  # mean over the epoch's steps, with label smoothing
+    accuracy: float  # on the validation part, in [0, 1]
+    seconds: float  # wall time of this epoch with its evaluation
+
+
+class TrainingDiverged(RuntimeError):  # noqa: N818
+    """The loss was NaN or infinite."""
+
+
+def train_epochs(
+    network: nn.Module,
+    data: ImageData,
+    *,
+    config: TrainConfig,
+    epochs: int,
+    resolution: int,
+    flip: bool,
+    crop_padding: int,
+    seed: int,
+    device: str | torch.device = "auto",
+) -> Iterator[EpochResult]:
+    """Train `network` in place, (N, C, R, R) float32 -> (N, num_classes); yield after each epoch.
+
+    The learning rate follows a schedule over all `epochs`; whoever wants fewer stops iterating.
+    From the same weights, seed, device and number of threads comes the same curve, bit for bit,
+    whatever ran before or runs between two epochs: every epoch draws from generators seeded with
+    (seed, epoch), torch's global one among them, for dropout. Raises TrainingDiverged after an
+    epoch whose loss is not finite, and InputError for fewer than 2 images.
+    """
+    device = choose_device(device)
+    network.to(device).to(memory_format=memory_format(device))
+    train, validation = DeviceSplit.of(data.train, device), DeviceSplit.of(data.validation, device)
+    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
+    optimizer = make_optimizer(network, config)
+    batch_size = _batch_size(len(train), config)
+    steps = len(train) // batch_size  # an epoch; what is left over of a batch is dropped
+    rates = learning_rates(config, epochs=epochs, steps_per_epoch=steps)
+
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        generator = _seed_epoch(seed, epoch, device)
+        network.train()
+        total = torch.zeros((), device=device)
+        with deterministic_cudnn():
+            order = torch.randperm(len(train), generator=generator, device=device)
+            for chosen, rate in zip(torch.split(order, batch_size), rates[epoch - 1], strict=False):
+                images = augment(
+                    train.images[chosen],
+                    flip=flip,
+                    crop_padding=crop_padding,
+                    generator=generator,
+                )
+                loss = F.cross_entropy(
+                    network(prepare(images)),
+                    train.labels[chosen],
+                    label_smoothing=config.label_smoothing,
+                )
+                take_step(optimizer, loss, rate=rate)
+                total += loss.detach()
+            train_loss = float(total) / steps  # the only wait for the device in an epoch's steps
+            if not math.isfinite(train_loss):
+                raise TrainingDiverged(
+                    f"training diverged: the loss is {train_loss} in epoch {epoch} at a learning "
+                    f"rate of up to {max(rates[epoch - 1]):.3g}; try a lower train.learning_rate"
+                )
+            accuracy = measure_accuracy(network, validation, prepare=prepare)
+        yield EpochResult(epoch, train_loss, accuracy, time.perf_counter() - started)
+
+
+def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:
+    """Accuracy in [0, 1] on `split`, on the device where the network is.
+
+    `data` is what the network was trained on: its training images give mean and deviation.
+    """
+    device = next(network.parameters()).device
+    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
+    return measure_accuracy(network, DeviceSplit.of(split, device), prepare=prepare)
+
+
+def _batch_size(images: int, config: TrainConfig) -> int:
+    """The whole set where it is smaller than a batch; never 1, which batch norm cannot take."""
+    if images < 2:
+        raise InputError(f"training needs at least 2 training images, but there is {images}")
+    return min(images, config.batch_size)
+
+
+def _seed_epoch(seed: int, epoch: int, device: torch.device) -> torch.Generator:
+    """Seed torch's global generator, and return another for order and augmentation."""
+    order_seed, global_seed = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint32)
+    torch.manual_seed(int(global_seed))
+    return torch.Generator(device).manual_seed(int(order_seed))

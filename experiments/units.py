@@ -1,0 +1,19 @@
+"""Numbers as people read them. A FLOP is a multiply-add everywhere here."""
+
+
+def readable_count(count: float) -> str:
+    """385814752 -> `386 M` (a trailing space before the unit's letter, none below a thousand)."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= size:
+            return f"{count / size:.3g} {letter}"
+    return f"{count:.3g} "
+
+
+def readable_seconds(seconds: float) -> str:
+    """3725 -> `1 h 02 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

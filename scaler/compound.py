@@ -1,0 +1,59 @@
+"""Compound scaling: depth alpha^phi, width beta^phi, resolution gamma^phi.
+
+Tan and Le, EfficientNet, arXiv:1905.11946, equation 3.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, Record, read_mapping
+from search_spaces.resizing import resize
+
+Factor = Annotated[FiniteFloat, Field(ge=1)]
+
+
+class CompoundCoefficients(Record):
+    """How depth, width and resolution share the growth; each at least 1.
+
+    The defaults are the paper's, with alpha * beta^2 * gamma^2 = 1.9203.
+    """
+
+    alpha: Factor = 1.2
+    beta: Factor = 1.1
+    gamma: Factor = 1.15
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "CompoundCoefficients":
+        """Read a coefficients file, as `scaler coefficients` and `scaler run` write it."""
+        return cls.parse(read_mapping(Path(path)), source=str(path))
+
+    @property
+    def growth(self) -> float:
+        """The nominal growth of FLOPs from phi to phi + 1: alpha * beta^2 * gamma^2."""
+        return self.alpha * self.beta**2 * self.gamma**2
+
+    def factors(self, phi: float) -> tuple[float, float, float]:
+        """Depth, width and resolution factors at `phi`."""
+        return self.alpha**phi, self.beta**phi, self.gamma**phi
+
+
+def scale(
+    architecture: Architecture, *, phi: float, coefficients: CompoundCoefficients
+) -> Architecture:
+    """The member at `phi`, fractional or negative too; phi = 0 gives the architecture itself.
+
+    The resolution is rounded to whole pixels. Raises InputError where phi is not finite or the
+    member's resolution is too small for its strides.
+    """
+    if not (math.isfinite(phi) and abs(phi) <= 64):
+        raise InputError(f"phi must be a number between -64 and 64, but got {phi}")
+    if phi == 0:
+        return architecture
+    depth, width, growth = coefficients.factors(phi)
+    resolution = round(architecture.resolution * growth)
+    name = f"{architecture.name}_phi{phi:.4g}"
+    return resize(architecture, depth=depth, width=width, resolution=resolution, name=name)

@@ -1,0 +1,99 @@
+"""What every block family offers: its data (`Block`) and its layers with all widths resolved."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from torch import nn
+
+from search_spaces.records import Record
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"a kernel size must be odd (1, 3, 5, 7, ...), but got {size}")
+    return size
+
+
+Channels = Annotated[int, Field(ge=1)]
+KernelSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+ActivationName = Literal["relu", "relu6", "silu"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
+
+
+class Conventions(Record):
+    """What the layers of one network share and sources differ in.
+
+    The defaults are EfficientNet's: TensorFlow's batch-norm epsilon 1e-3 and momentum 0.99, which
+    torch writes 0.01. `padding` is torch's `symmetric` k//2 or TensorFlow's `same`: equal sizes,
+    another sampling grid where an even map is strided.
+    """
+
+    batch_norm_eps: Annotated[float, Field(gt=0)] = 1e-3
+    batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
+    padding: Literal["symmetric", "same"] = "symmetric"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network, resolved: exactly what its module's constructor is given.
+
+    Two networks whose layers are equal are the same network; the cost of a layer is measured once
+    for each distinct (layer, input shape).
+    """
+
+    module: Callable[..., nn.Module]
+    in_channels: int
+    out_channels: int
+    stride: int = 1
+    residual: bool = False  # has an identity skip, so drop-connect applies
+    arguments: tuple[tuple[str, Any], ...] = ()  # the family's own, by name
+
+    def build(self, conventions: Conventions, *, drop_rate: float = 0.0) -> nn.Module:
+        own = dict(self.arguments)
+        if self.residual:
+            own["drop_rate"] = drop_rate
+        return self.module(
+            self.in_channels, self.out_channels, stride=self.stride, conventions=conventions, **own
+        )
+
+    def identity(self) -> list[Any]:
+        """What tells this layer from others, as plain data."""
+        name = getattr(self.module, "__name__", str(self.module))
+        size = [self.in_channels, self.out_channels, self.stride, self.residual]
+        return [name, *size, *(list(pair) for pair in self.arguments)]
+
+
+class Block(Record):
+    """The data of a block family; subclasses are tagged by `kind`."""
+
+    kind: str
+
+    @model_serializer(mode="wrap")
+    def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`kind` is written even where defaults are left out: it says which family to read."""
+        return {"kind": self.kind, **handler(self)}
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """One layer of this block."""
+        raise NotImplementedError
+
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """A stage of this block: the first layer strides and changes the width."""
+        first = self.layer(in_channels, channels, stride)
+        return [first] + [self.layer(channels, channels, 1)] * (layers - 1)
+
+    def output_size(self, size: int, stride: int) -> int:
+        """Side of the output map in pixels for an input map of `size` pixels."""
+        return -(-size // stride)
+
+    def widen(self, width: Callable[[int], int]) -> Self:  # noqa: ARG002, for the families with some
+        """How the family's own widths grow with the network's: `width` maps channels."""
+        return self
+
+    def describe(self) -> str:
+        """The operator column of the paper's Table 1."""
+        raise NotImplementedError

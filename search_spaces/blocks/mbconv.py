@@ -1,0 +1,147 @@
+"""MBConv: the inverted residual with a depthwise convolution and squeeze-and-excitation.
+
+MobileNetV2 (arXiv:1801.04381), MnasNet (arXiv:1807.11626), EfficientNet (arXiv:1905.11946).
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from search_spaces.blocks.block import (
+    ACTIVATIONS,
+    ActivationName,
+    Block,
+    Conventions,
+    KernelSize,
+    Layer,
+)
+from search_spaces.blocks.convolution import batch_norm, convolution
+
+
+class MBConv(Block):
+    """MBConv's data. The expanded width is input channels * `expand_ratio`.
+
+    `se_ratio` is relative to the layer's input channels, not the expanded ones; 0 is none.
+    `skip: none` takes the identity away where it could stand (stride 1 and equal channels).
+    """
+
+    kind: Literal["mbconv"] = "mbconv"
+    expand_ratio: Annotated[int, Field(ge=1, le=16)]
+    kernel_size: KernelSize
+    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    activation: ActivationName = "silu"
+    skip: Literal["identity", "none"] = "identity"
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        residual = self.skip == "identity" and stride == 1 and in_channels == channels
+        squeezed = max(1, int(in_channels * self.se_ratio)) if self.se_ratio else 0
+        return Layer(
+            MBConvLayer,
+            in_channels,
+            channels,
+            stride=stride,
+            residual=residual,
+            arguments=(
+                ("expanded_channels", in_channels * self.expand_ratio),
+                ("kernel_size", self.kernel_size),
+                ("squeezed_channels", squeezed),
+                ("activation", self.activation),
+            ),
+        )
+
+    def describe(self) -> str:
+        excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
+        return f"MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+
+
+class SqueezeExcitation(nn.Module):
+    """x * sigmoid(W2 act(W1 mean(x))): channels weighted by what the whole map holds."""
+
+    def __init__(self, channels: int, squeezed_channels: int, activation: ActivationName) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed_channels, 1)
+        self.activation = ACTIVATIONS[activation]()
+        self.expand = nn.Conv2d(squeezed_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        scale = self.expand(self.activation(self.reduce(scale)))
+        return x * torch.sigmoid(scale)
+
+
+class DropConnect(nn.Module):
+    """Stochastic depth per sample: in training a sample's branch is dropped with `rate`.
+
+    Kept samples are divided by the survival probability, so the expectation stays.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        return x * keep / (1.0 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:g}"
+
+
+class MBConvLayer(nn.Module):
+    """[1x1 expand, BN, act] -> k x k depthwise, BN, act -> SE -> 1x1 project, BN (-> + input).
+
+    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). The expansion is left out where
+    it would not expand.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        expanded_channels: int,
+        kernel_size: int,
+        squeezed_channels: int,
+        activation: ActivationName,
+        conventions: Conventions,
+        drop_rate: float | None = None,  # None: no skip
+    ) -> None:
+        super().__init__()
+        expanded = expanded_channels
+        self.expand: nn.Module = nn.Identity()
+        if expanded != in_channels:
+            self.expand = nn.Sequential(
+                convolution(in_channels, expanded, conventions=conventions),
+                batch_norm(expanded, conventions),
+                ACTIVATIONS[activation](),
+            )
+        self.depthwise = nn.Sequential(
+            convolution(
+                expanded,
+                expanded,
+                kernel_size,
+                stride=stride,
+                groups=expanded,
+                conventions=conventions,
+            ),
+            batch_norm(expanded, conventions),
+            ACTIVATIONS[activation](),
+        )
+        self.excitation: nn.Module = nn.Identity()
+        if squeezed_channels:
+            self.excitation = SqueezeExcitation(expanded, squeezed_channels, activation)
+        self.project = nn.Sequential(
+            convolution(expanded, out_channels, conventions=conventions),
+            batch_norm(out_channels, conventions),
+        )
+        self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.excitation(self.depthwise(self.expand(x)))
+        branch = self.project(branch)
+        return branch if self.drop_connect is None else x + self.drop_connect(branch)

@@ -1,0 +1,94 @@
+"""The one way to grow or shrink an architecture, and the rounding rules it keeps."""
+
+import math
+
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
+
+_DUST = 1e-9  # 2.2 * 25 is 55.000000000000007 in floats: that is 55 repeats, not 56
+
+
+def round_channels(channels: int, width: float, *, divisor: int = 8) -> int:
+    """`channels * width` to the nearest multiple of 8, ties up, never below 90 % of it.
+
+    `round_filters` of tensorflow/tpu, efficientnet_model.py. A width of exactly 1 changes nothing.
+    """
+    if width == 1:
+        return channels
+    wished = channels * width
+    rounded = max(divisor, int(wished + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * wished else rounded
+
+
+def round_layers(layers: int, depth: float) -> int:
+    """`layers * depth`, rounded up, at least 1 (`round_repeats` of the same file)."""
+    if depth == 1:
+        return layers
+    return max(1, math.ceil(layers * depth - _DUST))
+
+
+def resize(
+    architecture: Architecture,
+    *,
+    depth: float = 1.0,
+    width: float = 1.0,
+    resolution: int | None = None,
+    fix_stem_and_head: bool = False,
+    name: str | None = None,
+) -> Architecture:
+    """Multiply layers by `depth` and channels by `width`; set the input to `resolution` pixels.
+
+    Stem, head, first and last stage are scaled like the rest, as in EfficientNet; with
+    `fix_stem_and_head` the channels of stem and head and the layers of the first and last stage
+    stay, as in the Lite family. A factor of exactly 1 changes nothing. Raises InputError for
+    factors that are not positive and finite.
+    """
+    for what, factor in (("depth", depth), ("width", width)):
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"{what} must be a positive number, but got {factor}")
+    last = len(architecture.stages) - 1
+
+    def widened(channels: int) -> int:
+        return round_channels(channels, width)
+
+    stages = []
+    for i, stage in enumerate(architecture.stages):
+        fixed = fix_stem_and_head and i in (0, last)
+        stages.append(
+            stage.replace(
+                channels=widened(stage.channels),
+                layers=stage.layers if fixed else round_layers(stage.layers, depth),
+                block=stage.block.widen(widened),
+            )
+        )
+    stem, head = architecture.stem, architecture.head
+    if not fix_stem_and_head:
+        stem = stem.replace(channels=widened(stem.channels), block=stem.block.widen(widened))
+        if head.channels:
+            head = head.replace(channels=widened(head.channels))
+    size = architecture.resolution if resolution is None else resolution
+    try:
+        return architecture.replace(
+            name=name or architecture.name,
+            resolution=size,
+            stem=stem,
+            stages=tuple(stages),
+            head=head,
+        )
+    except ValueError:
+        least = smallest_resolution(architecture)
+        raise InputError(
+            f"resolution {size} is too small for the strides of '{architecture.name}'; "
+            f"use {least} px or more"
+        ) from None
+
+
+def smallest_resolution(architecture: Architecture) -> int:
+    """The least input side in pixels at which every stride still has a map to stride over."""
+    for size in range(1, architecture.resolution + 1):
+        try:
+            architecture.replace(resolution=size)
+        except ValueError:
+            continue
+        return size
+    raise AssertionError("an architecture is valid at its own resolution")

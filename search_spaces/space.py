@@ -1,0 +1,157 @@
+"""A search space: an architecture in which any value may be a choice.
+
+A choice is always `{choice: [...]}`. Its parameter is named by its place: `stages.2.channels`;
+inside an option of another choice the option's label follows: `stages.2.block.mbconv.kernel_size`,
+so that conditional parameters never share a name.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, choose, read_mapping
+
+if TYPE_CHECKING:
+    import optuna
+
+Pick = Callable[[str, list[str | int | float | bool | None]], Any]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """`tree` is the data of an architecture file with choices in it."""
+
+    name: str
+    tree: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Raises InputError unless every option of every choice gives a valid architecture."""
+        for choices in self._each_option_once():
+            self._resolve(_recording(choices, {}))
+
+    def suggest(self, trial: "optuna.trial.BaseTrial") -> Architecture:
+        """The architecture that `trial` picks. InputError if its parts do not fit together."""
+        return self._resolve(trial.suggest_categorical)
+
+    def at(self, resolution: int) -> "SearchSpace":
+        """The same space for inputs of `resolution` pixels."""
+        return SearchSpace(self.name, {**self.tree, "resolution": resolution})
+
+    def size(self) -> int:
+        """How many parameter settings the space has (networks may be fewer)."""
+        return _size(self.tree)
+
+    def parameters(self) -> dict[str, list[str | int | float | bool | None]]:
+        """Every parameter that can be asked for, conditional ones too, with its options."""
+        found: dict[str, list[str | int | float | bool | None]] = {}
+        for choices in self._each_option_once():
+            self._resolve(_recording(choices, found))
+        return found
+
+    def _resolve(self, pick: Pick) -> Architecture:
+        data = {"name": self.name, **_walk(self.tree, "", pick)}
+        return Architecture.parse(data, source=f"space '{self.name}'")
+
+    def _each_option_once(self) -> Iterator[dict[str, Any]]:
+        """Settings that together visit each option: the others stay at their first."""
+        pending: list[dict[str, Any]] = [{}]
+        visited: set[tuple[str, Any]] = set()
+        while pending:
+            choices = pending.pop()
+            yield choices
+            found: dict[str, list[Any]] = {}
+            _walk(self.tree, "", _recording(choices, found))
+            for name, labels in found.items():
+                for label in labels:
+                    if (name, repr(label)) not in visited:
+                        visited.add((name, repr(label)))
+                        pending.append({**choices, name: label})
+
+
+def _recording(choices: dict[str, Any], found: dict[str, list[Any]]) -> Pick:
+    def pick(name: str, labels: list[Any]) -> Any:
+        found.setdefault(name, labels)
+        return choices.get(name, labels[0])
+
+    return pick
+
+
+def _is_choice(node: Any) -> bool:
+    return isinstance(node, dict) and set(node) == {"choice"}
+
+
+def _walk(node: Any, place: str, pick: Pick) -> Any:
+    """`node` with every choice replaced by what `pick(name, labels)` picks."""
+    if _is_choice(node):
+        labels = _labels(node["choice"], place)
+        label = pick(place, list(labels))
+        chosen = labels[label]
+        return _walk(chosen, f"{place}.{label}", pick)
+    if isinstance(node, dict):
+        return {key: _walk(value, f"{place}.{key}".strip("."), pick) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_walk(value, f"{place}.{i}".strip("."), pick) for i, value in enumerate(node)]
+    return node
+
+
+def _labels(options: Any, place: str) -> dict[Any, Any]:
+    """What names each option to the sampler: a plain value itself, a mapping by its `kind`."""
+    if not isinstance(options, list) or not options:
+        raise InputError(
+            f"{place}: a choice needs a list of at least one option, but got {options!r}; "
+            f"write {{choice: [a, b]}}"
+        )
+    labels: dict[Any, Any] = {}
+    for option in options:
+        label = option
+        if isinstance(option, dict):
+            label = option.get("kind", json.dumps(option, sort_keys=True))
+            label = str(label) if isinstance(label, str) else json.dumps(label, sort_keys=True)
+        elif isinstance(option, list):
+            label = json.dumps(option)
+        if isinstance(option, dict) and label in labels:  # two options of one kind
+            label = f"{label}#{sum(str(known).split('#')[0] == label for known in labels) + 1}"
+        if label in labels:
+            raise InputError(f"{place}: the option {option!r} stands twice in one choice")
+        labels[label] = option
+    return labels
+
+
+def _size(node: Any) -> int:
+    if _is_choice(node):
+        return sum(_size(option) for option in node["choice"])
+    if isinstance(node, dict):
+        return math.prod(_size(value) for value in node.values())
+    if isinstance(node, list):
+        return math.prod(_size(value) for value in node)
+    return 1
+
+
+def _shipped() -> dict[str, Path]:
+    folder = Path(str(resources.files("search_spaces"))) / "spaces"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def list_spaces() -> list[str]:
+    """The names that `load_space` knows."""
+    return list(_shipped())
+
+
+def load_space(name_or_path: str | Path) -> SearchSpace:
+    """A space by its name (`mbconv`) or from a YAML or JSON file.
+
+    Raises InputError for an unknown name, an unreadable file, an empty choice, or an option that
+    breaks an architecture's rule.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if text in _shipped() or not (path.suffix in (".yaml", ".yml", ".json") or path.exists()):
+        path = choose(_shipped(), text, what="search space")
+    tree = read_mapping(path)
+    name = tree.pop("name", path.stem)
+    return SearchSpace(str(name), tree)

@@ -1,0 +1,47 @@
+"""Shared by all tests: small architectures, golden tables, and where real data may be."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from search_spaces import Architecture, Convolution, Head, MBConv, Stage, Stem
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def golden(name: str) -> list[list[str]]:
+    """The rows of a golden table, its comment line left out."""
+    lines = (REFERENCE / name).read_text().splitlines()
+    return list(csv.reader(line for line in lines if not line.startswith("#")))
+
+
+@pytest.fixture
+def small() -> Architecture:
+    """Two MBConv stages on 16 px images: cheap to build, with every part in it."""
+    return Architecture(
+        name="small",
+        resolution=16,
+        stem=Stem(channels=8, stride=1, block=Convolution(kernel_size=3)),
+        stages=(
+            Stage(channels=8, layers=2, stride=1, block=MBConv(expand_ratio=1, kernel_size=3)),
+            Stage(
+                channels=16,
+                layers=2,
+                stride=2,
+                block=MBConv(expand_ratio=3, kernel_size=5, se_ratio=0.25),
+            ),
+        ),
+        head=Head(channels=32, dropout=0.1),
+        drop_connect=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The CIFAR-10 folder under SCALER_DATA; the test is skipped where there is none."""
+    folder = Path(os.environ.get("SCALER_DATA", "")) / "cifar10"
+    if not (os.environ.get("SCALER_DATA") and folder.is_dir()):
+        pytest.skip("SCALER_DATA names no folder with cifar10 in it")
+    return folder

@@ -1,0 +1,85 @@
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from experiments.config import DataConfig
+from experiments.data import sources
+from experiments.data.cache import cache_folder, cache_key, cached_images
+from experiments.data.folder import list_folder
+from experiments.data.sources import load_data
+
+IMAGES = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+
+
+def never() -> np.ndarray:
+    raise AssertionError("what is kept must not be built again")
+
+
+def test_images_are_built_once_and_then_memory_mapped():
+    cached_images("key", lambda: IMAGES)
+    kept = cached_images("key", never)
+    assert isinstance(kept, np.memmap)
+    assert np.array_equal(kept, IMAGES)
+
+
+def test_folder_is_decoded_once(flat, monkeypatch):
+    first = load_data(DataConfig(source=str(flat)), seed=0)
+    monkeypatch.setattr(sources, "decode_files", never)
+    assert load_data(DataConfig(source=str(flat)), seed=0).fingerprint == first.fingerprint
+
+
+def test_changed_file_is_decoded_again(flat, paint):
+    first = load_data(DataConfig(source=str(flat)), seed=0)
+    file = paint(flat / "cat" / "0.png", level=50)
+    os.utime(file, ns=(1, 1))
+    assert load_data(DataConfig(source=str(flat)), seed=0).fingerprint != first.fingerprint
+
+
+def test_key_changes_with_size_and_files(flat, paint):
+    keys = {cache_key(list_folder(flat), image_size=size) for size in (None, 8, 16)}
+    paint(flat / "cat" / "new.png")
+    keys.add(cache_key(list_folder(flat), image_size=None))
+    assert len(keys) == 4
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    return content[:150] + bytes([content[150] ^ 1]) + content[151:]
+
+
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, lambda c: c[:-40], lambda c: c[:20], lambda c: c[:0], lambda c: c + b"x"]
+)
+def test_damaged_file_is_built_anew(damage, caplog):
+    cached_images("key", lambda: IMAGES)
+    path = cache_folder() / "key.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    assert np.array_equal(cached_images("key", lambda: IMAGES), IMAGES)
+    assert "is damaged" in caplog.text
+    assert np.array_equal(cached_images("key", never), IMAGES)
+
+
+def test_unwritable_cache_falls_back_to_memory_with_a_warning(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way of a folder")
+    monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "file" / "cache"))
+    with caplog.at_level(logging.WARNING):
+        assert cached_images("key", lambda: IMAGES) is IMAGES
+    assert "set SCALER_CACHE" in caplog.text
+
+
+def test_writers_at_the_same_time_leave_one_whole_file():
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: cached_images("key", lambda: IMAGES), range(32)))
+    assert all(np.array_equal(result, IMAGES) for result in results)
+    assert [file.name for file in cache_folder().iterdir()] == ["key.npy"]
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("SCALER_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "scaler"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "scaler"

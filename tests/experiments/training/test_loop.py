@@ -1,0 +1,145 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from experiments.config import TrainConfig
+from experiments.data.images import Split
+from experiments.training.loop import TrainingDiverged, evaluate
+from search_spaces.records import InputError
+
+
+def curve(results) -> list[tuple[float, float]]:
+    return [(result.train_loss, result.accuracy) for result in results]
+
+
+def with_training_images(data, count: int):
+    return dataclasses.replace(data, train=data.train.take(np.arange(count)))
+
+
+def test_separable_problem_is_learnt(build, train, data):
+    network = build()
+    results = list(train(network, epochs=8))
+    assert [result.epoch for result in results] == list(range(1, 9))
+    assert results[-1].accuracy > 0.95
+    assert results[-1].train_loss < results[0].train_loss
+    assert evaluate(network, data.test, data=data, resolution=8) > 0.95
+
+
+def test_shuffled_labels_are_not_learnt(build, train, data):
+    labels = np.random.RandomState(0).permutation(data.train.labels)
+    shuffled = dataclasses.replace(data, train=Split(data.train.images, labels))
+    assert list(train(build(), data=shuffled, epochs=8))[-1].accuracy < 0.8
+
+
+@pytest.mark.parametrize("resolution", [6, 12])
+def test_network_sees_the_resolution_asked_for(build, train, resolution):
+    seen = set()
+    network = build()
+    network.register_forward_pre_hook(lambda _, inputs: seen.add(tuple(inputs[0].shape[1:])))
+    list(train(network, resolution=resolution, epochs=1))
+    assert seen == {(1, resolution, resolution)}
+
+
+def test_same_seed_gives_the_same_curve_after_another_training(build, train):
+    first = curve(train(build(), seed=4, flip=True))
+    list(train(build(seed=1), seed=5, resolution=12))
+    torch.rand(17)
+    assert curve(train(build(), seed=4, flip=True)) == first
+    assert curve(train(build(), seed=6, flip=True)) != first
+
+
+def test_same_seed_gives_the_same_curve_after_a_failed_training(build, train):
+    first = curve(train(build()))
+    with pytest.raises(TrainingDiverged):
+        list(train(build(), config=TrainConfig(batch_size=16, learning_rate=1e30)))
+    assert curve(train(build())) == first
+
+
+def test_curve_does_not_depend_on_what_runs_between_two_epochs(build, train):
+    undisturbed = curve(train(build()))
+    disturbed = []
+    for result in train(build()):
+        disturbed.append(result)
+        torch.rand(5)
+        next(train(build(seed=2), seed=9))
+    assert curve(disturbed) == undisturbed
+
+
+def test_global_settings_are_left_as_they_were(build, train, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+
+    def settings():
+        cudnn = torch.backends.cudnn
+        return (
+            *(cudnn.benchmark, cudnn.deterministic, cudnn.enabled),
+            *(torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = settings()
+    for _ in train(build()):
+        assert settings() == before
+    assert settings() == before
+
+
+def test_infinite_loss_is_told_with_epoch_and_rate(build, train):
+    config = TrainConfig(batch_size=16, learning_rate=1e30)
+    with pytest.raises(TrainingDiverged, match=r"loss is (nan|inf) in epoch 1 .*1e\+30.*lower"):
+        list(train(build(), config=config, epochs=2))
+
+
+@pytest.mark.parametrize(("images", "batches"), [(33, [16, 16]), (16, [16]), (7, [7]), (2, [2])])
+def test_last_partial_batch_is_dropped_unless_it_is_the_only_one(
+    build, train, data, images, batches
+):
+    network, sizes = build(), []
+    network.register_forward_pre_hook(
+        lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None
+    )
+    list(train(network, data=with_training_images(data, images), epochs=1))
+    assert sizes == batches
+
+
+def test_every_image_is_seen_once_an_epoch(build, train, data):
+    network, seen = build(), []
+    network.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None
+    )
+    list(train(network, data=with_training_images(data, 96), epochs=2, crop_padding=0))
+    first, second = torch.cat(seen).flatten(1).split(96)
+    assert len(first.unique(dim=0)) == 96
+    assert torch.equal(first.unique(dim=0), second.unique(dim=0))
+    assert not torch.equal(first, second)  # in another order
+
+
+def test_one_training_image_is_refused(build, train, data):
+    with pytest.raises(InputError, match="at least 2 training images, but there is 1"):
+        next(train(build(), data=with_training_images(data, 1)))
+
+
+def test_evaluation_counts_right_answers_and_keeps_modes(data):
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frozen, self.answer = nn.BatchNorm2d(1).eval(), nn.Parameter(torch.eye(2)[1])
+
+        def forward(self, images):
+            assert not self.training
+            return self.answer.expand(len(images), 2)
+
+    network = Constant()
+    part = data.test.take(np.flatnonzero(data.test.labels == 1)[:3])
+    part = Split(np.repeat(part.images, 100, axis=0), np.array([1, 1, 0] * 100))
+    assert evaluate(network, part, data=data, resolution=8) == pytest.approx(2 / 3)
+    assert (network.training, network.frozen.training) == (True, False)
+
+
+def test_batch_norm_statistics_do_not_change_in_evaluation(build, data):
+    network = build()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    evaluate(network, data.test, data=data, resolution=8)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

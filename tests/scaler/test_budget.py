@@ -1,0 +1,89 @@
+import pytest
+
+from scaler import CompoundCoefficients, measure_cost, scale_family, scale_to_flops
+from scaler.family import PUBLISHED_RATIOS
+from search_spaces import InputError, load_architecture
+from tests.conftest import golden
+
+PAPER = CompoundCoefficients()
+
+
+@pytest.mark.parametrize("target", [1e8, 5e8, 1e9, 4.2e9, 3.7e10])
+def test_b0_reaches_any_budget_within_one_percent(target):
+    b0 = load_architecture("efficientnet_b0")
+    found = scale_to_flops(b0, target_flops=target, coefficients=PAPER)
+    assert abs(found.cost.flops / target - 1) <= 0.01
+    assert measure_cost(found.architecture) == found.cost
+    asked = (found.depth, found.width, found.resolution)
+    assert asked == pytest.approx(PAPER.factors(found.phi))
+    # Rounding moves each dimension, but the shape stays the rule's.
+    for reached, rule in zip(found.reached_factors(), asked, strict=True):
+        assert reached == pytest.approx(rule, rel=0.5)
+
+
+def test_the_users_classes_and_channels_are_in_the_budget(small):
+    sizes = {"num_classes": 10, "in_channels": 1}
+    base = measure_cost(small, **sizes).flops
+    found = scale_to_flops(
+        small, target_flops=8 * base, coefficients=PAPER, tolerance=0.03, **sizes
+    )
+    assert abs(measure_cost(found.architecture, **sizes).flops / (8 * base) - 1) <= 0.03
+
+
+def test_a_target_at_the_baseline_gives_the_baseline_itself(small):
+    target = measure_cost(small).flops
+    found = scale_to_flops(small, target_flops=target, coefficients=PAPER)
+    assert (found.phi, found.architecture) == (0.0, small)
+
+
+@pytest.mark.parametrize("target", [0, -3.0, float("nan"), float("inf")])
+def test_a_target_that_is_not_positive_is_refused(small, target):
+    with pytest.raises(InputError, match="target_flops must be a positive number, but got"):
+        scale_to_flops(small, target_flops=target, coefficients=PAPER)
+
+
+def test_a_target_below_the_smallest_member_names_its_cost(small):
+    with pytest.raises(InputError, match=r"target_flops 5 is below [\d,]+, what the smallest"):
+        scale_to_flops(small, target_flops=5, coefficients=PAPER)
+
+
+def test_a_target_far_beyond_the_baseline_is_refused(small):
+    with pytest.raises(InputError, match="over 10,000 times the baseline's"):
+        scale_to_flops(small, target_flops=1e15, coefficients=PAPER)
+
+
+def test_a_gap_between_members_names_both_sides_and_a_tolerance_that_works(small):
+    sizes = {"num_classes": 10, "in_channels": 1}
+    target = 0.4 * measure_cost(small, **sizes).flops
+    options = {"target_flops": target, "coefficients": PAPER, **sizes}
+    with pytest.raises(InputError, match=r"the nearest cost [\d,]+ and [\d,]+") as caught:
+        scale_to_flops(small, tolerance=1e-6, **options)
+    offered = float(str(caught.value).rsplit(" ", 1)[1])
+    assert scale_to_flops(small, tolerance=offered, **options).cost.flops > 0
+
+
+def test_coefficients_of_one_cannot_reach_anything(small):
+    flat = CompoundCoefficients(alpha=1, beta=1, gamma=1)
+    with pytest.raises(InputError, match="are all 1"):
+        scale_to_flops(small, target_flops=1e9, coefficients=flat)
+
+
+def test_released_family_of_b0_is_the_released_networks():
+    published = {row[0]: (int(row[2]), int(row[3])) for row in reversed(golden("efficientnet.csv"))}
+    members = scale_family(load_architecture("efficientnet_b0"), kind="released")
+    for i, member in enumerate(members, start=1):
+        assert (member.cost.params, member.cost.flops) == published[f"efficientnet_b{i}"]
+        key = load_architecture(f"efficientnet_b{i}").key
+        assert member.architecture.key == key
+
+
+def test_budgets_family_keeps_the_published_ratios():
+    b0 = load_architecture("efficientnet_b0")
+    members = list(scale_family(b0, kind="budgets"))
+    reached = [member.cost.flops / 385_814_752 for member in members]
+    assert reached == pytest.approx(PUBLISHED_RATIOS, rel=0.01)
+
+
+def test_unknown_kind_of_family_lists_the_known(small):
+    with pytest.raises(InputError, match="known: phi, released, budgets"):
+        list(scale_family(small, kind="b"))

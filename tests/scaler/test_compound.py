@@ -1,0 +1,55 @@
+import pytest
+
+from scaler import CompoundCoefficients, measure_cost, scale
+from search_spaces import InputError, load_architecture
+from tests.conftest import golden
+
+PAPER = CompoundCoefficients(alpha=1.2, beta=1.1, gamma=1.15)
+
+
+@pytest.mark.parametrize("row", golden("compound_phi.csv"), ids=lambda row: f"phi={row[0]}")
+def test_pure_phi_reproduces_the_measured_table(row):
+    phi, resolution, params, flops, stem, channels, layers, head = row
+    member = scale(load_architecture("efficientnet_b0"), phi=float(phi), coefficients=PAPER)
+    assert member.resolution == int(resolution)
+    assert (member.stem.channels, member.head.channels) == (int(stem), int(head))
+    assert [stage.channels for stage in member.stages] == [int(c) for c in channels.split()]
+    assert [stage.layers for stage in member.stages] == [int(n) for n in layers.split()]
+    cost = measure_cost(member)
+    assert (cost.params, cost.flops) == (int(params), int(flops))
+
+
+def test_phi_zero_is_the_baseline_itself(small):
+    assert scale(small, phi=0, coefficients=PAPER) == small
+
+
+def test_cost_rises_with_phi(small):
+    phis = [-2, -1, 0, 0.5, 1, 2, 3, 4]
+    flops = [measure_cost(scale(small, phi=p, coefficients=PAPER)).flops for p in phis]
+    assert flops == sorted(flops)
+    assert flops[0] < flops[2] < flops[-1]
+
+
+def test_growth_of_the_papers_coefficients_is_near_two():
+    assert CompoundCoefficients().growth == pytest.approx(1.9203, abs=1e-4)
+
+
+@pytest.mark.parametrize("phi", [float("nan"), float("inf"), 65])
+def test_phi_out_of_range_is_refused(small, phi):
+    with pytest.raises(InputError, match="phi must be a number between -64 and 64"):
+        scale(small, phi=phi, coefficients=PAPER)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alpha: 0.9", "alpha: .*greater than or equal to 1, but got 0.9"),
+        ("alpha: .nan", "alpha: .*finite"),
+        ("alfa: 1.2", "unknown key 'alfa'; did you mean 'alpha'"),
+    ],
+)
+def test_a_wrong_coefficients_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        CompoundCoefficients.from_file(path)
