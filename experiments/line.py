@@ -7,7 +7,7 @@ from experiments.config import SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.coefficients import coefficient_grid, run_coefficients
 from experiments.studies.family import run_family
-from experiments.studies.search import run_search, search_space
+from experiments.studies.search import check_search, run_search
 from experiments.studies.session import open_session
 from experiments.units import readable_count, readable_seconds
 from scaler.cost import measure_cost
@@ -17,7 +17,7 @@ def run_line(config: SearchConfig) -> RunFolder:
     """From a search space to a scaled, trained family and its report; continues what was begun."""
     from experiments.report.report import write_report
 
-    search_space(config)
+    check_search(config)
     coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
     with open_session(config) as session:
         began = time.monotonic()

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,22 @@ def small() -> Architecture:
         head=Head(channels=32, dropout=0.1),
         drop_connect=0.2,
     )
+
+
+def pytest_configure() -> None:
+    """Where SCALER_DATA names no folder, unpack the data that lie beside the checkout, if any."""
+    packed = Path(__file__).parents[2] / "shared" / "data" / "cifar10" / "cifar10-jpg.zip"
+    if os.environ.get("SCALER_DATA") or not packed.is_file():
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scaler-tests"
+    folder = cache / "cifar10"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=cache))
+        with zipfile.ZipFile(packed) as archive:
+            archive.extractall(fresh)
+        fresh.rename(folder)
+    os.environ["SCALER_DATA"] = str(cache)
 
 
 @pytest.fixture(scope="session")

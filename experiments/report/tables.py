@@ -1,12 +1,9 @@
 """The tables of a run: pandas frames, and the same as CSV and Markdown files."""
 
-from numbers import Integral
-from typing import Any
-
 import pandas as pd
-from tabulate import tabulate
 
 from experiments.files import write_text
+from experiments.report.cells import markdown
 from experiments.report.trials import FIXED, OWN, load_trials
 from experiments.run_folder import RunFolder
 
@@ -85,47 +82,6 @@ def write_tables(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
         csv = table.to_csv(index=False, lineterminator="\n")
         write_text(folder.tables / f"{name}.csv", csv)
         write_text(folder.tables / f"{name}.md", markdown(shown))
-
-
-def markdown(table: pd.DataFrame) -> str:
-    cells = [[_escaped(cell) for cell in row] for row in readable_rows(table)]
-    aligned = tuple(alignments(table))
-    header = list(table.columns)
-    if not cells:
-        rule = ["---:" if side == "right" else ":---" for side in aligned]
-        return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule))
-    return tabulate(
-        cells, headers=header, tablefmt="pipe", colalign=aligned, disable_numparse=True
-    ) + ("\n")
-
-
-def readable_rows(table: pd.DataFrame) -> list[list[str]]:
-    """The cells as people read them: thousands parted, four digits, - for what is not there."""
-    columns = [[readable(value) for value in table[name]] for name in table.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def readable(value: Any) -> str:
-    if value is None or value is pd.NA or value != value or value == "":
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    if isinstance(value, Integral):
-        return f"{int(value):,}"
-    return str(value)
-
-
-def alignments(table: pd.DataFrame) -> list[str]:
-    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
-    return ["right" if number else "left" for number in numeric]
-
-
-def _escaped(cell: str) -> str:
-    """One line, with no character that Markdown or HTML would read as its own."""
-    line = " ".join(cell.split())
-    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        line = line.replace(sign, written)
-    return line
 
 
 def _of_baseline(trials: pd.DataFrame, study: str, baseline: str | None) -> pd.DataFrame:

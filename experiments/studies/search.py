@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 from experiments.config import SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import SampledCandidates
+from experiments.studies.samplers import make_sampler
 from experiments.studies.session import Session, open_session
 from experiments.studies.trial import architecture_of, best_complete
 from search_spaces.architecture import Architecture
@@ -47,13 +48,19 @@ def search(
     """
     from experiments.report.trials import load_trials
 
-    search_space(config)
+    check_search(config)
     with open_session(
         config, evaluate=evaluate, num_classes=num_classes, in_channels=in_channels
     ) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials)
+
+
+def check_search(config: SearchConfig) -> None:
+    """Raise InputError for what the search would stumble over, before anything is made."""
+    search_space(config)
+    make_sampler(config.search.sampler)
 
 
 def search_space(config: SearchConfig) -> SearchSpace:

@@ -1,0 +1,1 @@
+"""Committed measurements: `python -m experiments.benchmarks.<name>` prints and keeps each."""

@@ -1,0 +1,72 @@
+"""The figures of a run, as PNG."""
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.files import replace_file
+from experiments.report.family_figure import draw_family
+from experiments.report.search_figures import draw_flops_accuracy, draw_history
+from experiments.run_folder import RunFolder
+from search_spaces.records import InputError
+
+FIGURES = ("flops_accuracy", "search_history", "family")
+
+
+def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+    """PNG by name of FIGURES; one for which no trial has an accuracy yet is not there."""
+    searched = tables["trials"][tables["trials"]["study"] == "search"]
+    scored = searched[searched["state"].isin(["complete", "pruned"])].dropna(subset=["accuracy"])
+    members = tables["family"][tables["family"]["state"] == "complete"]
+    section = folder.config.search
+    figures: dict[str, bytes] = {}
+    if len(scored):
+        figures["flops_accuracy"] = _png(
+            lambda axes: draw_flops_accuracy(axes, scored, section=section)
+        )
+        figures["search_history"] = _png(lambda axes: draw_history(axes, searched))
+    if len(members):
+        figures["family"] = _png(lambda axes: draw_family(axes, members))
+    return figures
+
+
+def write_figures(folder: RunFolder, figures: dict[str, bytes]) -> None:
+    """`figures/<name>.png`; what an earlier report drew and this one does not is taken away.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    try:
+        folder.figures.mkdir(parents=True, exist_ok=True)
+        for name in FIGURES:
+            path = folder.figures / f"{name}.png"
+            if name in figures:
+                replace_file(path, partial(_write, figures[name]))
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{folder.figures}': {error.strerror}; "
+            f"name a folder that can be written to"
+        ) from None
+
+
+def _write(picture: bytes, file: BinaryIO) -> None:
+    file.write(picture)
+
+
+def _png(draw: Callable[[Axes], None]) -> bytes:
+    """A picture of 960 x 624 pixels, the same bytes for the same data."""
+    figure = Figure(figsize=(8, 5.2), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

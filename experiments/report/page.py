@@ -1,0 +1,115 @@
+"""The one page of a run: self-contained HTML."""
+
+import base64
+import shlex
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from experiments.report.cells import alignments, readable_rows
+from experiments.report.figures import FIGURES
+from experiments.report.stages import stages_table
+from experiments.report.summary import summary
+from experiments.run_folder import RunFolder
+from scaler.compound import CompoundCoefficients
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+
+# figure -> what is on it, for those who do not see it; the caption for those who do
+_TEXTS = {
+    "flops_accuracy": (
+        "Scatter plot of the search's trials: FLOPs, logarithmic, against validation accuracy, "
+        "with the Pareto front as a step line and the best trial as a star.",
+        "Along a grey line the reward is equal, its value at the line's end; "
+        "up and to the left is better.",
+    ),
+    "search_history": (
+        "The reward of each trial of the search in order, and the best reward so far as a line.",
+        "Trials in the order in which they ended.",
+    ),
+    "family": (
+        "Line plot of the family: FLOPs, logarithmic, against validation and test accuracy.",
+        "The family's scaling curve; b0 is the baseline.",
+    ),
+}
+
+
+class Shown(NamedTuple):
+    """A table as the page shows it."""
+
+    heads: list[str]
+    sides: list[str]
+    rows: list[list[str]]
+
+
+class Picture(NamedTuple):
+    data: str  # PNG, base64
+    alt: str
+    caption: str
+
+
+def make_page(
+    folder: RunFolder, *, tables: dict[str, pd.DataFrame], figures: dict[str, bytes]
+) -> str:
+    """HTML that loads nothing from anywhere; whatever a run's names and errors hold is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    baseline, coefficients = folder.baseline(), folder.coefficients()
+    shown = {name: _shown(table) for name, table in tables.items() if name != "trials"}
+    chosen = ", ".join(f"{name} {value:g}" for name, value in coefficients or ())
+    return template.render(
+        name=folder.config.name,
+        summary=summary(folder, tables),
+        tables={"failures": None, **shown},
+        figures={name: _picture(name, figures.get(name)) for name in FIGURES},
+        baseline=baseline.name if baseline else None,
+        stages=_shown(stages_table(baseline)) if baseline else None,
+        chosen=chosen,
+        winner_first=_leads(tables["coefficients"], coefficients),
+        phi=f"{folder.config.coefficients.phi:g}",
+        config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
+        facts=_facts(folder.environment()),
+    )
+
+
+def _leads(grid: pd.DataFrame, chosen: CompoundCoefficients | None) -> bool:
+    """Whether the first row is the chosen one; a coefficients file may have come from elsewhere."""
+    if grid.empty or chosen is None:
+        return False
+    return all(grid.iloc[0][name] == value for name, value in chosen)
+
+
+def _shown(table: pd.DataFrame) -> Shown:
+    heads = [str(name).replace("_", " ") for name in table.columns]
+    return Shown(heads, alignments(table), readable_rows(table))
+
+
+def _picture(name: str, png: bytes | None) -> Picture | None:
+    return Picture(base64.b64encode(png).decode(), *_TEXTS[name]) if png else None
+
+
+def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """(term, fact) of what the run's environment.json says."""
+    facts = []
+    if command := environment.get("command"):
+        facts.append(("Command", _command(command)))
+    if data := environment.get("data"):
+        facts.append(("Data fingerprint", str(data)))
+    versions = {"python": environment.get("python"), **environment.get("packages", {})}
+    known = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if known:
+        facts.append(("Versions", known))
+    if platform := environment.get("platform"):
+        facts.append(("Platform", str(platform)))
+    return facts
+
+
+def _command(words: list[str]) -> str:
+    """As it is typed: where the program lies on one machine is nobody's business."""
+    program = PurePath(words[0]).name
+    typed = ["python", "-m", "experiments"] if program == "__main__.py" else [program]
+    return shlex.join([*typed, *words[1:]])

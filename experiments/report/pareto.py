@@ -1,0 +1,15 @@
+"""The Pareto front of FLOPs and accuracy."""
+
+import pandas as pd
+
+
+def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that no other beats: none costs as little or less and is more accurate.
+
+    By rising FLOPs, and so by rising accuracy; of trials equal in both the first one stands.
+    Trials without an accuracy are left out.
+    """
+    known = trials.dropna(subset=["flops", "accuracy"])
+    ordered = known.sort_values(["flops", "accuracy"], ascending=[True, False], kind="stable")
+    best_so_far = ordered["accuracy"].cummax().shift(fill_value=float("-inf"))
+    return ordered[ordered["accuracy"] > best_so_far]

@@ -1,0 +1,37 @@
+"""The report of a run: tables, figures and one page."""
+
+from pathlib import Path
+
+from experiments.files import write_text
+from experiments.report.cells import plain
+from experiments.report.figures import make_figures, write_figures
+from experiments.report.page import make_page
+from experiments.report.tables import make_tables, write_tables
+from experiments.run_folder import RunFolder
+
+_IN_TERMINAL = (
+    "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"
+)
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Write `tables/`, `figures/` and `report.html` anew; returns the page's path.
+
+    Reads the store, config, baseline and coefficients alone, so that a run of any state has a
+    report, and equal contents give equal files. Raises InputError where something in the folder is
+    damaged or cannot be written.
+    """
+    tables = make_tables(folder)
+    figures = make_figures(folder, tables)
+    write_tables(folder, tables)
+    write_figures(folder, figures)
+    write_text(folder.report, make_page(folder, tables=tables, figures=figures))
+    return folder.report
+
+
+def family_table_text(folder: RunFolder) -> str:
+    """The family for a terminal: a line a member, or one that says there is none yet."""
+    family = make_tables(folder)["family"]
+    if family.empty:
+        return "no member of the family has been trained yet"
+    return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."

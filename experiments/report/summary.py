@@ -1,0 +1,69 @@
+"""What a run was asked and what it found, in three sentences."""
+
+import pandas as pd
+
+from experiments.config import SearchConfig
+from experiments.run_folder import RunFolder
+from experiments.units import readable_count
+from scaler.compound import CompoundCoefficients
+
+
+def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Three sentences: the question, the baseline, the family. True of a run of any state."""
+    return [
+        _asked(folder.config),
+        _searched(tables),
+        _scaled(tables, folder.coefficients()),
+    ]
+
+
+def _asked(config: SearchConfig) -> str:
+    section = config.search
+    return (
+        f"Asked for: the network of space {section.space} with the highest reward "
+        f"ACC · (FLOPs / T)^{section.exponent:g} on {config.data.source}, "
+        f"T = {readable_count(section.target_flops)}FLOPs, found in {section.trials} trials of up "
+        f"to {section.epochs} epochs and then scaled to a family ({config.family.kind})."
+    )
+
+
+def _searched(tables: dict[str, pd.DataFrame]) -> str:
+    trials = tables["trials"]
+    searched = trials[trials["study"] == "search"]
+    if searched.empty:
+        return "No trial of the search has ended yet."
+    counts = searched["state"].value_counts()
+    ended = ", ".join(
+        f"{counts[state]} {word}"
+        for state, word in (
+            ("complete", "finished"),
+            ("pruned", "stopped early"),
+            ("fail", "failed"),
+        )
+        if state in counts
+    )
+    if tables["search"].empty:
+        return f"None of the search's trials has finished ({ended})."
+    best = tables["search"].iloc[0]
+    return (
+        f"The best trial of the search ({ended}) is number {best['number']}, with a reward of "
+        f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
+        f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters."
+    )
+
+
+def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:
+    if coefficients is None:
+        return "It has not been scaled yet."
+    values = ", ".join(f"{name} {value:g}" for name, value in coefficients)
+    rule = f"The grid of {len(tables['coefficients'])} settings chose {values}"
+    members = tables["family"][tables["family"]["state"] == "complete"]
+    if members.empty:
+        return f"{rule}; no member of the family has been trained yet."
+    last = members.iloc[-1]
+    test = last["test_accuracy"]
+    tested = "" if pd.isna(test) else f" and a test accuracy of {test:.2%}"
+    return (
+        f"{rule}; with it the baseline grew to {last['member']}, which reaches a validation "
+        f"accuracy of {last['accuracy']:.2%}{tested} at {readable_count(last['flops'])}FLOPs."
+    )

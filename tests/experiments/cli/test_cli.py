@@ -1,0 +1,171 @@
+"""The command as its users meet it: results on standard output, one clear line for a mistake."""
+
+import json
+import sys
+
+import pytest
+
+from experiments.cli import main
+
+
+@pytest.fixture
+def scaler(monkeypatch, capsys):
+    """Run the command in this process; its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["scaler", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    return run
+
+
+def test_list_names_architectures_and_spaces(scaler):
+    status, out, _ = scaler("list", "--json")
+    known = json.loads(out)
+    assert status == 0
+    assert "efficientnet_b7" in known["architectures"]
+    assert {"mbconv", "mbconv_small"} <= {space["space"] for space in known["spaces"]}
+
+
+def test_show_prints_the_papers_table_one(scaler):
+    """Stage, operator, resolution of the stage's input, channels, layers (stage 6 at 14 px)."""
+    status, out, _ = scaler("show", "efficientnet_b0")
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()[2:11]]
+    columns = [(row[0], row[-7], row[-6], row[-5]) for row in rows]
+    assert columns[0] == ("1", "224", "32", "1")
+    assert columns[5] == ("6", "14", "112", "3")
+    assert columns[8] == ("9", "7", "1,280", "1")
+    assert "385,814,752 FLOPs (multiply-adds), 5,288,548 parameters" in out
+
+
+def test_cost_compares_side_by_side(scaler):
+    status, out, _ = scaler("cost", "efficientnet_b0", "efficientnet_b1", "--json")
+    assert status == 0
+    assert [row["flops"] for row in json.loads(out)] == [385_814_752, 686_802_832]
+
+
+def test_cost_counts_the_users_classes_and_resolution(scaler):
+    _, out, _ = scaler("cost", "efficientnet_b2", "--resolution", 288, "--json")
+    assert json.loads(out)[0]["flops"] == 1_087_529_456
+    _, out, _ = scaler("cost", "efficientnet_b0", "--num-classes", 10, "--json")
+    assert json.loads(out)[0]["flops"] == 385_814_752 - 990 * 1280
+
+
+def test_a_shown_file_can_be_edited_and_shown_again(scaler, tmp_path):
+    path = tmp_path / "mine.yaml"
+    assert scaler("show", "efficientnet_b0", "--yaml", path)[0] == 0
+    path.write_text(path.read_text().replace("channels: 112", "channels: 120"))
+    status, out, _ = scaler("show", path)
+    assert status == 0
+    assert " 120 " in out
+
+
+def test_scale_to_a_budget_writes_what_it_shows(scaler, tmp_path):
+    arguments = ["scale", "efficientnet_b0", "--target-flops", "1e9", "-o", tmp_path, "--json"]
+    _, out, _ = scaler(*arguments)
+    (member,) = json.loads(out)
+    assert abs(member["flops"] / 1e9 - 1) <= 0.01
+    (path,) = tmp_path.iterdir()
+    _, out, _ = scaler("cost", path, "--json")
+    assert json.loads(out)[0]["flops"] == member["flops"]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("phi", 7), ("released", 7), ("budgets", 7)])
+def test_scale_prints_each_kind_of_family(scaler, kind, count):
+    status, out, _ = scaler("scale", "efficientnet_b0", "--family", kind)
+    assert status == 0
+    assert len(out.strip().splitlines()) == count + 2
+
+
+MISTAKES = [
+    (["show", "efficientnet_b9"], "unknown architecture 'efficientnet_b9'; did you mean"),
+    (["show", "missing.yaml"], "cannot read 'missing.yaml': No such file"),
+    (["cost", "efficientnet_b0", "--resolution", "8"], "use 17 px or more"),
+    (["scale", "efficientnet_b0"], "exactly one of --phi, --target-flops and --family"),
+    (["scale", "efficientnet_b0", "--target-flops", "0"], "must be a positive number, but got 0"),
+    (["scale", "efficientnet_b0", "--target-flops", "10"], "is below 132,032, what the smallest"),
+    (["scale", "efficientnet_b0", "--phi", "nan"], "phi must be a number between"),
+    (["scale", "efficientnet_b0", "--phi", "1", "--coefficients", "no.yaml"], "cannot read"),
+    (["search", "--space", "mbconv_tiny"], "unknown search space 'mbconv_tiny'; did you mean"),
+    (["search", "--data", "nowhere"], "nowhere"),
+    (["search", "--config", "digit"], "no config 'digit', neither a file nor a name; did you"),
+    (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'"),
+    (["search", "--trials", "0"], "search.trials: input should be greater than or equal to 1"),
+    (["search", "--min-flops", "2e6", "--max-flops", "1e6"], "`min_flops < max_flops` must hold"),
+    (["search", "--resolution", "1"], "must not exceed the feature map"),
+    (["run"], "Give --config"),
+    (["report", "."], "is not a run folder: it has no config.yaml"),
+    (["report", "missing"], "is not a run folder: there is no such folder"),
+    (["frobnicate"], "No such command 'frobnicate'"),
+    (["search", "--trails", "3"], "--trials"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=lambda value: str(value)[:60])
+def test_a_mistake_is_one_clear_line_and_changes_nothing(
+    scaler, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = scaler(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_with_an_unknown_key_names_the_nearest(scaler, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nsearch: {trails: 3}\n")
+    status, _, err = scaler("run", "--config", path)
+    assert status == 2
+    assert "unknown key 'search.trails'; did you mean 'trials'?" in err
+
+
+def test_a_run_folder_that_cannot_be_written_to_is_refused(scaler, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = scaler("search", "--trials", 1, "--run", tmp_path / "file" / "run")
+    assert status == 2
+    assert "cannot write" in err
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an image"])
+def test_a_broken_image_is_named_before_anything_is_made(scaler, tmp_path, damage, monkeypatch):
+    monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
+    for name in ("cat/1.jpg", "dog/1.jpg"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(damage)
+    run = tmp_path / "run"
+    status, _, err = scaler("search", "--data", tmp_path / "data", "--run", run)
+    assert status == 2
+    assert "1.jpg" in err
+    assert not run.exists()
+
+
+def test_a_truncated_study_is_refused_and_left_as_it_is(scaler, tmp_path):
+    (tmp_path / "config.yaml").write_text("name: mine\n")
+    (tmp_path / "study.db").write_bytes(b"SQLite format 3\0" + bytes(500))
+    status, _, err = scaler("report", tmp_path)
+    assert status == 2
+    assert "study.db" in err
+    assert "not a database" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "study.db"]
+
+
+def test_help_needs_no_heavy_imports(scaler):
+    """It answers in a fraction of a second because torch, ray, optuna, pandas stay unloaded."""
+    import subprocess
+
+    code = (
+        "import sys; from experiments.cli import cli\n"
+        "for words in (['--help'], ['search', '--help'], ['scale', '--help']):\n"
+        "    cli.main(words, standalone_mode=False)\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'pandas', 'pydantic'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "[]"

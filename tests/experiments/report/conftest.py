@@ -1,0 +1,111 @@
+"""Small runs made by hand: no Ray, no training, costs made up."""
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from experiments.config import SearchConfig
+from experiments.run_folder import RunFolder
+from experiments.studies.store import Store
+from experiments.studies.trial import Candidate, Outcome, freeze
+from scaler.compound import CompoundCoefficients
+from scaler.cost import Cost
+from search_spaces import Architecture
+
+
+@dataclass
+class HandMadeRun:
+    """A run folder that grows by the stage."""
+
+    folder: RunFolder
+    baseline: Architecture
+    recorded: int = 0
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.folder.study)
+
+    def record(self, study: str, *, flops: int = 1_000_000, channels: int = 32, **outcome) -> None:
+        """A trial of the baseline with another head, so that keys differ."""
+        head = self.baseline.head.replace(channels=channels)
+        ended = {"state": "complete", "accuracy": 0.9, "seconds": 1.5, "host": "here", **outcome}
+        attributes = ended.pop("attributes", {})
+        candidate = Candidate(
+            architecture=self.baseline.replace(head=head),
+            cost=Cost(flops, 2_000, 3_000),
+            seed=self.recorded,
+            suggestion=self.recorded,
+            reward_factor=(flops / 1e6) ** -0.07,
+            attributes=attributes,
+        )
+        self.store.record(study, freeze(candidate, Outcome(**ended)))
+        self.recorded += 1
+
+    def search(self) -> None:
+        self.record("search", accuracy=0.9, curve=(0.5, 0.9))
+        self.record("search", accuracy=0.4, state="pruned", channels=40, reason="stopped early")
+        self.record("search", accuracy=None, state="fail", channels=48, reason="ValueError: no")
+        self.folder.write_baseline(self.baseline)
+
+    def grid(self) -> None:
+        for alpha, accuracy in ((1.2, 0.91), (2.0, 0.93)):
+            attributes = {"alpha": alpha, "beta": 1.0, "gamma": 1.0, "phi": 1.0}
+            attributes |= {"baseline": self.baseline.key, "label": "a label"}
+            self.record("coefficients", accuracy=accuracy, attributes=attributes)
+        self.folder.write_coefficients(CompoundCoefficients(alpha=2.0, beta=1.0, gamma=1.0))
+
+    def family(self) -> None:
+        for i, flops in enumerate((1_000_000, 2_100_000)):
+            attributes = {"member": f"hand_b{i}", "phi": float(i), "depth": 2.0**i, "width": 1.0}
+            attributes |= {"resolution": 1.0, "target_flops": 2e6 if i else None}
+            attributes |= {"baseline": self.baseline.key}
+            extra = {"test_accuracy": 0.9 + i / 100}
+            self.record("family", flops=flops, attributes=attributes, extra=extra)
+
+
+def begin(path: Path, baseline: Architecture, *, name: str = "hand") -> HandMadeRun:
+    folder = RunFolder.begin(SearchConfig(name=name, run=path))
+    folder.write_environment(data="fingerprint-1234")
+    return HandMadeRun(folder, baseline)
+
+
+@pytest.fixture
+def run(tmp_path, small) -> HandMadeRun:
+    """A run that has only begun: a config, no store."""
+    return begin(tmp_path / "hand", small)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory) -> Path:
+    """Runs that were made once and are copied from then on: recording takes most of the time."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+def grown(run: HandMadeRun, *stages: str, shelf: Path) -> HandMadeRun:
+    made = shelf / "-".join(stages)
+    if made.exists():
+        shutil.copytree(made, run.folder.path, dirs_exist_ok=True)
+    else:
+        for stage in stages:
+            getattr(run, stage)()
+        shutil.copytree(run.folder.path, made)
+    return run
+
+
+@pytest.fixture
+def searched(run, shelf) -> HandMadeRun:
+    return grown(run, "search", shelf=shelf)
+
+
+@pytest.fixture
+def done(run, shelf) -> HandMadeRun:
+    return grown(run, "search", "grid", "family", shelf=shelf)
+
+
+@pytest.fixture
+def begin_run(tmp_path, small):
+    """Another run by its path under the test's folder."""
+    return lambda path, **options: begin(tmp_path / path, small, **options)

@@ -1,0 +1,120 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from experiments.report.report import family_table_text, write_report
+
+VOID = {"meta", "img", "link", "br", "input"}
+
+
+class Page(HTMLParser):
+    """The tags that a page is made of; closed in order, or an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags = [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(run):
+    return write_report(run.folder).read_text()
+
+
+def test_a_run_that_has_only_begun_has_a_report(run):
+    text = report(run)
+    assert "No trial of the search has ended yet." in text
+    assert Page(text).all("img") == []
+    assert not run.folder.study.exists()
+
+
+def test_a_run_that_is_only_searched_shows_search_and_baseline(searched):
+    text = report(searched)
+    assert "1 finished, 1 stopped early, 1 failed" in text
+    assert "MBConv3, k5x5, SE 0.25" in text
+    assert "It has not been scaled yet." in text
+    assert len(Page(text).all("img")) == 2
+
+
+def test_a_finished_run_shows_everything(done):
+    text = report(done)
+    assert "chose alpha 2, beta 1, gamma 1" in text
+    assert "the baseline grew to hand_b1" in text
+    assert "fingerprint-1234" in text
+    assert len(Page(text).all("img")) == 3
+    assert [tag["class"] for tag in Page(text).all("tr") if "class" in tag] == ["best", "best"]
+
+
+def test_a_run_in_which_all_failed_says_why(run):
+    run.record("search", accuracy=None, state="fail", reason="RuntimeError: out of memory")
+    text = report(run)
+    assert "None of the search&#39;s trials has finished (1 failed)." in text
+    assert "RuntimeError: out of memory" in text
+    assert Page(text).all("img") == []
+
+
+def test_a_run_in_which_all_were_stopped_early_has_figures(run):
+    run.record("search", state="pruned", accuracy=0.3)
+    assert len(Page(report(run)).all("img")) == 2
+
+
+def test_coefficients_without_a_search_have_a_report(run, small):
+    run.folder.write_baseline(small)
+    run.grid()
+    assert "The grid of 2 settings chose alpha 2, beta 1, gamma 1" in report(run)
+
+
+def test_the_page_loads_nothing_from_anywhere(done):
+    text = report(done)
+    assert re.search(r"https?:|url\(|@import|<script|<link", text) is None
+    for image in Page(text).all("img"):
+        kind, data = image["src"].split(",", 1)
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+        assert image["alt"]
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_names_and_reasons_are_escaped(done, evil):
+    done.record("search", accuracy=None, state="fail", reason=evil, host=evil, device=evil)
+    done.record("family", attributes={"member": evil, "baseline": done.baseline.key})
+    text = report(done)
+    assert evil not in text
+    assert Page(text).all("script") == []
+    assert all("onerror" not in image for image in Page(text).all("img"))
+
+
+def test_equal_contents_give_equal_files(done):
+    def files():
+        write_report(done.folder)
+        return {f: f.read_bytes() for f in done.folder.path.rglob("*") if f.is_file()}
+
+    assert files() == files()
+
+
+def test_the_page_names_no_place_on_this_machine(done):
+    assert str(done.folder.path.parent) not in report(done)
+
+
+def test_the_familys_table_for_a_terminal_has_a_line_a_member(done):
+    lines = family_table_text(done.folder).splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["hand_b0", "hand_b1"]
+    assert "2,100,000" in lines[3]
+    assert lines[-1] == "FLOPs are multiply-adds."
+
+
+def test_the_familys_table_says_so_when_there_is_none(searched):
+    assert family_table_text(searched.folder) == "no member of the family has been trained yet"

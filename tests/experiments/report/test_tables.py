@@ -1,0 +1,70 @@
+import pandas as pd
+import pytest
+
+from experiments.report.tables import make_tables, write_tables
+
+
+def read_back(path, dtypes):
+    """A CSV as its frame: of text, an empty cell is an empty string."""
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""])
+    text = [name for name, dtype in dtypes.items() if dtype == "string"]
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def test_every_csv_reads_back_equal_to_its_frame(done):
+    tables = make_tables(done.folder)
+    write_tables(done.folder, tables)
+    for name, table in tables.items():
+        written = read_back(done.folder.tables / f"{name}.csv", table.dtypes.to_dict())
+        pd.testing.assert_frame_equal(written, table)
+
+
+def test_the_search_table_ranks_finished_trials_by_reward(run):
+    run.record("search", accuracy=0.90, flops=1_000_000)
+    run.record("search", accuracy=0.91, flops=4_000_000, channels=40)  # 0.91 * 4^-0.07 = 0.826
+    run.record("search", accuracy=0.95, state="pruned", channels=48)
+    assert make_tables(run.folder)["search"]["number"].tolist() == [0, 1]
+
+
+def test_the_coefficients_table_has_the_winner_first_and_the_growth(done):
+    table = make_tables(done.folder)["coefficients"]
+    assert table["alpha"].tolist() == [2.0, 1.2]
+    assert table["growth"].tolist() == [2.0, 1.2]  # beta and gamma are 1
+
+
+def test_the_family_table_sets_flops_beside_baseline_and_target(done):
+    table = make_tables(done.folder)["family"]
+    assert table["member"].tolist() == ["hand_b0", "hand_b1"]
+    assert table["times_baseline"].tolist() == [1.0, 2.1]
+    assert pd.isna(table["times_target"][0])
+    assert table["times_target"][1] == pytest.approx(1.05)
+    assert table["test_accuracy"].tolist() == [0.9, 0.91]
+
+
+def test_what_was_scaled_from_an_earlier_baseline_is_left_out(done, small):
+    done.folder.write_baseline(small.replace(resolution=32))
+    tables = make_tables(done.folder)
+    assert tables["family"].empty
+    assert tables["coefficients"].empty
+    assert len(tables["trials"]) == 7
+
+
+def test_there_is_a_table_of_failures_only_if_something_failed(run):
+    run.record("search")
+    assert "failures" not in make_tables(run.folder)
+    run.record("search", accuracy=None, state="fail", reason="OSError: full")
+    assert make_tables(run.folder)["failures"]["reason"].tolist() == ["OSError: full"]
+
+
+def test_a_reason_cannot_break_out_of_its_markdown_cell(run):
+    run.record("search", accuracy=None, state="fail", reason="a | b <script>\n\nc")
+    write_tables(run.folder, make_tables(run.folder))
+    text = (run.folder.tables / "failures.md").read_text()
+    assert "a \\| b &lt;script&gt; c" in text
+    assert len(text.splitlines()) == 3
+
+
+def test_an_empty_table_keeps_its_header(run):
+    write_tables(run.folder, make_tables(run.folder))
+    assert (run.folder.tables / "family.csv").read_text().startswith("member,phi,depth,width,")
+    assert len((run.folder.tables / "family.md").read_text().splitlines()) == 2

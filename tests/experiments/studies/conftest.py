@@ -1,0 +1,62 @@
+"""One embedded Ray for all tests of the engine: starting one takes seconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.config import ClusterSection, SearchConfig, SearchSection
+from experiments.studies.candidates import ListedCandidates
+from experiments.studies.progress import Progress
+from experiments.studies.runner import ray_session, run_study
+from experiments.studies.store import Store
+from experiments.studies.trial import Candidate
+from scaler import Cost
+
+ONE_WORKER = ClusterSection(workers=1)
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[None]:
+    with ray_session(ClusterSection(workers=2)):
+        yield
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SearchConfig:
+    """A search of 12 trials of 3 epochs on the small space, one at a time."""
+    section = SearchSection(resolution=8, trials=12, epochs=3, sampler="random")
+    return SearchConfig(name="test", run=tmp_path / "run", search=section, cluster=ONE_WORKER)
+
+
+@pytest.fixture
+def train_list(ray, tmp_path):  # noqa: ARG001
+    """Run architectures one after the other in one reused actor; the stored trials by name."""
+
+    def run(evaluate, *architectures, epochs=2, early_stopping=None):
+        store = Store(tmp_path / f"{len(list(tmp_path.iterdir()))}.db")
+        candidates = [
+            Candidate(
+                architecture=architecture,
+                cost=Cost(1, 1, 1),
+                seed=5,
+                suggestion=i,
+                attributes={"member": architecture.name},
+            )
+            for i, architecture in enumerate(architectures)
+        ]
+        run_study(
+            ListedCandidates(candidates),
+            evaluate=evaluate,
+            store=store,
+            study="family",
+            trials=len(candidates),
+            epochs=epochs,
+            checkpoints=tmp_path / "checkpoints",
+            progress=Progress("family", total=len(candidates)),
+            cluster=ONE_WORKER,
+            early_stopping=early_stopping,
+        )
+        return {trial.user_attrs["member"]: trial for trial in store.trials("family")}
+
+    return run

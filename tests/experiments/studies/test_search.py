@@ -1,0 +1,132 @@
+"""A search as a whole: continued, killed, failed, begun on something else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import search
+from experiments.run_folder import RunFolder
+from experiments.studies.search import WorkFailed
+from experiments.studies.store import Store
+from search_spaces import InputError
+
+SIZES = {"num_classes": 10, "in_channels": 1}
+
+
+def wide_is_good(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+    accuracy = architecture.stages[-1].channels / 100
+    for epoch in range(1, 4):
+        report(epoch, accuracy * epoch / 3)
+    return accuracy
+
+
+@pytest.fixture
+def evaluate():
+    """A closure, so that it reaches the workers by value."""
+    good = wide_is_good
+    return lambda architecture, **rest: good(architecture, **rest)
+
+
+def test_a_search_trains_its_trials_and_names_the_best(ray, config, evaluate):  # noqa: ARG001
+    result = search(config, evaluate=evaluate, **SIZES)
+    assert len(result.trials) == 12
+    done = result.trials[result.trials.state == "complete"]
+    best = done.loc[done.reward.idxmax()]
+    assert result.best.key == best.key
+    assert RunFolder.open(config.run).baseline() == result.best
+
+
+def test_more_trials_continue_and_the_first_stay(ray, config, evaluate):  # noqa: ARG001
+    first = search(config, evaluate=evaluate, **SIZES).trials
+    more = config.replace(search=config.search.replace(trials=20))
+    second = search(more, evaluate=evaluate, **SIZES).trials
+    assert len(second) == 20
+    assert list(second.key[:12]) == list(first.key)
+    assert second.key.is_unique
+
+
+def test_same_seed_and_one_worker_give_the_same_trials(ray, config, evaluate, tmp_path):  # noqa: ARG001
+    runs = []
+    for name in ("a", "b"):
+        again = config.replace(run=tmp_path / name)
+        runs.append(search(again, evaluate=evaluate, **SIZES).trials)
+    columns = ["number", "state", "reason", "accuracy", "reward", "flops", "epochs", "seed", "key"]
+    assert runs[0][columns].equals(runs[1][columns])
+
+
+def test_another_config_in_the_same_folder_is_refused(ray, config, evaluate):  # noqa: ARG001
+    search(config.replace(search=config.search.replace(trials=1)), evaluate=evaluate, **SIZES)
+    other = config.replace(search=config.search.replace(epochs=2))
+    with pytest.raises(InputError, match=r"holds a run with search\.epochs = 3, but now it is 2"):
+        search(other, evaluate=evaluate, **SIZES)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(config, evaluate):
+    config.run.mkdir()
+    (config.run / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="is not empty and not a run folder"):
+        search(config, evaluate=evaluate, **SIZES)
+    assert [path.name for path in config.run.iterdir()] == ["thesis.tex"]
+
+
+def test_a_window_that_holds_nothing_is_told(ray, config, evaluate):  # noqa: ARG001
+    section = config.search.replace(min_flops=1e9, max_flops=2e9)
+    with pytest.raises(WorkFailed, match=r"no network of space 'mbconv_small' lies within 1e\+09"):
+        search(config.replace(search=section), evaluate=evaluate, **SIZES)
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from experiments import search
+from experiments.config import SearchConfig
+def evaluate(architecture, *, report, seed, checkpoint_dir):
+    for epoch in range(1, 4):
+        time.sleep(0.03)
+        report(epoch, architecture.stages[-1].channels / 100)
+    return architecture.stages[-1].channels / 100
+search(SearchConfig.load(sys.argv[1]), evaluate=evaluate, num_classes=10, in_channels=1)
+"""
+
+
+def kill_when(process: subprocess.Popen, store: Path, count: int) -> list[str]:
+    """SIGKILL the driver once `count` trials are stored; the keys that were stored."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the driver ended by itself with {process.returncode}")
+        if store.exists() and len(stored(store)) >= count:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return stored(store)
+
+
+def stored(path: Path) -> list[str]:
+    try:
+        return [trial.user_attrs["key"] for trial in Store(path).trials("search")]
+    except InputError:  # the driver is just making it
+        return []
+
+
+@pytest.mark.slow
+def test_a_killed_driver_loses_no_finished_trial(config, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(config.replace(search=config.search.replace(trials=40)).to_yaml())
+    command = [sys.executable, "-c", DRIVER, str(path)]
+    kept: list[str] = []
+    for count in (1, 7, 15, 24):
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+        now = kill_when(process, config.run / "study.db", count)
+        assert now[: len(kept)] == kept
+        kept = now
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    final = stored(config.run / "study.db")
+    assert final[: len(kept)] == kept
+    assert len(final) == len(set(final)) == 40

@@ -1,0 +1,83 @@
+"""The whole line on real images: digits, and CIFAR-10 where it is at hand."""
+
+import pytest
+
+from experiments import load_trials
+from experiments.config import SearchConfig
+from experiments.line import run_line
+from experiments.run_folder import RunFolder
+from scaler import measure_cost
+
+SHORT = {
+    "search": {"space": "mbconv_small", "resolution": 12, "trials": 3, "epochs": 2},
+    "coefficients": {"step": 0.5, "tolerance": 0.6, "epochs": 1},
+    "family": {"kind": "budgets", "ratios": [2, 3, 4], "tolerance": 0.1, "epochs": 2},
+}
+
+
+def short_run(path, data, **sections):
+    settings = {**SHORT, "name": "short", "run": path, "data": data, **sections}
+    return run_line(SearchConfig.parse(settings, source="test"))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> RunFolder:
+    path = tmp_path_factory.mktemp("line") / "run"
+    return short_run(path, {"source": "digits", "flip": False, "train_limit": 400})
+
+
+def test_the_line_leaves_every_file_of_a_run(digits):
+    names = {str(file.relative_to(digits.path)) for file in digits.path.rglob("*")}
+    members = {f"family/short_b{i}.yaml" for i in range(4)}
+    weights = {f"checkpoints/short_b{i}/weights.safetensors" for i in range(4)}
+    single = {"config.yaml", "study.db", "baseline.yaml", "coefficients.yaml"}
+    pages = {"report.html", "environment.json", "tables/family.csv", "figures/family.png"}
+    assert members | weights | single | pages <= names
+
+
+def test_the_family_costs_what_was_asked(digits):
+    family = load_trials(digits.path, study="family").set_index("member")
+    base = measure_cost(digits.baseline(), num_classes=10, in_channels=1).flops
+    for i, ratio in enumerate((1, 2, 3, 4)):
+        assert family.flops[f"short_b{i}"] / base == pytest.approx(ratio, rel=0.1)
+    assert family.test_accuracy.between(0, 1).all()
+
+
+def test_the_winner_of_the_grid_is_the_best_by_accuracy(digits):
+    grid = load_trials(digits.path, study="coefficients")
+    best = grid.loc[grid.accuracy.idxmax()]
+    chosen = digits.coefficients()
+    assert best.accuracy == grid.accuracy.max()
+    assert (chosen.alpha, chosen.beta, chosen.gamma) == (best.alpha, best.beta, best.gamma)
+
+
+def test_a_finished_line_has_nothing_left_to_do(digits, capsys):
+    before = load_trials(digits.path)
+    run_line(digits.config)
+    assert load_trials(digits.path).equals(before)
+    assert " 1/" not in capsys.readouterr().err
+
+
+def test_the_kept_weights_give_the_accuracy_that_was_stored(digits):
+    from experiments.data.sources import load_data
+    from experiments.training.checkpoint import load_weights
+    from experiments.training.loop import evaluate
+    from search_spaces import build_network, load_architecture
+
+    data = load_data(digits.config.data, seed=digits.config.seed)
+    member = load_architecture(digits.path / "family" / "short_b2.yaml")
+    network = build_network(member, num_classes=10, in_channels=1)
+    load_weights(digits.checkpoints / "short_b2" / "weights.safetensors", network)
+    accuracy = evaluate(network, data.test, data=data, resolution=member.resolution)
+    stored = load_trials(digits.path, study="family").set_index("member")
+    assert accuracy == stored.test_accuracy["short_b2"]
+
+
+def test_the_same_line_runs_on_cifar10_as_class_folders(cifar10, tmp_path):
+    config = SearchConfig.load("cifar10")
+    limits = {"train_limit": 300, "validation_limit": 200}
+    data = config.data.model_dump() | {"source": str(cifar10)} | limits
+    folder = short_run(tmp_path / "run", data, train=config.train.model_dump())
+    family = load_trials(folder.path, study="family")
+    assert set(family.state) == {"complete"}
+    assert folder.report.is_file()
