@@ -9,7 +9,7 @@ from experiments.studies.coefficients import coefficient_grid, run_coefficients
 from experiments.studies.family import run_family
 from experiments.studies.search import check_search, run_search
 from experiments.studies.session import open_session
-from experiments.units import readable_count, readable_seconds
+from experiments.units import readable_seconds
 from scaler.cost import measure_cost
 
 
@@ -29,8 +29,7 @@ def run_line(config: SearchConfig) -> RunFolder:
         baseline = run_search(session)
         lap("search")
         cost = measure_cost(baseline, **session.sizes)
-        flops, params = readable_count(cost.flops), readable_count(cost.params)
-        _say(f"baseline: {flops}FLOPs, {params}parameters")
+        _say(f"baseline: {cost.flops:,} FLOPs, {cost.params:,} parameters")
         coefficients = run_coefficients(session, baseline)
         lap("coefficients")
         values = ", ".join(f"{name} {value:g}" for name, value in coefficients)

@@ -27,17 +27,19 @@ class Store:
         if path.exists():
             _check_sqlite(path)
         self._storage = _open_sqlite(path)
+        self._studies: dict[str, optuna.Study] = {}
 
     def study(self, name: str) -> optuna.Study:
         """A study to be maximised; made if it is not there yet."""
-        return optuna.create_study(
-            storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
-        )
+        if name not in self._studies:
+            self._studies[name] = optuna.create_study(
+                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+            )
+        return self._studies[name]
 
     def trials(self, name: str) -> list[FrozenTrial]:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
-        known = {study.study_name for study in self._storage.get_all_studies()}
-        return self.study(name).get_trials(deepcopy=False) if name in known else []
+        return self.study(name).get_trials(deepcopy=False) if self._has(name) else []
 
     def record(self, name: str, trial: FrozenTrial) -> None:
         self.study(name).add_trial(trial)
@@ -47,8 +49,10 @@ class Store:
         self.study(name).set_user_attr(key, value)
 
     def notes(self, name: str) -> dict[str, Any]:
-        known = {study.study_name for study in self._storage.get_all_studies()}
-        return self.study(name).user_attrs if name in known else {}
+        return self.study(name).user_attrs if self._has(name) else {}
+
+    def _has(self, name: str) -> bool:
+        return name in {study.study_name for study in self._storage.get_all_studies()}
 
 
 def _open_sqlite(path: Path) -> RDBStorage:

@@ -157,7 +157,7 @@ def test_a_truncated_study_is_refused_and_left_as_it_is(scaler, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "study.db"]
 
 
-def test_help_needs_no_heavy_imports(scaler):
+def test_help_needs_no_heavy_imports():
     """It answers in a fraction of a second because torch, ray, optuna, pandas stay unloaded."""
     import subprocess
 

@@ -38,11 +38,6 @@ def test_a_finished_run_has_three_figures(done):
     assert all(data.startswith(PNG) for data in figures.values())
 
 
-def test_equal_data_give_equal_pictures(done):
-    tables = make_tables(done.folder)
-    assert make_figures(done.folder, tables) == make_figures(done.folder, tables)
-
-
 def test_a_figure_that_is_no_longer_true_is_taken_away(done):
     figures = make_figures(done.folder, make_tables(done.folder))
     write_figures(done.folder, figures)
