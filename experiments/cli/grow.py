@@ -83,7 +83,7 @@ def scale_command(
         print_json([_as_data(member) for member in members])
     else:
         print_table([_as_row(member) for member in members])
-        _explain(members)
+        _explain(written=output is not None)
 
 
 def _as_row(member: "Scaled") -> dict[str, Any]:
@@ -121,14 +121,14 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
     }
 
 
-def _explain(members: list["Scaled"]) -> None:
+def _explain(*, written: bool) -> None:
     click.echo(
         "\nFLOPs are multiply-adds. depth, width, resolution: the rule's factor -> after rounding "
         "(layers, mean channels, pixels over the baseline's).",
         err=True,
     )
-    if len(members) == 1:
-        click.echo("Add `-o FOLDER` to write it as a file to train or edit.", err=True)
+    if not written:
+        click.echo("Add `-o FOLDER` to write them as files to train or edit.", err=True)
 
 
 def _write(members: list["Scaled"], folder: Path) -> None:
