@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from search_spaces.records import InputError, Record, read_mapping, suggest
 
@@ -36,10 +36,10 @@ class TrainConfig(Record):
     """The recipe: SGD with Nesterov momentum, a linear warm-up and a cosine."""
 
     batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[FiniteFloat, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 5e-4
+    warmup_epochs: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -57,9 +57,9 @@ class SearchSection(Record):
     sampler: str = "tpe"
     trials: Positive = 50
     epochs: Positive = 5
-    target_flops: Annotated[float, Field(gt=0)] = 1e6  # T of ACC * (FLOPS/T)^w
-    exponent: float = -0.07  # w
-    min_flops: Annotated[float, Field(ge=0)] = 0.0  # candidates outside are never trained
+    target_flops: Annotated[FiniteFloat, Field(gt=0)] = 1e6  # T of ACC * (FLOPS/T)^w
+    exponent: FiniteFloat = -0.07  # w
+    min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0  # candidates outside are never trained
     max_flops: Annotated[float, Field(gt=0)] = float("inf")
     early_stopping: EarlyStopping | None = EarlyStopping()
 
@@ -76,9 +76,9 @@ class SearchSection(Record):
 class CoefficientsSection(Record):
     """The grid of alpha, beta, gamma, each from 1, alpha * beta^2 * gamma^2 near 2."""
 
-    step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    step: Annotated[float, Field(ge=0.02, le=1)] = 0.1
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of the 2
-    phi: Annotated[float, Field(gt=0)] = 1.0
+    phi: Annotated[float, Field(gt=0, le=8)] = 1.0
     epochs: Positive = 5
 
 
@@ -86,8 +86,10 @@ class FamilySection(Record):
     """Which members are built and trained: `phi`, `released` or `budgets` (see scaler.family)."""
 
     kind: Literal["phi", "released", "budgets"] = "budgets"
-    ratios: tuple[Annotated[float, Field(gt=0)], ...] | None = None  # budgets: FLOPs / baseline's
-    phis: tuple[Annotated[float, Field(gt=0)], ...] | None = None  # phi: instead of 1..7
+    ratios: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] | None = (
+        None  # budgets: FLOPs / baseline's
+    )
+    phis: tuple[Annotated[float, Field(gt=0, le=12)], ...] | None = None  # phi: instead of 1..7
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     epochs: Positive = 10
 
@@ -97,8 +99,8 @@ class ClusterSection(Record):
 
     address: str | None = None
     workers: Positive | None = None  # trials at a time; None: as many as fit
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] = 0
+    cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
+    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
 
 
 class SearchConfig(Record):

@@ -36,8 +36,7 @@ def run_line(config: SearchConfig) -> RunFolder:
         _say(f"coefficients: {values} (growth {coefficients.growth:.3f})")
         run_family(session, baseline, coefficients)
         lap("family")
-        fingerprint = session.folder.environment().get("data")
-        session.folder.write_environment(data=fingerprint, seconds=seconds)
+        session.folder.write_environment(**{**session.folder.environment(), "seconds": seconds})
     write_report(session.folder)
     _say(f"done in {readable_seconds(time.monotonic() - began)}")
     return session.folder

@@ -1,8 +1,11 @@
 """A run's folder: the config as used, the store, what was found, tables and figures."""
 
+import fcntl
 import json
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,24 +42,56 @@ class RunFolder:
         return cls(folder, SearchConfig.parse(read_mapping(config), source=str(config)))
 
     @classmethod
-    def begin(cls, config: SearchConfig) -> "RunFolder":
-        """Make the config's run folder, or take it up where it stands.
+    def check(cls, config: SearchConfig, begun: set[str]) -> "RunFolder":
+        """The config's run folder, made or not yet; nothing is written.
 
-        Raises InputError where the folder holds something else, or a run of another config: only
-        more trials may be asked for, and other machines.
+        `begun` names the studies that hold trials. Raises InputError where the folder
+        holds something else, or a run of another config: more trials may be asked for, other
+        machines, and whatever no trial has been trained with yet.
         """
         path = config.run_folder
         if (path / "config.yaml").is_file():
-            _check_same(cls.open(path).config, config, path)
+            _check_same(cls.open(path).config, config, path, begun)
         elif path.is_dir() and any(path.iterdir()):
             raise InputError(
                 f"'{path}' is not empty and not a run folder; name a new one with `run:` or --run"
             )
         elif path.exists() and not path.is_dir():
             raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
-        folder = cls(path, config)
-        write_text(path / "config.yaml", config.to_yaml())
-        return folder
+        return cls(path, config)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder; a second command on it is refused until this one ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InputError(
+                f"cannot write '{self.path}': {error.strerror}; name another folder with --run"
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"'{self.path}' is in use by another command; wait for it, or name another "
+                    f"folder with --run"
+                ) from None
+            yield
+
+    def write_config(self) -> None:
+        write_text(self.path / "config.yaml", self.config.to_yaml())
+
+    def check_facts(self, facts: dict[str, Any]) -> None:
+        """Raise InputError where a run was begun on other data or with another evaluation."""
+        before = self.environment()
+        for name, now in facts.items():
+            if name in before and before[name] != now:
+                raise InputError(
+                    f"'{self.path}' was begun with {name} {before[name]}, but now it is {now}; "
+                    f"put it back, or name a new folder with --run"
+                )
 
     @property
     def study(self) -> Path:
@@ -122,10 +157,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _check_same(before: SearchConfig, now: SearchConfig, path: Path) -> None:
+def _check_same(before: SearchConfig, now: SearchConfig, path: Path, begun: set[str]) -> None:
+    if not begun:
+        return
+    untouched = {"coefficients", "family"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
-        if name == "search.trials" or name.split(".")[0] in _MAY_CHANGE:
+        if name == "search.trials" or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):
             raise InputError(

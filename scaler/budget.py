@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-from scaler.compound import CompoundCoefficients, scale
+from scaler.compound import MOST, CompoundCoefficients, scale
 from scaler.cost import Cost, measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.resizing import resize, round_channels, round_layers, smallest_resolution
-
-MOST = 10_000  # times the baseline's FLOPs: eight times what L2 is to B0
 
 # How far from the pure rule the solver looks: depth and width in steps of 1 %.
 MOST_STRAY = 0.3
@@ -146,24 +144,28 @@ class _Solver:
         return best, phi
 
     def _crossing(self) -> float:
-        """phi where the rounded member's cost crosses the target, to 0.01, by bisection."""
+        """phi where the rounded member's cost crosses the target, to 1 % of a doubling."""
 
         def cost(phi: float) -> int:
             depth, width, growth = self.coefficients.factors(phi)
             return self.flops(self.member(depth, width, self.baseline.resolution * growth))
 
-        nominal = math.log(self.target / self.flops(self.baseline))
-        low = high = nominal / math.log(self.coefficients.growth)
+        # Every layer, channel and pixel that the coefficients move, at its least.
+        least = (0.0 if c == 1 else -math.inf for c in dict(self.coefficients).values())
+        depth, width, size = (math.exp(max(exponent, -30)) for exponent in least)
+        floor = self.flops(self.member(depth, width, size * self.baseline.resolution))
+        if self.target < floor:
+            raise InputError(
+                f"target_flops {self.target:g} is below {floor:,}, "
+                f"what the smallest member of '{self.baseline.name}' costs"
+            )
+        step = 0.65 / math.log(self.coefficients.growth)  # about a doubling of FLOPs
+        low = high = math.log(self.target / self.flops(self.baseline)) * step / 0.65
         while cost(low) > self.target:
-            high, low = low, low - 1
-            if cost(low) == cost(low - 8):  # every channel, layer and pixel is at its least
-                raise InputError(
-                    f"target_flops {self.target:g} is below {cost(low):,}, "
-                    f"what the smallest member of '{self.baseline.name}' costs"
-                )
+            high, low = low, low - step
         while cost(high) < self.target:
-            low, high = high, high + 1
-        while high - low > 0.01:
+            low, high = high, high + step
+        while high - low > 0.01 * step:
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) < self.target else (low, middle)
         return (low + high) / 2

@@ -13,6 +13,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, Record, read_mapping
 from search_spaces.resizing import resize
 
+MOST = 10_000  # times the baseline's FLOPs: eight times what L2 is to B0
+
 Factor = Annotated[FiniteFloat, Field(ge=1)]
 
 
@@ -51,6 +53,10 @@ def scale(
     """
     if not (math.isfinite(phi) and abs(phi) <= 64):
         raise InputError(f"phi must be a number between -64 and 64, but got {phi}")
+    if phi * math.log(coefficients.growth) > math.log(MOST):
+        raise InputError(
+            f"phi {phi:g} would grow FLOPs over {MOST:,} times; take a smaller phi or coefficients"
+        )
     if phi == 0:
         return architecture
     depth, width, growth = coefficients.factors(phi)

@@ -148,12 +148,19 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     from experiments.report.report import write_report
     from experiments.studies.coefficients import coefficient_grid, run_coefficients
     from experiments.studies.session import open_session
+    from search_spaces.records import InputError
     from search_spaces.reference import load_architecture
 
     baseline = load_architecture(architecture)
     config = configured(**options)
     coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
     with open_session(config) as session:
+        before = session.folder.baseline()
+        if before is not None and before.key != baseline.key:
+            raise InputError(
+                f"'{session.folder.path}' has another baseline, {before.name}; "
+                f"name a new folder with --run"
+            )
         session.folder.write_baseline(baseline)
         run_coefficients(session, baseline)
     write_report(session.folder)

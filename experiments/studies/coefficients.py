@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from itertools import product
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import CoefficientsSection
 from experiments.studies.candidates import ListedCandidates
-from experiments.studies.search import WorkFailed
+from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
 from experiments.studies.trial import Candidate, best_complete
 from scaler.compound import CompoundCoefficients, scale
@@ -40,7 +40,7 @@ def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficie
 def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoefficients:
     """Train each distinct member of the grid once; write and return the best by accuracy."""
     section = session.config.coefficients
-    done = trials_of(session, "coefficients", baseline)
+    done = completed(session, "coefficients", baseline)
     trained = {trial.user_attrs["key"] for trial in done}
     listed = [
         candidate
@@ -54,7 +54,7 @@ def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoeffi
         epochs=section.epochs,
         done=len(done),
     )
-    best = best_complete(trials_of(session, "coefficients", baseline))
+    best = best_complete(completed(session, "coefficients", baseline))
     if best is None:
         raise WorkFailed("no trial of the coefficients grid finished; see `scaler report`")
     chosen = {name: best.user_attrs[name] for name in ("alpha", "beta", "gamma")}
@@ -63,10 +63,16 @@ def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoeffi
     return coefficients
 
 
-def trials_of(session: Session, study: str, baseline: Architecture) -> list[FrozenTrial]:
-    """The study's trials of this baseline; an earlier baseline's stand beside them in the store."""
-    trials = session.store.trials(study)
-    return [trial for trial in trials if trial.user_attrs["baseline"] == baseline.key]
+def completed(session: Session, study: str, baseline: Architecture) -> list[FrozenTrial]:
+    """The study's finished trials of this baseline.
+
+    An earlier baseline's stand beside them in the store, and failed ones, which are tried again.
+    """
+    return [
+        trial
+        for trial in session.store.trials(study)
+        if trial.state == TrialState.COMPLETE and trial.user_attrs["baseline"] == baseline.key
+    ]
 
 
 def _candidates(

@@ -1,7 +1,8 @@
 """The family study: the baseline and its members, trained and looked at on the test part."""
 
 from experiments.studies.candidates import ListedCandidates
-from experiments.studies.coefficients import trials_of
+from experiments.studies.coefficients import completed
+from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
 from experiments.studies.trial import Candidate
 from scaler.budget import Scaled
@@ -30,7 +31,7 @@ def run_family(
     )
     members = [Scaled(baseline, baseline, 0.0, 1.0, 1.0, 1.0, cost), *grown]
     members = [_named(member, f"b{i}") for i, member in enumerate(members)]
-    done = trials_of(session, "family", baseline)
+    done = completed(session, "family", baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []
     for number, member in enumerate(members):
@@ -45,6 +46,8 @@ def run_family(
         done=len(done),
         final=True,
     )
+    if not completed(session, "family", baseline):
+        raise WorkFailed("no member of the family finished its training; see `scaler report`")
     return members
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
@@ -15,6 +16,11 @@ from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
 from experiments.studies.worker import Evaluate, Worker
 from search_spaces.records import InputError
+
+
+class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
+    """The input was right, but the work came to nothing."""
+
 
 # Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
 _SETTINGS = {
@@ -56,6 +62,25 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
         ray.shutdown()
 
 
+def check_cluster(cluster: ClusterSection) -> None:
+    """Raise InputError where a trial wants more than this machine has: it would wait for ever."""
+    if cluster.address is not None:
+        return
+    if cluster.cpus_per_trial > _slots(cluster):
+        raise InputError(
+            f"cluster.cpus_per_trial is {cluster.cpus_per_trial:g}, but this machine has "
+            f"{_slots(cluster)} CPUs; lower it or name a cluster with --address"
+        )
+    if cluster.gpus_per_trial:
+        import torch
+
+        if cluster.gpus_per_trial > torch.cuda.device_count():
+            raise InputError(
+                f"cluster.gpus_per_trial is {cluster.gpus_per_trial:g}, but this machine has "
+                f"{torch.cuda.device_count()} GPUs; lower it or name a cluster with --address"
+            )
+
+
 def _slots(cluster: ClusterSection) -> int:
     """CPUs of the embedded Ray: this machine's, or as many as the wished workers take."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -75,8 +100,12 @@ def run_study(
     progress: Progress,
     cluster: ClusterSection,
     early_stopping: EarlyStopping | None = None,
+    attributes: dict[str, Any] | None = None,
 ) -> None:
-    """Train up to `trials` candidates, each recorded in the store as it ends."""
+    """Train up to `trials` candidates, each recorded in the store as it ends.
+
+    `attributes` stand on every trial. Raises WorkFailed where a trial could not be recorded.
+    """
     if trials <= 0:
         return
     from ray import tune
@@ -89,6 +118,7 @@ def run_study(
         epochs=epochs,
         checkpoints=str(checkpoints.absolute()),
         progress=progress,
+        attributes=attributes or {},
     )
     scheduler = FIFOScheduler()
     if early_stopping is not None and early_stopping.first_epoch < epochs:
@@ -122,5 +152,7 @@ def run_study(
             ),
         )
         tuner.fit()
+    if searcher.error is not None:
+        raise WorkFailed(f"cannot record a trial in '{store.path}': {searcher.error}")
     store.note(study, "screened", store.notes(study).get("screened", 0) + candidates.screened)
     progress.summary()

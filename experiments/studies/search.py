@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 from experiments.config import SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import SampledCandidates
+from experiments.studies.runner import WorkFailed
 from experiments.studies.samplers import make_sampler
 from experiments.studies.session import Session, open_session
 from experiments.studies.trial import architecture_of, best_complete
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     import pandas
 
     from experiments.studies.worker import Evaluate
-
-
-class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
-    """The input was right, but the work came to nothing."""
 
 
 @dataclass(frozen=True)

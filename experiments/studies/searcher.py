@@ -22,6 +22,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         epochs: int,
         checkpoints: str,
         progress: Progress,
+        attributes: dict[str, Any],
     ) -> None:
         super().__init__(metric="reward", mode="max")
         self._candidates = candidates
@@ -31,13 +32,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._checkpoints = checkpoints
         self._progress = progress
         self._running: dict[str, Candidate] = {}
-        self.exhausted = False
+        self._attributes = attributes
+        self.error: Exception | None = None  # Tune would swallow it; the runner raises it
 
     def suggest(self, trial_id: str) -> Any:
-        candidate = self._candidates.next()
+        candidate = None if self.error else self._candidates.next()
         self._progress.screened = self._candidates.screened
         if candidate is None:
-            self.exhausted = True
             return Searcher.FINISHED
         self._running[trial_id] = candidate
         key = candidate.architecture.key
@@ -55,8 +56,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if candidate is None:  # told twice
             return
         outcome = self._outcome(result or {}, error=error)
-        trial = freeze(candidate, outcome)
-        self._store.record(self._study, trial)
+        try:
+            trial = freeze(candidate, outcome, attributes=self._attributes)
+            self._store.record(self._study, trial)
+        except Exception as error:
+            self.error = error
+            return
         self._candidates.tell(candidate, trial)
         self._progress.ended(candidate, outcome)
 

@@ -9,9 +9,8 @@ from experiments.config import EarlyStopping, SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import Candidates
 from experiments.studies.progress import Progress
-from experiments.studies.runner import ray_session, run_study
+from experiments.studies.runner import check_cluster, ray_session, run_study
 from experiments.studies.store import Store
-from search_spaces.records import InputError
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
@@ -57,6 +56,7 @@ class Session:
             progress=Progress(study, total=done + trials, done=done),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
+            attributes=self.sizes,
         )
 
     def _training(self, epochs: int, *, final: bool) -> "Evaluate":
@@ -81,7 +81,7 @@ def open_session(
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Iterator[Session]:
-    """Check everything that can be wrong, then make the run folder, then start Ray.
+    """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
     """
@@ -91,15 +91,25 @@ def open_session(
 
         data = load_data(config.data, seed=config.seed)
         num_classes, in_channels = data.num_classes, data.channels
-    folder = RunFolder.begin(config)
-    store = Store(folder.study)
-    fingerprint = data.fingerprint if data else None
-    before = folder.environment().get("data")
-    if before and before != fingerprint:
-        raise InputError(
-            f"'{folder.path}' was begun on other data (fingerprint {before}, now {fingerprint}); "
-            f"put the data back or name a new folder with --run"
-        )
-    folder.write_environment(data=fingerprint)
-    with ray_session(config.cluster):
-        yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
+        if config.cluster.address is None:
+            from experiments.training.device import choose_device
+
+            choose_device(config.train.device)
+    check_cluster(config.cluster)
+    study = config.run_folder / "study.db"
+    begun = Store(study).begun() if study.exists() else set()
+    folder = RunFolder.check(config, begun)
+    facts = {
+        "evaluation": "built-in training" if data else "own",
+        "data": data.fingerprint if data else None,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+    }
+    if begun:
+        folder.check_facts(facts)
+    with folder.locked():
+        store = Store(folder.study)
+        folder.write_config()
+        folder.write_environment(**facts)
+        with ray_session(config.cluster):
+            yield Session(config, folder, store, data, evaluate, num_classes, in_channels)

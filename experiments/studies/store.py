@@ -51,6 +51,11 @@ class Store:
     def notes(self, name: str) -> dict[str, Any]:
         return self.study(name).user_attrs if self._has(name) else {}
 
+    def begun(self) -> set[str]:
+        """The studies that hold at least one trial."""
+        summaries = optuna.get_all_study_summaries(self._storage)
+        return {study.study_name for study in summaries if study.n_trials}
+
     def _has(self, name: str) -> bool:
         return name in {study.study_name for study in self._storage.get_all_studies()}
 

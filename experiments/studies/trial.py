@@ -45,12 +45,15 @@ class Outcome:
     extra: dict[str, float] = field(default_factory=dict)  # further figures of the evaluation
 
 
-def freeze(candidate: Candidate, outcome: Outcome) -> FrozenTrial:
-    """The trial as it goes into the study, whole: one write."""
+def freeze(
+    candidate: Candidate, outcome: Outcome, *, attributes: dict[str, Any] | None = None
+) -> FrozenTrial:
+    """The trial as it goes into the study, whole: one write. `attributes` are the run's own."""
     value = None
     if outcome.accuracy is not None and outcome.state != "fail":
         value = outcome.accuracy * candidate.reward_factor
-    attributes = {
+    own = {
+        **(attributes or {}),
         **candidate.attributes,
         **outcome.extra,
         "reason": outcome.reason,
@@ -74,7 +77,7 @@ def freeze(candidate: Candidate, outcome: Outcome) -> FrozenTrial:
         value=value,
         params=candidate.params,
         distributions=candidate.distributions,
-        user_attrs=attributes,
+        user_attrs=own,
         intermediate_values=rewards,
     )
 

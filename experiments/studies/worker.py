@@ -80,6 +80,7 @@ class _Evaluation:
                 checkpoint_dir=Path(trial["checkpoint_dir"]),
             )
             figures = dict(returned) if isinstance(returned, Mapping) else {"accuracy": returned}
+            figures = {name: float(value) for name, value in figures.items()}
             accuracy = _checked(figures.pop("accuracy"), len(self._curve))
             result = {"accuracy": accuracy, "epoch": len(self._curve), "finished": True}
             self._results.put({**result, "extra": figures, "done": True})

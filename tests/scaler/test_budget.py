@@ -47,6 +47,15 @@ def test_a_target_below_the_smallest_member_names_its_cost(small):
         scale_to_flops(small, target_flops=5, coefficients=PAPER)
 
 
+@pytest.mark.parametrize("coefficients", [(1.02, 1, 1), (1, 1, 1.05), (1.3, 1.0, 1.0)])
+def test_lopsided_coefficients_reach_what_they_can(coefficients):
+    alpha, beta, gamma = coefficients
+    rule = CompoundCoefficients(alpha=alpha, beta=beta, gamma=gamma)
+    b0 = load_architecture("efficientnet_b0")
+    found = scale_to_flops(b0, target_flops=3e8, coefficients=rule, tolerance=0.02)
+    assert abs(found.cost.flops / 3e8 - 1) <= 0.02
+
+
 def test_a_target_far_beyond_the_baseline_is_refused(small):
     with pytest.raises(InputError, match="over 10,000 times the baseline's"):
         scale_to_flops(small, target_flops=1e15, coefficients=PAPER)

@@ -40,6 +40,11 @@ def test_phi_out_of_range_is_refused(small, phi):
         scale(small, phi=phi, coefficients=PAPER)
 
 
+def test_phi_beyond_what_can_be_built_is_refused(small):
+    with pytest.raises(InputError, match="phi 20 would grow FLOPs over 10,000 times"):
+        scale(small, phi=20, coefficients=PAPER)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

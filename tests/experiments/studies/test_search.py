@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from experiments import search
+from experiments.config import FamilySection, SearchConfig
 from experiments.run_folder import RunFolder
+from experiments.studies.family import run_family
 from experiments.studies.search import WorkFailed
+from experiments.studies.session import open_session
 from experiments.studies.store import Store
+from scaler import CompoundCoefficients
 from search_spaces import InputError
 
 SIZES = {"num_classes": 10, "in_channels": 1}
@@ -78,6 +82,67 @@ def test_a_window_that_holds_nothing_is_told(ray, config, evaluate):  # noqa: AR
     section = config.search.replace(min_flops=1e9, max_flops=2e9)
     with pytest.raises(WorkFailed, match=r"no network of space 'mbconv_small' lies within 1e\+09"):
         search(config.replace(search=section), evaluate=evaluate, **SIZES)
+
+
+def test_before_the_first_trial_any_setting_may_change(ray, config, evaluate):  # noqa: ARG001
+    empty = config.search.replace(min_flops=1e9, max_flops=2e9)
+    with pytest.raises(WorkFailed):
+        search(config.replace(search=empty), evaluate=evaluate, **SIZES)
+    assert len(search(config, evaluate=evaluate, **SIZES).trials) == 12
+
+
+def test_a_run_is_not_continued_with_another_evaluation(ray, config, evaluate):  # noqa: ARG001
+    search(config, evaluate=evaluate, **SIZES)
+    with pytest.raises(InputError, match="begun with evaluation own, but now it is built-in"):
+        search(config)
+    with pytest.raises(InputError, match="begun with num_classes 10, but now it is 11"):
+        search(config, evaluate=evaluate, num_classes=11, in_channels=1)
+
+
+def test_a_run_in_use_refuses_a_second_command(ray, config, evaluate):  # noqa: ARG001
+    with (
+        open_session(config, evaluate=evaluate, **SIZES),
+        pytest.raises(InputError, match="is in use by another command"),
+    ):
+        search(config, evaluate=evaluate, **SIZES)
+
+
+def test_failed_members_are_tried_again(ray, config, small):  # noqa: ARG001
+    def failing(architecture, **rest):  # noqa: ARG001
+        raise MemoryError("no room")
+
+    family = FamilySection(ratios=(3,), tolerance=0.2, epochs=1)
+    config = config.replace(family=family)
+    with open_session(config, evaluate=failing, **SIZES) as session, pytest.raises(WorkFailed):
+        run_family(session, small, CompoundCoefficients())
+    with open_session(config, evaluate=lambda a, **rest: 0.5, **SIZES) as session:  # noqa: ARG005
+        run_family(session, small, CompoundCoefficients())
+        states = [trial.state.name for trial in session.store.trials("family")]
+    assert states == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_trial_that_cannot_be_recorded_ends_the_search(ray, config, evaluate, monkeypatch):  # noqa: ARG001
+    def full(*_arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Store, "record", full)
+    with pytest.raises(WorkFailed, match=r"cannot record a trial .*No space left"):
+        search(config, evaluate=evaluate, **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"cluster": {"cpus_per_trial": 64}}, "cpus_per_trial is 64, but this machine has"),
+        ({"cluster": {"gpus_per_trial": 64}}, "gpus_per_trial is 64, but this machine has"),
+        ({"search": {"target_flops": float("inf")}}, r"search\.target_flops: .*finite"),
+        ({"coefficients": {"step": 0.001}}, r"coefficients\.step: .*0\.02"),
+    ],
+)
+def test_what_no_machine_can_do_is_refused_before_anything_is_made(tmp_path, section, message):
+    with pytest.raises(InputError, match=message):
+        search(SearchConfig.parse({"name": "x", "run": tmp_path / "run", **section}, source="x"))
+    assert list(tmp_path.iterdir()) == []
 
 
 DRIVER = """
