@@ -145,7 +145,9 @@ class Architecture(Record):
     def rows(self, *, num_classes: int, in_channels: int) -> list[Row]:
         """Every layer from image to scores, resolved."""
         stem, *stages = self._resolved(in_channels)
-        body = [(f"stages.{i}.{j}", x) for i, stage in enumerate(stages) for j, x in enumerate(stage)]
+        body = [
+            (f"stages.{i}.{j}", x) for i, stage in enumerate(stages) for j, x in enumerate(stage)
+        ]
         rates = self._drop_rates(len(body))
         return [
             Row("stem", stem[0], 0.0),
@@ -188,9 +190,7 @@ def _stage_layers(stage: Stage, in_channels: int) -> list[Layer]:
     fixed = block.fixed_layers
     if fixed is not None and stage.layers != fixed:
         raise ValueError(f"layers must be {fixed} for {block.kind}, but got {stage.layers}")
-    fitting = block.fitting_channels(
-        stage.channels, in_channels=in_channels, layers=stage.layers
-    )
+    fitting = block.fitting_channels(stage.channels, in_channels=in_channels, layers=stage.layers)
     if fitting != stage.channels:
         raise ValueError(
             f"channels must be {fitting}, which is what {block.describe()} gives there, "

@@ -81,9 +81,7 @@ class FullyConnectedHead(Record):
             ("dropout", self.dropout),
         )
         path = (square(self.pool),)
-        return Layer(
-            FullyConnected, in_channels, num_classes, arguments=arguments, paths=(path,)
-        )
+        return Layer(FullyConnected, in_channels, num_classes, arguments=arguments, paths=(path,))
 
     def widen(self, width: Widening) -> "FullyConnectedHead":
         return self.replace(widths=tuple(width(channels) for channels in self.widths))

@@ -78,7 +78,9 @@ def resize(
     except ValueError as error:
         least = smallest_resolution(architecture)
         if size >= least:
-            raise InputError(f"'{architecture.name}' cannot be resized so: {_told(error)}") from None
+            raise InputError(
+                f"'{architecture.name}' cannot be resized so: {_told(error)}"
+            ) from None
         raise InputError(
             f"resolution {size} is too small for the strides of '{architecture.name}'; "
             f"use {least} px or more"

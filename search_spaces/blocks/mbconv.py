@@ -104,7 +104,9 @@ class FusedMBConv(Block):
 
     def describe(self) -> str:
         excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
-        return f"Fused-MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+        return (
+            f"Fused-MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+        )
 
 
 class DepthwiseSeparable(Block):

@@ -80,9 +80,7 @@ class PoolLayer(nn.Module):
         conventions: Conventions,
     ) -> None:
         super().__init__()
-        self.pool = pool(
-            form, kernel_size, stride=stride, padding=padding, conventions=conventions
-        )
+        self.pool = pool(form, kernel_size, stride=stride, padding=padding, conventions=conventions)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(x)
