@@ -148,7 +148,7 @@ class _Law:
 
 @lru_cache(maxsize=65_536)
 def _measure_law(layer: Layer, conventions: Conventions) -> _Law | None:
-    """Trace a layer on a few small maps; None unless one law holds for all, one more than needed."""
+    """Trace a layer on a few small maps; None unless one law holds for all of them."""
     sizes = _small_sizes(layer)
     module = layer.build(conventions)
     traced = [trace_cost(module, (layer.in_channels, n, n)) for n in sizes]

@@ -71,6 +71,11 @@ class Architecture(Record):
         """Raise ValueError, with the place, where widths or maps do not fit at `resolution`."""
         sizes = self._sizes_at(resolution)
         for i, auxiliary in enumerate(self.auxiliary):
+            if any(other.after == auxiliary.after for other in self.auxiliary[:i]):
+                raise ValueError(
+                    f"auxiliary.{i}: after must differ from the others', but got {auxiliary.after} "
+                    f"again"
+                )
             if auxiliary.after >= len(self.stages):
                 raise ValueError(
                     f"auxiliary.{i}: after must be a stage from 0 to {len(self.stages) - 1}, "
@@ -175,7 +180,7 @@ class Architecture(Record):
             [row.layer.identity(), row.drop_rate if row.layer.residual else 0.0]
             for row in self.rows(num_classes=0, in_channels=_COLOURS)
         ]
-        extra = [[a.after, row.layer.identity()] for a, row in self._auxiliary_pairs()]
+        extra = [[a.after, a.weight, row.layer.identity()] for a, row in self._auxiliary_pairs()]
         whole = [self.resolution, self.conventions.identity(), rows, extra]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 

@@ -194,7 +194,7 @@ class Auxiliary(Record):
         return {"v1": 5, "v3": 17}[self.form]
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
-        names = ("form", "channels", "features", "norm", "dropout", "weight")
+        names = ("form", "channels", "features", "norm", "dropout")
         return Layer(
             AuxiliaryClassifier,
             in_channels,
@@ -220,11 +220,9 @@ class AuxiliaryClassifier(nn.Module):
         features: int,
         norm: Literal["batch_norm", "none"],
         dropout: float,
-        weight: float,
         conventions: Conventions,
     ) -> None:
         super().__init__()
-        self.weight = weight
 
         def conv(inputs: int, outputs: int, kernel_size: int) -> nn.Module:
             return ConvolutionLayer(

@@ -54,6 +54,7 @@ class Network(nn.Module):
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
         self.head = built[-1][1]
         self.auxiliary = nn.ModuleDict()  # by the stage that it stands behind
+        self._auxiliary_weights = {str(a.after): a.weight for a in architecture.auxiliary}
         for auxiliary, row in zip(
             architecture.auxiliary,
             architecture.auxiliary_rows(num_classes=num_classes),
@@ -70,8 +71,7 @@ class Network(nn.Module):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if self.training and str(i) in self.auxiliary:
-                classifier = self.auxiliary[str(i)]
-                extra.append((classifier.weight, classifier(x)))
+                extra.append((self._auxiliary_weights[str(i)], self.auxiliary[str(i)](x)))
         scores = self.head(x)
         return TrainingScores(scores, extra) if extra else scores
 

@@ -79,7 +79,7 @@ class Layer:
 
     def output_size(self, size: int) -> int:
         """Side of the output map for an input of `size` px; ValueError where it is too small."""
-        return [sizes_along(path, size)[-1] for path in self.paths][0]
+        return min(sizes_along(path, size)[-1] for path in self.paths)  # they are equal
 
     def build(self, conventions: Conventions, *, drop_rate: float = 0.0) -> nn.Module:
         own = dict(self.arguments)

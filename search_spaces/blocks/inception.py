@@ -374,7 +374,7 @@ class InceptionResidual(Block):
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
         return in_channels
 
-    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:  # noqa: ARG002
         if stride != 1:
             raise ValueError(f"stride must be 1 for inception_residual, but got {stride}")
         _, wire = RESNET_FORMS[self.form]

@@ -78,13 +78,17 @@ MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
 
 
 def mobilenet_v1() -> Architecture:
-    """MobileNetV1 at width 1; the classifier stands on the last stage's 1024 channels."""
+    """MobileNetV1 at width 1, with ReLU6 as released (the paper's figure 3 says ReLU).
+
+    The classifier stands on the last stage's 1024 channels.
+    """
+    separable = DepthwiseSeparable(activation="relu6")
     return Architecture(
         name="mobilenet_v1",
         resolution=224,
-        stem=Stem(channels=32, stride=2, block=Convolution(kernel_size=3, activation="relu")),
+        stem=Stem(channels=32, stride=2, block=Convolution(kernel_size=3, activation="relu6")),
         stages=tuple(
-            Stage(channels=channels, layers=layers, stride=stride, block=DepthwiseSeparable())
+            Stage(channels=channels, layers=layers, stride=stride, block=separable)
             for channels, layers, stride in MOBILENET_V1
         ),
         head=Head(dropout=0.2),
