@@ -7,8 +7,9 @@ Activations are the elements of all convolution outputs (arXiv:2103.06877).
 
 A layer's count is affine in the pixels of the maps inside it, whose sizes its windows tell, so
 fvcore traces it on a few small inputs: one for each unknown, and one more that must agree with the
-law they give. A layer that keeps to no such law is traced at the very shape asked for. Big inputs then cost no time and no memory, and
-there is no formula beside the blocks: every coefficient comes out of a trace.
+law they give. A layer that keeps to no such law is traced at the very shape asked for. Big inputs
+then cost no time and no memory, and there is no formula beside the blocks: every coefficient comes
+out of a trace.
 """
 
 import logging

@@ -62,7 +62,7 @@ def resize(
     channels = stem.channels
     for i, stage in enumerate(architecture.stages):
         fixed = fix_stem_and_head and i in (0, last)
-        layers = stage.layers if fixed else _deepened(stage, depth)
+        layers = stage.layers if fixed else deepened(stage, depth)
         stages.append(_widened(stage.replace(layers=layers), widened, in_channels=channels))
         channels = _out_channels(stages[-1], channels)
     size = architecture.resolution if resolution is None else resolution
@@ -87,9 +87,22 @@ def resize(
         ) from None
 
 
-def _deepened(stage: Stage, depth: float) -> int:
-    """Blocks that cannot be repeated (pools, reductions) keep their number."""
+def deepened(stage: Stage, depth: float) -> int:
+    """Layers times `depth`; blocks that cannot be repeated (pools, reductions) keep theirs."""
     return stage.block.fixed_layers or round_layers(stage.layers, depth)
+
+
+def stage_widths(architecture: Architecture) -> list[int]:
+    """Every width of the stages that `resize` rounds, the blocks' own among them."""
+    widths = [stage.channels for stage in architecture.stages]
+
+    def note(channels: int) -> int:
+        widths.append(channels)
+        return channels
+
+    for stage in architecture.stages:
+        stage.block.widen(note)
+    return list(dict.fromkeys(widths))
 
 
 def _widened(stage: Stage, width: Widening, *, in_channels: int) -> Stage:

@@ -11,6 +11,7 @@ must then be installed; a torch file keeps its order and needs no library.
 """
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from search_spaces.records import InputError
 
 Source = Literal["timm", "torchvision"]
+_BUILDERS = {"timm": ("timm", "create_model"), "torchvision": ("torchvision.models", "get_model")}
 _AUXILIARY = ("aux", "AuxLogits")  # torchvision's googlenet and inception_v3
 
 
@@ -101,13 +103,9 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
 
 def foreign_names(source: Source, model: str) -> list[str]:
     """The names of a library's model in their order; it is built without memory."""
+    module, function = _BUILDERS[source]
     try:
-        if source == "timm":
-            import timm
-
-            build = timm.create_model
-        else:
-            from torchvision.models import get_model as build
+        build = getattr(import_module(module), function)
     except ImportError:
         raise InputError(f"{source} is not installed; try: pip install {source}") from None
     try:

@@ -60,6 +60,9 @@ class Residual(Block):
         """The convolutions of the branch."""
         raise NotImplementedError
 
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return max(channels, in_channels) if self.shortcut == "A" else channels
+
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
         first = self._layer(in_channels, channels, stride)
         return first + self._layer(channels, channels, 1) * (layers - 1)
@@ -176,8 +179,9 @@ class Bottleneck(Residual):
             )
         return quarter
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
         """Where groups share a quarter of the channels, the next multiple of 4 * groups."""
+        channels = super().fitting_channels(channels, in_channels=in_channels, layers=layers)
         if self.width_per_group is not None or self.groups == 1:
             return channels
         return -(-channels // (4 * self.groups)) * 4 * self.groups
