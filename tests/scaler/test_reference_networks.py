@@ -7,9 +7,14 @@ from search_spaces import build_network, list_architectures, load_architecture, 
 from tests.conftest import golden
 
 ROWS = golden("networks.csv")
+LONG = ("cifar_densenet100_k24", "cifar_densenet_bc250_k24", "cifar_densenet_bc190_k40")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[2]}")
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(r, marks=pytest.mark.slow) if r[0] in LONG else r for r in ROWS],
+    ids=lambda row: f"{row[0]}-{row[2]}",
+)
 def test_parameters_and_flops_are_the_literatures(row):
     name, resolution, classes, params, flops, _source = row
     network = load_architecture(name)

@@ -17,6 +17,7 @@ from search_spaces.weights import load_foreign_weights, read_weights
 
 TOLERANCE = 1e-4
 
+LONG = ("vgg16", "tf_efficientnet_b3")  # a sibling of each is quick to compare
 BLOCKS = ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
@@ -139,7 +140,11 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.source}-{pair.model}")
+@pytest.mark.parametrize(
+    "pair",
+    [pytest.param(p, marks=pytest.mark.slow) if p.model in LONG else p for p in PAIRS],
+    ids=lambda pair: f"{pair.source}-{pair.model}",
+)
 def test_with_equal_weights_every_stage_and_the_scores_are_equal(pair):
     reference = theirs(pair.source, pair.model)
     ours = build_network(matching(pair, reference)).eval()
