@@ -9,7 +9,13 @@ from scaler.compound import MOST, CompoundCoefficients, scale
 from scaler.cost import Cost, measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
-from search_spaces.resizing import resize, round_channels, round_layers, smallest_resolution
+from search_spaces.resizing import (
+    deepened,
+    resize,
+    round_channels,
+    smallest_resolution,
+    stage_widths,
+)
 
 # How far from the pure rule the solver looks: depth and width in steps of 1 %.
 MOST_STRAY = 0.3
@@ -176,11 +182,12 @@ class _Solver:
         (stray, depth, width, the rule's resolution before rounding), stray = |ln d| + 2 |ln w|.
         """
         depth, width, growth = self.coefficients.factors(phi)
+        widths = stage_widths(self.baseline)
         shapes: dict[tuple[int, ...], tuple[float, float, float]] = {}
         for d, w in product(_SPREAD, _SPREAD):
             stray = abs(math.log(d)) + 2 * abs(math.log(w))
-            layers = (round_layers(stage.layers, depth * d) for stage in self.baseline.stages)
-            channels = (round_channels(stage.channels, width * w) for stage in self.baseline.stages)
+            layers = (deepened(stage, depth * d) for stage in self.baseline.stages)
+            channels = (round_channels(channels, width * w) for channels in widths)
             rounded = (*layers, *channels)
             if stray <= MOST_STRAY and stray < shapes.get(rounded, (math.inf,))[0]:
                 shapes[rounded] = (stray, depth * d, width * w)

@@ -5,10 +5,11 @@ EfficientNet-B0 at 224 px is 385,814,752, the paper's 0.39B. fvcore's own total(
 norm and adaptive pooling; that is not this figure. Parameters are all trainable tensors.
 Activations are the elements of all convolution outputs (arXiv:2103.06877).
 
-A layer's count is affine in the pixels of its input and of its output map, so fvcore traces it on
-four small inputs: three give the law, the fourth must agree with it. A layer whose maps have other
-sizes still is traced at the very shape asked for. Big inputs then cost no time and no memory, and
-there is no formula beside the blocks: every coefficient comes out of a trace.
+A layer's count is affine in the pixels of the maps inside it, whose sizes its windows tell, so
+fvcore traces it on a few small inputs: one for each unknown, and one more that must agree with the
+law they give. A layer that keeps to no such law is traced at the very shape asked for. Big inputs
+then cost no time and no memory, and there is no formula beside the blocks: every coefficient comes
+out of a trace.
 """
 
 import logging
@@ -19,17 +20,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
+from search_spaces.blocks.window import sizes_along
 
 with warnings.catch_warnings():  # fvcore decorates with torch.jit.script, which is deprecated
     warnings.simplefilter("ignore")
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.jit_handles import conv_flop_jit, get_shape
 
+_SMALL = 64  # px: maps that are alike up to here are alike, and no law is found
 _COUNTED = ("conv", "linear", "matmul")
 
 
@@ -60,11 +64,17 @@ def measure_cost(
 def measure_layers(
     architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3
 ) -> dict[str, Cost]:
-    """The cost of each layer by its part: `stem`, `stages.<i>.<j>`, `head`."""
+    """The cost of each layer by its part: `stem`, `stages.<i>.<j>`, `head`, `auxiliary.<i>`.
+
+    Auxiliary classifiers are parameters only: they do not run in eval mode.
+    """
     costs = {}
     size = architecture.resolution
+    conventions = architecture.conventions
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):
-        costs[row.part], size = _layer_cost(row.layer, size, architecture.conventions)
+        costs[row.part], size = _layer_cost(row.layer, size, conventions)
+    for row in architecture.auxiliary_rows(num_classes=num_classes):
+        costs[row.part] = Cost(0, _count_parameters(row.layer.build(conventions)), 0)
     return costs
 
 
@@ -92,10 +102,14 @@ def trace_cost(module: nn.Module, shape: tuple[int, ...]) -> tuple[Cost, tuple[i
         hook.remove()
     cost = Cost(
         flops=sum(int(counts[operator]) for operator in _COUNTED),
-        params=sum(p.numel() for p in module.parameters() if p.requires_grad),
+        params=_count_parameters(module),
         activations=int(counts["activations"]),
     )
     return cost, output[0]
+
+
+def _count_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def _count_convolution(inputs: list[Any], outputs: list[Any]) -> "Counter[str]":
@@ -117,40 +131,39 @@ def _layer_cost(layer: Layer, size: int, conventions: Conventions) -> tuple[Cost
 
 @dataclass(frozen=True)
 class _Law:
-    """cost = fixed + per_input * size^2 + per_output * ceil(size / stride)^2."""
+    """cost = fixed + the sum over the layer's maps of what a pixel of each costs."""
 
-    stride: int
-    fixed: Cost
-    per_input: Cost
-    per_output: Cost
+    layer: Layer
+    params: int
+    flops: tuple[int, ...]  # fixed, then per pixel of each map
+    activations: tuple[int, ...]
 
     def at(self, size: int) -> tuple[Cost, int]:
-        out = -(-size // self.stride)
+        areas = _areas(self.layer, size)
         flops, activations = (
-            getattr(self.fixed, name)
-            + getattr(self.per_input, name) * size**2
-            + getattr(self.per_output, name) * out**2
-            for name in ("flops", "activations")
+            sum(c * a for c, a in zip(counts, areas, strict=True))
+            for counts in (self.flops, self.activations)
         )
-        return Cost(flops, self.fixed.params, activations), out
+        return Cost(flops, self.params, activations), self.layer.output_size(size)
 
 
 @lru_cache(maxsize=65_536)
 def _measure_law(layer: Layer, conventions: Conventions) -> _Law | None:
-    """Trace a layer on four small maps; None unless one law holds for all four."""
-    s = layer.stride
-    sizes = (4 * s, 4 * s + 1, 6 * s, 7 * s + 1)
+    """Trace a layer on a few small maps; None unless one law holds for all of them."""
+    sizes = _small_sizes(layer)
     module = layer.build(conventions)
     traced = [trace_cost(module, (layer.in_channels, n, n)) for n in sizes]
-    flops = _fit(sizes, s, [cost.flops for cost, _ in traced])
-    activations = _fit(sizes, s, [cost.activations for cost, _ in traced])
-    params = traced[0][0].params
-    law = _Law(
-        s,
-        fixed=Cost(flops[0], params, activations[0]),
-        per_input=Cost(flops[1], 0, activations[1]),
-        per_output=Cost(flops[2], 0, activations[2]),
+    areas = np.array([_areas(layer, n) for n in sizes], dtype=float)
+    flops, activations = (
+        tuple(
+            round(float(c))
+            for c in np.linalg.lstsq(
+                areas, np.array([getattr(cost, name) for cost, _ in traced], dtype=float)
+            )[0]
+        )
+        for name in ("flops", "activations")
     )
+    law = _Law(layer, traced[0][0].params, flops, activations)
     for size, (cost, shape) in zip(sizes, traced, strict=True):
         side = shape[-1] if len(shape) == 3 else law.at(size)[1]  # a head gives no map
         if law.at(size) != (cost, side):
@@ -158,16 +171,41 @@ def _measure_law(layer: Layer, conventions: Conventions) -> _Law | None:
     return law
 
 
-def _fit(sizes: tuple[int, ...], stride: int, counts: list[int]) -> tuple[int, int, int]:
-    """(fixed, per input pixel, per output pixel) through three points, by Cramer's rule."""
-    x = [n**2 for n in sizes[:3]]
-    y = [(-(-n // stride)) ** 2 for n in sizes[:3]]
-    dx1, dx2, dy1, dy2 = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
-    dc1, dc2 = counts[1] - counts[0], counts[2] - counts[0]
-    if stride == 1:  # input and output maps are one
-        per_input, per_output = 0, dc1 // dy1
-    else:
-        determinant = dx1 * dy2 - dx2 * dy1
-        per_input = (dc1 * dy2 - dc2 * dy1) // determinant
-        per_output = (dx1 * dc2 - dx2 * dc1) // determinant
-    return counts[0] - per_input * x[0] - per_output * y[0], per_input, per_output
+def _areas(layer: Layer, size: int) -> list[int]:
+    """1, then the pixels of each map of a layer whose input is `size` px, every size once."""
+    return [1, *(sizes[i] ** 2 for sizes, i in _maps(layer, size))]
+
+
+def _maps(layer: Layer, size: int) -> list[tuple[list[int], int]]:
+    """Where in the layer's paths stands each distinct map: maps of one stride and trim are one."""
+    seen: dict[tuple[tuple[int, int, str], ...], tuple[list[int], int]] = {}
+    for path in layer.paths:
+        sizes = sizes_along(path, size)
+        shrunk: tuple[tuple[int, int, str], ...] = ()
+        seen.setdefault(shrunk, (sizes, 0))
+        for i, window in enumerate(path, start=1):
+            if window.padding == "symmetric":
+                step = (0, window.stride, "") if window.stride > 1 else ()
+            else:
+                step = (max(window.kernel), window.stride, window.padding)
+            shrunk = (*shrunk, step) if step else shrunk
+            seen.setdefault(shrunk, (sizes, i))
+    return list(seen.values())
+
+
+def _small_sizes(layer: Layer) -> list[int]:
+    """Legal input sizes, small ones first, that tell the layer's maps apart, and one more."""
+    sizes: list[int] = []
+    size = 1
+    while True:
+        try:
+            areas = _areas(layer, size)
+        except ValueError:  # smaller than the layer's windows and strides
+            size += 1
+            continue
+        known = [_areas(layer, n) for n in sizes]
+        if len(known) == len(areas) or np.linalg.matrix_rank([*known, areas]) > len(known):
+            sizes.append(size)
+        if len(sizes) > len(areas) or size > _SMALL:
+            return sizes
+        size += 1

@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 
 from search_spaces.blocks import AnyBlock, Conventions, Layer
 from search_spaces.blocks.block import Channels, Rate
-from search_spaces.head import Head
+from search_spaces.blocks.window import reach
+from search_spaces.head import AnyHead, Auxiliary, Head
 from search_spaces.records import Record
 
 Count = Annotated[int, Field(ge=1)]
+_COLOURS = 3  # where the number of input channels does not matter
 
 
 class Stage(Record):
@@ -36,7 +38,7 @@ class Stem(Record):
 
 
 class Row(NamedTuple):
-    """One resolved layer in its place: `part` is `stem`, `stages.<i>.<j>` or `head`."""
+    """One resolved layer in its place: `stem`, `stages.<i>.<j>`, `head` or `auxiliary.<i>`."""
 
     part: str
     layer: Layer
@@ -47,63 +49,156 @@ class Architecture(Record):
     """A network as a table. `resolution` is the side of its input in pixels.
 
     `drop_connect` is the rate that the last layer nears: layer i of N drops its branch with
-    `drop_connect * i / N` (the schedule of the EfficientNet authors' code).
+    `drop_connect * i / N` (the schedule of the EfficientNet authors' code; the conventions have
+    another). `auxiliary` classifiers act in training only.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")] = "unnamed"
     resolution: Count
     stem: Stem
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    head: Head = Head()
+    head: AnyHead = Head()
+    auxiliary: tuple[Auxiliary, ...] = ()
     drop_connect: Rate = 0.0
     conventions: Conventions = Conventions()
 
     @model_validator(mode="after")
-    def _map_holds_every_stride(self) -> Self:
-        size = self.resolution
-        places = ["stem", *(f"stages.{i}" for i in range(len(self.stages)))]
-        for place, row in zip(places, self._spatial_rows(), strict=True):
-            if row.stride > size:
-                raise ValueError(
-                    f"{place}: stride {row.stride} must not exceed the feature map, which is "
-                    f"{size} px there at resolution {self.resolution}; "
-                    f"raise the resolution or lower a stride"
-                )
-            size = row.block.output_size(size, row.stride)
+    def _parts_fit_together(self) -> Self:
+        self.check(self.resolution)
         return self
+
+    def check(self, resolution: int) -> None:
+        """Raise ValueError, with the place, where widths or maps do not fit at `resolution`."""
+        sizes = self._sizes_at(resolution)
+        for i, auxiliary in enumerate(self.auxiliary):
+            if any(other.after == auxiliary.after for other in self.auxiliary[:i]):
+                raise ValueError(
+                    f"auxiliary.{i}: after must differ from the others', but got {auxiliary.after} "
+                    f"again"
+                )
+            if auxiliary.after >= len(self.stages):
+                raise ValueError(
+                    f"auxiliary.{i}: after must be a stage from 0 to {len(self.stages) - 1}, "
+                    f"but got {auxiliary.after}"
+                )
+            size = sizes[auxiliary.after + 2]
+            if size < auxiliary.smallest_map:
+                raise ValueError(
+                    f"auxiliary.{i}: the map behind stages.{auxiliary.after} is {size} px, too "
+                    f"small for it; it needs {auxiliary.smallest_map} px: raise the resolution or "
+                    f"put it behind an earlier stage"
+                )
+
+    def _resolved(self, in_channels: int) -> list[list[Layer]]:
+        """The layers of the stem and of each stage; ValueError where widths do not fit."""
+        resolved = [[self._stem_layer(in_channels)]]
+        for i, stage in enumerate(self.stages):
+            channels = resolved[-1][-1].out_channels
+            try:
+                resolved.append(_stage_layers(stage, channels))
+            except ValueError as error:
+                raise ValueError(f"stages.{i}: {error}") from None
+        return resolved
+
+    def _stem_layer(self, in_channels: int) -> Layer:
+        stem = self.stem
+        try:
+            layers = stem.block.layers(in_channels, stem.channels, 1, stem.stride)
+        except ValueError as error:
+            raise ValueError(f"stem: {error}") from None
+        if len(layers) > 1:
+            raise ValueError(
+                f"stem: a stem is one layer, but {stem.block.kind} gives {len(layers)} there"
+            )
+        return layers[0]
+
+    def _sizes_at(self, resolution: int) -> list[int]:
+        sizes = [resolution]
+        places = ["stem", *(f"stages.{i}" for i in range(len(self.stages)))]
+        for place, layers in zip(places, self._resolved(_COLOURS), strict=True):
+            size = sizes[-1]
+            try:
+                for layer in layers:
+                    size = layer.output_size(size)
+            except ValueError as error:
+                raise ValueError(
+                    f"{place}: {error} at resolution {resolution}; "
+                    f"raise the resolution or lower a stride"
+                ) from None
+            sizes.append(size)
+        return sizes
+
+    def sizes(self) -> list[int]:
+        """Sides of the maps in pixels: the input, after the stem, after each stage."""
+        return self._sizes_at(self.resolution)
+
+    def receptive_fields(self) -> list[int]:
+        """Sides in pixels of what a pixel behind the stem, behind each stage and the head sees.
+
+        From kernels and strides alone; squeeze-and-excitation and global pooling see everything
+        and are left out, fully connected heads are windows of their map's side.
+        """
+        fields, field, jump = [], 1, 1
+        resolved = self._resolved(_COLOURS)
+        for layers in [*resolved, [self.head.layer(resolved[-1][-1].out_channels, 1)]]:
+            for layer in layers:
+                grown, jump = reach(layer.paths, jump=jump)
+                field += grown
+            fields.append(field)
+        return fields
 
     def rows(self, *, num_classes: int, in_channels: int) -> list[Row]:
         """Every layer from image to scores, resolved."""
-        stem = self.stem.block.layer(in_channels, self.stem.channels, self.stem.stride)
-        body = []
-        channels = stem.out_channels
-        for i, stage in enumerate(self.stages):
-            layers = stage.block.layers(channels, stage.channels, stage.layers, stage.stride)
-            body += [(f"stages.{i}.{j}", layer) for j, layer in enumerate(layers)]
-            channels = layers[-1].out_channels
-        rates = [self.drop_connect * i / len(body) for i in range(len(body))]
-        return [
-            Row("stem", stem, 0.0),
-            *(Row(p, x, r) for (p, x), r in zip(body, rates, strict=True)),
-            Row("head", self.head.layer(channels, num_classes), 0.0),
+        stem, *stages = self._resolved(in_channels)
+        body = [
+            (f"stages.{i}.{j}", x) for i, stage in enumerate(stages) for j, x in enumerate(stage)
         ]
+        rates = self._drop_rates(len(body))
+        return [
+            Row("stem", stem[0], 0.0),
+            *(Row(p, x, r) for (p, x), r in zip(body, rates, strict=True)),
+            Row("head", self.head.layer(stages[-1][-1].out_channels, num_classes), 0.0),
+        ]
+
+    def auxiliary_rows(self, *, num_classes: int) -> list[Row]:
+        """The classifiers that act in training only."""
+        stages = self._resolved(_COLOURS)[1:]
+        return [
+            Row(f"auxiliary.{i}", a.layer(stages[a.after][-1].out_channels, num_classes), 0.0)
+            for i, a in enumerate(self.auxiliary)
+        ]
+
+    def _drop_rates(self, layers: int) -> list[float]:
+        if self.conventions.drop_connect_schedule == "constant":
+            return [self.drop_connect] * layers
+        return [self.drop_connect * i / layers for i in range(layers)]
 
     @property
     def key(self) -> str:
         """Equal for equal networks: same operators, shapes and attributes, names aside."""
         rows = [
             [row.layer.identity(), row.drop_rate if row.layer.residual else 0.0]
-            for row in self.rows(num_classes=0, in_channels=0)
+            for row in self.rows(num_classes=0, in_channels=_COLOURS)
         ]
-        whole = [self.resolution, self.conventions.model_dump(), rows]
+        extra = [[a.after, a.weight, row.layer.identity()] for a, row in self._auxiliary_pairs()]
+        whole = [self.resolution, self.conventions.identity(), rows, extra]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
-    def _spatial_rows(self) -> "list[Stem | Stage]":
-        return [self.stem, *self.stages]
+    def _auxiliary_pairs(self) -> list[tuple[Auxiliary, Row]]:
+        return list(zip(self.auxiliary, self.auxiliary_rows(num_classes=0), strict=True))
 
-    def sizes(self) -> list[int]:
-        """Sides of the maps in pixels: the input, after the stem, after each stage."""
-        sizes = [self.resolution]
-        for row in self._spatial_rows():
-            sizes.append(row.block.output_size(sizes[-1], row.stride))
-        return sizes
+
+def _stage_layers(stage: Stage, in_channels: int) -> list[Layer]:
+    """The stage's layers; ValueError where its block cannot have its channels or layers."""
+    block = stage.block
+    layers = block.layers(in_channels, stage.channels, stage.layers, stage.stride)
+    fixed = block.fixed_layers
+    if fixed is not None and stage.layers != fixed:
+        raise ValueError(f"layers must be {fixed} for {block.kind}, but got {stage.layers}")
+    fitting = block.fitting_channels(stage.channels, in_channels=in_channels, layers=stage.layers)
+    if fitting != stage.channels:
+        raise ValueError(
+            f"channels must be {fitting}, which is what {block.describe()} gives there, "
+            f"but got {stage.channels}"
+        )
+    return layers

@@ -1,32 +1,105 @@
 """The head: features to class scores."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, model_serializer
 from torch import Tensor, nn
 
-from search_spaces.blocks.block import ActivationName, Conventions, Layer, Rate
-from search_spaces.blocks.convolution import ConvolutionLayer
+from search_spaces.blocks.block import (
+    ACTIVATIONS,
+    ActivationName,
+    Channels,
+    Conventions,
+    Layer,
+    Rate,
+    Widening,
+)
+from search_spaces.blocks.convolution import ConvolutionLayer, batch_norm
+from search_spaces.blocks.window import square
 from search_spaces.records import Record
 
 
 class Head(Record):
     """1x1 convolution to `channels`, batch norm, activation, global average pool, dropout, linear.
 
-    `channels: 0` leaves the convolution out.
+    `channels: 0` leaves the convolution out. `normalise: first` puts batch norm and activation
+    before all that, as networks of pre-activation layers need.
     """
 
+    kind: Literal["pooled"] = "pooled"
     channels: Annotated[int, Field(ge=0)] = 0
     activation: ActivationName = "silu"
     dropout: Rate = 0.0
+    normalise: Literal["first", "none"] = "none"
+
+    def layer(self, in_channels: int, num_classes: int) -> Layer:
+        acts = self.channels or self.normalise == "first"
+        arguments = (
+            ("features", self.channels),
+            ("activation", self.activation if acts else None),
+            ("dropout", self.dropout),
+            ("normalise", self.normalise),
+        )
+        return Layer(ClassificationHead, in_channels, num_classes, arguments=arguments)
+
+    def widen(self, width: Widening) -> "Head":
+        return self.replace(channels=width(self.channels)) if self.channels else self
+
+    def describe(self) -> str:
+        pieces = ["BN"] if self.normalise == "first" else []
+        pieces += ["Conv1x1"] if self.channels else []
+        return " & ".join([*pieces, "Pooling", "FC"])
+
+
+class FullyConnectedHead(Record):
+    """VGG's head: hidden fully connected layers with dropout on a map of `pool` x `pool`.
+
+    A map of another size is average-pooled to that, so the resolution may change.
+    """
+
+    kind: Literal["fully_connected"]
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (4096, 4096)
+    pool: Channels = 7
+    activation: ActivationName = "relu"
+    dropout: Rate = 0.5
+
+    @model_serializer(mode="wrap")
+    def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+    @property
+    def channels(self) -> int:
+        """The features that the classifier gets."""
+        return self.widths[-1]
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
         arguments = (
-            ("features", self.channels),
-            ("activation", self.activation if self.channels else None),
+            ("widths", self.widths),
+            ("pool", self.pool),
+            ("activation", self.activation),
             ("dropout", self.dropout),
         )
-        return Layer(ClassificationHead, in_channels, num_classes, arguments=arguments)
+        path = (square(self.pool),)
+        return Layer(FullyConnected, in_channels, num_classes, arguments=arguments, paths=(path,))
+
+    def widen(self, width: Widening) -> "FullyConnectedHead":
+        return self.replace(widths=tuple(width(channels) for channels in self.widths))
+
+    def describe(self) -> str:
+        return " & ".join(f"FC-{width}" for width in self.widths) + " & FC"
+
+
+def _kind_of_head(head: Any) -> str:
+    if isinstance(head, dict):
+        return str(head.get("kind", "pooled"))
+    return str(getattr(head, "kind", "pooled"))
+
+
+AnyHead = Annotated[
+    Annotated[Head, Tag("pooled")] | Annotated[FullyConnectedHead, Tag("fully_connected")],
+    Discriminator(_kind_of_head),
+]
 
 
 class ClassificationHead(nn.Module):
@@ -42,10 +115,16 @@ class ClassificationHead(nn.Module):
         activation: ActivationName | None,
         dropout: float,
         conventions: Conventions,
+        normalise: Literal["first", "none"] = "none",
     ) -> None:
         super().__init__()
+        self.normalise: nn.Module = nn.Identity()
+        if normalise == "first" and activation is not None:
+            self.normalise = nn.Sequential(
+                batch_norm(in_channels, conventions), ACTIVATIONS[activation]()
+            )
         self.features: nn.Module = nn.Identity()
-        if activation is not None:
+        if features and activation is not None:
             self.features = ConvolutionLayer(
                 in_channels,
                 features,
@@ -58,5 +137,114 @@ class ClassificationHead(nn.Module):
         self.classifier = nn.Linear(features or in_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x).mean((2, 3))  # (N, features)
+        x = self.features(self.normalise(x)).mean((2, 3))  # (N, features)
         return self.classifier(self.dropout(x))
+
+
+class FullyConnected(nn.Module):
+    """(N, C, H, W) -> (N, num_classes)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        stride: int,  # noqa: ARG002, a head has none
+        widths: tuple[int, ...],
+        pool: int,
+        activation: ActivationName,
+        dropout: float,
+        conventions: Conventions,  # noqa: ARG002, nothing here differs
+    ) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(pool)
+        self.hidden = nn.Sequential()
+        inputs = in_channels * pool * pool
+        for width in widths:
+            self.hidden.extend(
+                [nn.Linear(inputs, width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            )
+            inputs = width
+        self.classifier = nn.Linear(inputs, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.hidden(self.pool(x).flatten(1)))
+
+
+class Auxiliary(Record):
+    """A classifier on the way, which trains the layers below it and is gone afterwards.
+
+    It stands behind stage `after` (from 0): average pool 5x5/3, then with `form: v1`
+    (arXiv:1409.4842, section 5) 1x1 convolution, hidden fully connected layer, dropout and linear;
+    with `form: v3` (arXiv:1512.00567 as released) 1x1 convolution, 5x5 convolution, pool, linear.
+    `weight` is that of its loss beside the network's.
+    """
+
+    after: Annotated[int, Field(ge=0)]
+    form: Literal["v1", "v3"] = "v1"
+    channels: Channels = 128
+    features: Channels = 1024
+    norm: Literal["batch_norm", "none"] = "batch_norm"
+    dropout: Rate = 0.0
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    @property
+    def smallest_map(self) -> int:
+        """The side in pixels that its 5 x 5 windows need: 17 give v3's convolution its 5."""
+        return {"v1": 5, "v3": 17}[self.form]
+
+    def layer(self, in_channels: int, num_classes: int) -> Layer:
+        names = ("form", "channels", "features", "norm", "dropout")
+        return Layer(
+            AuxiliaryClassifier,
+            in_channels,
+            num_classes,
+            arguments=tuple((name, getattr(self, name)) for name in names),
+        )
+
+    def widen(self, width: Callable[[int], int]) -> "Auxiliary":
+        return self.replace(channels=width(self.channels), features=width(self.features))
+
+
+class AuxiliaryClassifier(nn.Module):
+    """(N, C, H, W) -> (N, num_classes)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        stride: int,  # noqa: ARG002, a head has none
+        form: Literal["v1", "v3"],
+        channels: int,
+        features: int,
+        norm: Literal["batch_norm", "none"],
+        dropout: float,
+        conventions: Conventions,
+    ) -> None:
+        super().__init__()
+
+        def conv(inputs: int, outputs: int, kernel_size: int) -> nn.Module:
+            return ConvolutionLayer(
+                inputs,
+                outputs,
+                kernel_size=kernel_size,
+                activation="relu",
+                norm=norm,
+                bias=norm == "none",
+                padding="valid",
+                conventions=conventions,
+            )
+
+        self.features = nn.Sequential(nn.AvgPool2d(5, 3), conv(in_channels, channels, 1))
+        if form == "v1":  # 4 x 4 at the published resolution; another map is pooled to that
+            hidden = [nn.Linear(channels * 16, features), nn.ReLU()]
+            self.features.extend([nn.AdaptiveAvgPool2d(4), nn.Flatten(), *hidden])
+        else:
+            pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            self.features.extend([conv(channels, features, 5), *pooled])
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.features(x)))

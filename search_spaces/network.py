@@ -1,6 +1,8 @@
 """From an architecture to a torch module: stem, stages, head; feature taps at strides 2, 4, 8..."""
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,11 +14,27 @@ def build_network(
 ) -> "Network":
     """The module of `architecture`: (N, in_channels, R, R) -> (N, num_classes).
 
-    Weights are initialised from torch's global generator as the EfficientNet authors do.
+    Weights are initialised from torch's global generator by the architecture's conventions. With
+    auxiliary classifiers the network gives `TrainingScores` in training; see `weighted_loss`.
     """
     network = Network(architecture, num_classes=num_classes, in_channels=in_channels)
-    initialise(network)
+    initialise(network, scheme=architecture.conventions.initialisation)
     return network
+
+
+class TrainingScores(NamedTuple):
+    """The scores, and those of the auxiliary classifiers with the weights of their losses."""
+
+    scores: Tensor
+    auxiliary: list[tuple[float, Tensor]]
+
+
+def weighted_loss(output: Tensor | TrainingScores, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """`loss` of the scores, plus the weighted losses of auxiliary scores where there are some."""
+    if isinstance(output, Tensor):
+        return loss(output)
+    extra = [weight * loss(scores) for weight, scores in output.auxiliary]
+    return sum(extra, loss(output.scores))
 
 
 class Network(nn.Module):
@@ -35,15 +53,27 @@ class Network(nn.Module):
         self.stem = built[0][1]
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
         self.head = built[-1][1]
+        self.auxiliary = nn.ModuleDict()  # by the stage that it stands behind
+        self._auxiliary_weights = {str(a.after): a.weight for a in architecture.auxiliary}
+        for auxiliary, row in zip(
+            architecture.auxiliary,
+            architecture.auxiliary_rows(num_classes=num_classes),
+            strict=True,
+        ):
+            self.auxiliary[str(auxiliary.after)] = row.layer.build(architecture.conventions)
         strides = [architecture.stem.stride, *(stage.stride for stage in architecture.stages)]
         # The last stage before each further stride, and the last of all, is a tap.
         self._taps = [i for i in range(len(strides)) if i + 1 == len(strides) or strides[i + 1] > 1]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         x = self.stem(x)
-        for stage in self.stages:
+        extra: list[tuple[float, Tensor]] = []
+        for i, stage in enumerate(self.stages):
             x = stage(x)
-        return self.head(x)
+            if self.training and str(i) in self.auxiliary:
+                extra.append((self._auxiliary_weights[str(i)], self.auxiliary[str(i)](x)))
+        scores = self.head(x)
+        return TrainingScores(scores, extra) if extra else scores
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The last map at each stride, finest first, for dense heads."""
@@ -54,21 +84,38 @@ class Network(nn.Module):
         return [maps[i] for i in self._taps]
 
 
-def initialise(network: nn.Module) -> None:
-    """Convolutions normal with std sqrt(2 / fan_out), fan_out = k * k * C_out / groups.
+def initialise(network: nn.Module, *, scheme: str = "efficientnet") -> None:
+    """Start every convolution and linear layer by `scheme` (see `Conventions`), biases at 0.
 
-    For a depthwise kernel that is sqrt(2) / k, as in TensorFlow, where torchvision's fan_out
-    ignores the groups. Linear layers uniform within 1/sqrt(classes), biases 0
+    `efficientnet`: convolutions normal with std sqrt(2 / fan_out), fan_out = k * k * C_out /
+    groups, which for a depthwise kernel is sqrt(2) / k, as in TensorFlow, where torchvision's
+    fan_out ignores the groups (`he`); linear layers uniform within 1/sqrt(classes)
     (tensorflow/tpu, efficientnet_model.py).
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-            nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+            nn.init.normal_(module.weight, std=_convolution_std(module, scheme))
         elif isinstance(module, nn.Linear):
-            bound = 1.0 / math.sqrt(module.out_features)
-            nn.init.uniform_(module.weight, -bound, bound)
+            _initialise_linear(module, scheme)
         else:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _convolution_std(module: nn.Conv2d, scheme: str) -> float:
+    area = math.prod(module.kernel_size)
+    if scheme == "normal":
+        return 0.1
+    if scheme == "he_fan_in":
+        return math.sqrt(2.0 * module.groups / (area * module.in_channels))
+    groups = module.groups if scheme == "efficientnet" else 1
+    return math.sqrt(2.0 * groups / (area * module.out_channels))
+
+
+def _initialise_linear(module: nn.Linear, scheme: str) -> None:
+    if scheme == "normal":
+        nn.init.normal_(module.weight, std=0.1)
+    else:
+        fan = module.out_features if scheme == "efficientnet" else module.in_features
+        nn.init.uniform_(module.weight, -1.0 / math.sqrt(fan), 1.0 / math.sqrt(fan))

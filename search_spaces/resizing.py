@@ -2,8 +2,11 @@
 
 import math
 
-from search_spaces.architecture import Architecture
-from search_spaces.records import InputError
+from pydantic import ValidationError
+
+from search_spaces.architecture import Architecture, Stage
+from search_spaces.blocks.block import Widening
+from search_spaces.records import InputError, first_mistake
 
 _DUST = 1e-9  # 2.2 * 25 is 55.000000000000007 in floats: that is 55 repeats, not 56
 
@@ -41,7 +44,7 @@ def resize(
     Stem, head, first and last stage are scaled like the rest, as in EfficientNet; with
     `fix_stem_and_head` the channels of stem and head and the layers of the first and last stage
     stay, as in the Lite family. A factor of exactly 1 changes nothing. Raises InputError for
-    factors that are not positive and finite.
+    factors that are not positive and finite, and for a resolution that the strides do not fit.
     """
     for what, factor in (("depth", depth), ("width", width)):
         if not (math.isfinite(factor) and factor > 0):
@@ -51,43 +54,80 @@ def resize(
     def widened(channels: int) -> int:
         return round_channels(channels, width)
 
-    stages = []
-    for i, stage in enumerate(architecture.stages):
-        fixed = fix_stem_and_head and i in (0, last)
-        stages.append(
-            stage.replace(
-                channels=widened(stage.channels),
-                layers=stage.layers if fixed else round_layers(stage.layers, depth),
-                block=stage.block.widen(widened),
-            )
-        )
     stem, head = architecture.stem, architecture.head
     if not fix_stem_and_head:
         stem = stem.replace(channels=widened(stem.channels), block=stem.block.widen(widened))
-        if head.channels:
-            head = head.replace(channels=widened(head.channels))
+        head = head.widen(widened)
+    stages: list[Stage] = []
+    channels = stem.channels
+    for i, stage in enumerate(architecture.stages):
+        fixed = fix_stem_and_head and i in (0, last)
+        layers = stage.layers if fixed else deepened(stage, depth)
+        stages.append(_widened(stage.replace(layers=layers), widened, in_channels=channels))
+        channels = _out_channels(stages[-1], channels)
     size = architecture.resolution if resolution is None else resolution
+    changed = {
+        "name": name or architecture.name,
+        "stem": stem,
+        "stages": tuple(stages),
+        "head": head,
+        "auxiliary": tuple(a.widen(widened) for a in architecture.auxiliary),
+    }
     try:
-        return architecture.replace(
-            name=name or architecture.name,
-            resolution=size,
-            stem=stem,
-            stages=tuple(stages),
-            head=head,
-        )
-    except ValueError:
+        return architecture.replace(resolution=size, **changed)
+    except ValueError as error:
         least = smallest_resolution(architecture)
+        if size >= least:
+            raise InputError(
+                f"'{architecture.name}' cannot be resized so: {_told(error)}"
+            ) from None
         raise InputError(
             f"resolution {size} is too small for the strides of '{architecture.name}'; "
             f"use {least} px or more"
         ) from None
 
 
+def deepened(stage: Stage, depth: float) -> int:
+    """Layers times `depth`; blocks that cannot be repeated (pools, reductions) keep theirs."""
+    return stage.block.fixed_layers or round_layers(stage.layers, depth)
+
+
+def stage_widths(architecture: Architecture) -> list[int]:
+    """Every width of the stages that `resize` rounds, the blocks' own among them."""
+    widths = [stage.channels for stage in architecture.stages]
+
+    def note(channels: int) -> int:
+        widths.append(channels)
+        return channels
+
+    for stage in architecture.stages:
+        stage.block.widen(note)
+    return list(dict.fromkeys(widths))
+
+
+def _widened(stage: Stage, width: Widening, *, in_channels: int) -> Stage:
+    """The stage with its block's own widths grown, and the width that then comes out of it."""
+    block = stage.block.widen(width)
+    channels = block.fitting_channels(
+        width(stage.channels), in_channels=in_channels, layers=stage.layers
+    )
+    return stage.replace(channels=channels, block=block)
+
+
+def _out_channels(stage: Stage, in_channels: int) -> int:
+    layers = stage.block.layers(in_channels, stage.channels, stage.layers, stage.stride)
+    return layers[-1].out_channels
+
+
+def _told(error: ValueError) -> str:
+    return first_mistake(error, Architecture) if isinstance(error, ValidationError) else str(error)
+
+
 def smallest_resolution(architecture: Architecture) -> int:
     """The least input side in pixels at which every stride still has a map to stride over."""
     for size in range(1, architecture.resolution + 1):
         try:
-            architecture.replace(resolution=size)
+            architecture.check(size)
         except ValueError:
             continue
         return size

@@ -70,7 +70,8 @@ def show_command(
 def stage_table(
     network: "Architecture", *, num_classes: int, in_channels: int
 ) -> list[dict[str, Any]]:
-    """Table 1 of the EfficientNet paper, `resolution` being that of a stage's input, and costs."""
+    """Table 1 of the EfficientNet paper, `resolution` being that of a stage's input, what a
+    pixel behind the stage sees of the image, and costs."""
     from scaler.cost import Cost, measure_layers
 
     costs = measure_layers(network, num_classes=num_classes, in_channels=in_channels)
@@ -78,14 +79,18 @@ def stage_table(
     for part, cost in costs.items():
         stage = part.rsplit(".", 1)[0] if part.startswith("stages") else part
         parts[stage] = parts.get(stage, Cost(0, 0, 0)) + cost
-    head = network.head
-    pieces = (["Conv1x1"] if head.channels else []) + ["Pooling", "FC"]
-    features = head.channels or network.stages[-1].channels
+    sizes, fields = network.sizes(), network.receptive_fields()
+    last = network.rows(num_classes=num_classes, in_channels=in_channels)[-1]
+    features = network.head.channels or last.layer.in_channels
     operators = [
         (network.stem.block.describe(), network.stem.channels, 1, network.stem.stride),
         *((s.block.describe(), s.channels, s.layers, s.stride) for s in network.stages),
-        (" & ".join(pieces), features, 1, 1),
+        (network.head.describe(), features, 1, 1),
     ]
+    for auxiliary in network.auxiliary:
+        operators.append((f"Auxiliary {auxiliary.form}, training only", auxiliary.features, 1, 1))
+        sizes.append(sizes[auxiliary.after + 2])
+        fields.append(fields[auxiliary.after + 1])
     return [
         {
             "stage": number,
@@ -94,10 +99,11 @@ def stage_table(
             "channels": channels,
             "layers": layers,
             "stride": stride,
+            "receptive_field": field,
             **vars(cost),
         }
-        for number, ((operator, channels, layers, stride), size, cost) in enumerate(
-            zip(operators, network.sizes(), parts.values(), strict=True), start=1
+        for number, ((operator, channels, layers, stride), size, field, cost) in enumerate(
+            zip(operators, sizes, fields, parts.values(), strict=True), start=1
         )
     ]
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from experiments.training.accuracy import DeviceSplit, measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.device import choose_device, deterministic_cudnn, memory_format
 from experiments.training.recipe import learning_rates, make_optimizer, take_step
+from search_spaces.network import weighted_loss
 from search_spaces.records import InputError
 
 
@@ -74,11 +76,12 @@ def train_epochs(
                     crop_padding=crop_padding,
                     generator=generator,
                 )
-                loss = F.cross_entropy(
-                    network(prepare(images)),
-                    train.labels[chosen],
+                criterion = partial(
+                    F.cross_entropy,
+                    target=train.labels[chosen],
                     label_smoothing=config.label_smoothing,
                 )
+                loss = weighted_loss(network(prepare(images)), criterion)
                 take_step(optimizer, loss, rate=rate)
                 total += loss.detach()
             train_loss = float(total) / steps  # the only wait for the device in an epoch's steps

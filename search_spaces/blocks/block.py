@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import nn
 
+from search_spaces.blocks.window import Path, sizes_along
 from search_spaces.records import Record
 
 
@@ -19,9 +20,15 @@ def _odd(size: int) -> int:
 Channels = Annotated[int, Field(ge=1)]
 KernelSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-ActivationName = Literal["relu", "relu6", "silu"]
+ActivationName = Literal["relu", "relu6", "silu", "none"]
+Widening = Callable[[int], int]  # channels -> channels
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "none": nn.Identity,
+}
 
 
 class Conventions(Record):
@@ -29,12 +36,28 @@ class Conventions(Record):
 
     The defaults are EfficientNet's: TensorFlow's batch-norm epsilon 1e-3 and momentum 0.99, which
     torch writes 0.01. `padding` is torch's `symmetric` k//2 or TensorFlow's `same`: equal sizes,
-    another sampling grid where an even map is strided.
+    another sampling grid where an even map is strided (of convolutions; pools are symmetric).
+
+    `average_pool`: whether a padded average divides by the padding's pixels too, as torchvision's
+    Inception v3 does.
+
+    `initialisation`: `efficientnet` is normal with fan-out per group and the classifier uniform
+    within 1/sqrt(classes) (tensorflow/tpu); `he` is normal with fan-out over all groups, as
+    fb.resnet.torch and torchvision; `he_fan_in` the same with fan-in (arXiv:1502.01852);
+    `normal` has variance 1e-2 everywhere (VGG, arXiv:1409.1556, section 3.1).
+    `drop_connect_schedule`: `linear` nears the rate with depth, `constant` has it in every layer.
     """
 
     batch_norm_eps: Annotated[float, Field(gt=0)] = 1e-3
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
     padding: Literal["symmetric", "same"] = "symmetric"
+    average_pool: Literal["without_padding", "with_padding"] = "without_padding"
+    initialisation: Literal["efficientnet", "he", "he_fan_in", "normal"] = "efficientnet"
+    drop_connect_schedule: Literal["linear", "constant"] = "linear"
+
+    def identity(self) -> list[Any]:
+        """What shows in the network's graph; how its weights start does not."""
+        return [self.batch_norm_eps, self.batch_norm_momentum, self.padding, self.average_pool]
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,8 @@ class Layer:
     """One layer of a network, resolved: exactly what its module's constructor is given.
 
     Two networks whose layers are equal are the same network; the cost of a layer is measured once
-    for each distinct (layer, input shape).
+    for each distinct (layer, input shape). `paths` are its windows, a path a branch: they follow
+    from the rest.
     """
 
     module: Callable[..., nn.Module]
@@ -51,6 +75,11 @@ class Layer:
     stride: int = 1
     residual: bool = False  # has an identity skip, so drop-connect applies
     arguments: tuple[tuple[str, Any], ...] = ()  # the family's own, by name
+    paths: tuple[Path, ...] = ((),)
+
+    def output_size(self, size: int) -> int:
+        """Side of the output map for an input of `size` px; ValueError where it is too small."""
+        return min(sizes_along(path, size)[-1] for path in self.paths)  # they are equal
 
     def build(self, conventions: Conventions, *, drop_rate: float = 0.0) -> nn.Module:
         own = dict(self.arguments)
@@ -77,20 +106,30 @@ class Block(Record):
         """`kind` is written even where defaults are left out: it says which family to read."""
         return {"kind": self.kind, **handler(self)}
 
+    @property
+    def fixed_layers(self) -> int | None:
+        """How many layers a stage of this block must have; None where any number can follow."""
+        return None
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        """The width nearest to `channels` that a stage of this block can have."""
+        return channels
+
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         """One layer of this block."""
         raise NotImplementedError
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
-        """A stage of this block: the first layer strides and changes the width."""
+        """A stage of this block: the first layer strides and changes the width.
+
+        Raises ValueError, in the user's words, where the widths do not fit together.
+        """
         first = self.layer(in_channels, channels, stride)
+        if layers == 1:
+            return [first]
         return [first] + [self.layer(channels, channels, 1)] * (layers - 1)
 
-    def output_size(self, size: int, stride: int) -> int:
-        """Side of the output map in pixels for an input map of `size` pixels."""
-        return -(-size // stride)
-
-    def widen(self, width: Callable[[int], int]) -> Self:  # noqa: ARG002, for the families with some
+    def widen(self, width: Widening) -> Self:  # noqa: ARG002, for the families with some
         """How the family's own widths grow with the network's: `width` maps channels."""
         return self
 

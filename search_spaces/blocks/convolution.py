@@ -1,7 +1,8 @@
-"""Convolution, batch norm, activation: the stem and the tail of every network here."""
+"""Convolution, normalisation, activation: VGG's layers, and the stem and tail of most networks."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -9,25 +10,139 @@ from search_spaces.blocks.block import (
     ACTIVATIONS,
     ActivationName,
     Block,
+    Channels,
     Conventions,
     KernelSize,
     Layer,
 )
+from search_spaces.blocks.pooling import Pool
+from search_spaces.blocks.window import Padding, square
+
+NormName = Literal["batch_norm", "none"]
 
 
 class Convolution(Block):
-    """A k x k convolution, batch norm and an activation."""
+    """A k x k convolution, batch norm and an activation.
+
+    `downsample` says how a stage with a stride shrinks the map: by the first convolution's stride,
+    or by a max-pool of that size before it (VGG). With `padding: valid` the first layer has no
+    padding; repeats keep the map. `groups` must divide the channels on both sides.
+    """
 
     kind: Literal["conv"] = "conv"
     kernel_size: KernelSize
     activation: ActivationName = "silu"
+    norm: NormName = "batch_norm"
+    bias: bool = False
+    groups: Channels = 1
+    padding: Literal["symmetric", "valid"] = "symmetric"
+    downsample: Literal["stride", "max_pool"] = "stride"
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        arguments = (("kernel_size", self.kernel_size), ("activation", self.activation))
-        return Layer(ConvolutionLayer, in_channels, channels, stride=stride, arguments=arguments)
+        for side in (in_channels, channels):
+            if side % self.groups:
+                raise ValueError(f"groups {self.groups} must divide the channels, but got {side}")
+        return convolution_layer(
+            in_channels,
+            channels,
+            kernel_size=self.kernel_size,
+            stride=stride,
+            activation=self.activation,
+            norm=self.norm,
+            bias=self.bias,
+            groups=self.groups,
+            padding=self.padding,
+        )
+
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        pool = []
+        if self.downsample == "max_pool" and stride > 1:
+            pool = [Pool(kernel_size=stride).layer(in_channels, in_channels, stride)]
+            stride = 1
+        first = self.layer(in_channels, channels, stride)
+        rest = self.replace(padding="symmetric") if self.padding == "valid" else self
+        return pool + [first] + [rest.layer(channels, channels, 1)] * (layers - 1)
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return max(1, round(channels / self.groups)) * self.groups
 
     def describe(self) -> str:
-        return f"Conv{self.kernel_size}x{self.kernel_size}"
+        pool = "MaxPool & " if self.downsample == "max_pool" else ""
+        groups = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"{pool}Conv{self.kernel_size}x{self.kernel_size}{groups}"
+
+
+class Normalisation(Block):
+    """Local response normalisation over `size` channels, with torch's and Caffe's alpha / size."""
+
+    kind: Literal["lrn"] = "lrn"
+    size: Channels = 5
+    alpha: Annotated[float, Field(gt=0)] = 1e-4
+    beta: Annotated[float, Field(gt=0)] = 0.75
+    k: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def fixed_layers(self) -> int | None:
+        return 1
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return in_channels
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        if stride != 1:
+            raise ValueError(f"stride must be 1 for lrn, but got {stride}")
+        arguments = (("size", self.size), ("alpha", self.alpha), ("beta", self.beta), ("k", self.k))
+        return Layer(LocalResponseNorm, in_channels, channels, arguments=arguments)
+
+    def describe(self) -> str:
+        return "LRN"
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """(N, C, H, W) -> the same."""
+
+    def __init__(
+        self,
+        in_channels: int,  # noqa: ARG002, any number
+        out_channels: int,  # noqa: ARG002
+        *,
+        stride: int,  # noqa: ARG002
+        conventions: Conventions,  # noqa: ARG002
+        **constants: Any,
+    ) -> None:
+        super().__init__(**constants)
+
+
+def convolution_layer(
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel_size: int,
+    stride: int = 1,
+    activation: ActivationName = "relu",
+    norm: NormName = "batch_norm",
+    bias: bool = False,
+    groups: int = 1,
+    padding: Padding = "symmetric",
+) -> Layer:
+    """The resolved layer; a 1 x 1 kernel has no padding to differ in."""
+    padding = "symmetric" if kernel_size == 1 else padding
+    arguments = (
+        ("kernel_size", kernel_size),
+        ("activation", activation),
+        ("norm", norm),
+        ("bias", bias),
+        ("groups", groups),
+        ("padding", padding),
+    )
+    return Layer(
+        ConvolutionLayer,
+        in_channels,
+        out_channels,
+        stride=stride,
+        arguments=arguments,
+        paths=((square(kernel_size, stride, padding),),),
+    )
 
 
 class SameConv2d(nn.Conv2d):
@@ -48,17 +163,22 @@ class SameConv2d(nn.Conv2d):
 def convolution(
     in_channels: int,
     out_channels: int,
-    kernel_size: int = 1,
+    kernel_size: int | tuple[int, int] = 1,
     *,
     conventions: Conventions,
     stride: int = 1,
     groups: int = 1,
+    bias: bool = False,
+    padding: Padding = "symmetric",
 ) -> nn.Conv2d:
-    """A convolution without bias whose output side is ceil(n / stride), padded by convention."""
-    arguments: dict[str, Any] = {"stride": stride, "groups": groups, "bias": False}
+    """A convolution whose output side is ceil(n / stride) by convention, or unpadded (`valid`)."""
+    arguments: dict[str, Any] = {"stride": stride, "groups": groups, "bias": bias}
+    if padding == "valid":
+        return nn.Conv2d(in_channels, out_channels, kernel_size, **arguments)
     if conventions.padding == "same" and stride > 1:  # at stride 1 the two paddings are one
         return SameConv2d(in_channels, out_channels, kernel_size, **arguments)
-    arguments["padding"] = kernel_size // 2
+    rows, columns = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+    arguments["padding"] = (rows // 2, columns // 2)
     return nn.Conv2d(in_channels, out_channels, kernel_size, **arguments)
 
 
@@ -76,16 +196,29 @@ class ConvolutionLayer(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        kernel_size: int,
-        stride: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
         activation: ActivationName,
         conventions: Conventions,
+        norm: NormName = "batch_norm",
+        bias: bool = False,
+        groups: int = 1,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__()
         self.conv = convolution(
-            in_channels, out_channels, kernel_size, stride=stride, conventions=conventions
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            groups=groups,
+            bias=bias,
+            padding=padding,
+            conventions=conventions,
         )
-        self.norm = batch_norm(out_channels, conventions)
+        self.norm: nn.Module = nn.Identity()
+        if norm == "batch_norm":
+            self.norm = batch_norm(out_channels, conventions)
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,7 +17,13 @@ from search_spaces.blocks.block import (
     KernelSize,
     Layer,
 )
-from search_spaces.blocks.convolution import batch_norm, convolution
+from search_spaces.blocks.convolution import (
+    ConvolutionLayer,
+    batch_norm,
+    convolution,
+    convolution_layer,
+)
+from search_spaces.blocks.window import square
 
 
 class MBConv(Block):
@@ -49,11 +55,90 @@ class MBConv(Block):
                 ("squeezed_channels", squeezed),
                 ("activation", self.activation),
             ),
+            paths=((square(self.kernel_size, stride),),),
         )
 
     def describe(self) -> str:
         excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
         return f"MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+
+
+class FusedMBConv(Block):
+    """Fused-MBConv: one k x k convolution in place of the expansion and the depthwise one.
+
+    EfficientNetV2 (arXiv:2104.00298, figure 2). Without expansion it is that convolution alone.
+    """
+
+    kind: Literal["fused_mbconv"] = "fused_mbconv"
+    expand_ratio: Annotated[int, Field(ge=1, le=16)]
+    kernel_size: KernelSize
+    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    activation: ActivationName = "silu"
+    skip: Literal["identity", "none"] = "identity"
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        residual = self.skip == "identity" and stride == 1 and in_channels == channels
+        squeezed = max(1, int(in_channels * self.se_ratio)) if self.se_ratio else 0
+        if self.expand_ratio == 1 and not residual and not squeezed:
+            return convolution_layer(
+                in_channels,
+                channels,
+                kernel_size=self.kernel_size,
+                stride=stride,
+                activation=self.activation,
+            )
+        return Layer(
+            FusedMBConvLayer,
+            in_channels,
+            channels,
+            stride=stride,
+            residual=residual,
+            arguments=(
+                ("expanded_channels", in_channels * self.expand_ratio),
+                ("kernel_size", self.kernel_size),
+                ("squeezed_channels", squeezed),
+                ("activation", self.activation),
+            ),
+            paths=((square(self.kernel_size, stride),),),
+        )
+
+    def describe(self) -> str:
+        excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
+        return (
+            f"Fused-MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+        )
+
+
+class DepthwiseSeparable(Block):
+    """Depthwise k x k and 1 x 1 convolution, each with batch norm and activation.
+
+    MobileNetV1 (arXiv:1704.04861, figure 3).
+    """
+
+    kind: Literal["separable"] = "separable"
+    kernel_size: KernelSize = 3
+    activation: ActivationName = "relu"
+
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        first = self._pair(in_channels, channels, stride)
+        return first + self._pair(channels, channels, 1) * (layers - 1)
+
+    def _pair(self, in_channels: int, channels: int, stride: int) -> list[Layer]:
+        depthwise = convolution_layer(
+            in_channels,
+            in_channels,
+            kernel_size=self.kernel_size,
+            stride=stride,
+            activation=self.activation,
+            groups=in_channels,
+        )
+        pointwise = convolution_layer(
+            in_channels, channels, kernel_size=1, activation=self.activation
+        )
+        return [depthwise, pointwise]
+
+    def describe(self) -> str:
+        return f"DepthwiseSeparable, k{self.kernel_size}x{self.kernel_size}"
 
 
 class SqueezeExcitation(nn.Module):
@@ -144,4 +229,50 @@ class MBConvLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         branch = self.excitation(self.depthwise(self.expand(x)))
         branch = self.project(branch)
+        return branch if self.drop_connect is None else x + self.drop_connect(branch)
+
+
+class FusedMBConvLayer(nn.Module):
+    """k x k convolution that expands, BN, act -> SE -> 1x1 project, BN (-> + input).
+
+    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). Where nothing is expanded the
+    k x k convolution gives the output itself and there is no projection.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        expanded_channels: int,
+        kernel_size: int,
+        squeezed_channels: int,
+        activation: ActivationName,
+        conventions: Conventions,
+        drop_rate: float | None = None,  # None: no skip
+    ) -> None:
+        super().__init__()
+        expands = expanded_channels != in_channels
+        fused = expanded_channels if expands else out_channels
+        self.fused = ConvolutionLayer(
+            in_channels,
+            fused,
+            kernel_size=kernel_size,
+            stride=stride,
+            activation=activation,
+            conventions=conventions,
+        )
+        self.excitation: nn.Module = nn.Identity()
+        if squeezed_channels:
+            self.excitation = SqueezeExcitation(fused, squeezed_channels, activation)
+        self.project: nn.Module = nn.Identity()
+        if expands:
+            self.project = ConvolutionLayer(
+                fused, out_channels, kernel_size=1, activation="none", conventions=conventions
+            )
+        self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.project(self.excitation(self.fused(x)))
         return branch if self.drop_connect is None else x + self.drop_connect(branch)

@@ -53,8 +53,8 @@ def test_random_members_differ_and_keep_to_the_options(name):
     assert {member.stages[1].channels for member in members} <= set(options)
 
 
-@pytest.mark.parametrize("name", list_spaces())
-def test_size_counts_the_settings(name):
+@pytest.mark.parametrize("name", ["dense", "highway", "mbconv", "mbconv_small"])
+def test_size_is_the_product_of_unconditional_choices(name):
     space = load_space(name)
     assert space.size() == math.prod(len(options) for options in space.parameters().values())
 

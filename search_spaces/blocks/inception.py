@@ -1,0 +1,393 @@
+"""Inception modules and their reductions, from the naive one to v4, and Inception-ResNet's.
+
+Szegedy et al., arXiv:1409.4842 (naive, v1), arXiv:1502.03167 (bn), arXiv:1512.00567 (v3),
+arXiv:1602.07261 (v4, Inception-ResNet). A form is how the branches are wired; `widths` are their
+convolutions', in the order of the paper's row; the map's size and the sum give the rest.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from search_spaces.blocks.block import ActivationName, Block, Channels, Layer, Widening
+from search_spaces.blocks.branches import (
+    Branch,
+    Conv,
+    PoolOf3,
+    Split,
+    branched_layer,
+    scaled_residual_layer,
+    width_of,
+)
+from search_spaces.blocks.convolution import NormName
+from search_spaces.blocks.window import Padding
+
+Form = Literal[
+    "naive",
+    "v1",
+    "bn",
+    "v3_a",
+    "v3_b",
+    "v3_c",
+    "v4_c",
+    "bn_reduction",
+    "v3_reduction_a",
+    "v3_reduction_b",
+    "resnet_reduction_b",
+    "v4_stem_a",
+]
+
+
+class Shape(NamedTuple):
+    """What a form's branches are made for: the last spatial operator of each has the stride."""
+
+    stride: int
+    padding: Padding
+    kernel: int  # of the form's large kernel, where it has one
+    pool: Literal["max", "average"]
+
+
+def _square(channels: int, kernel: int, shape: Shape | None = None) -> Conv:
+    if shape is None:
+        return Conv(channels, (kernel, kernel))
+    return Conv(channels, (kernel, kernel), shape.stride, shape.padding)
+
+
+def _pooled(shape: Shape) -> PoolOf3:
+    return PoolOf3(shape.pool, shape.stride, shape.padding)
+
+
+def _naive(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1 | 3x3 | 5x5 | pool, which passes its input through (1409.4842, figure 2a)."""
+    return (_square(w[0], 1, s),), (_square(w[1], 3, s),), (_square(w[2], 5, s),), (_pooled(s),)
+
+
+def _v1(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1 | 1x1-3x3 | 1x1-5x5 | pool-1x1 (1409.4842, figure 2b)."""
+    return (
+        (_square(w[0], 1, s),),
+        (Conv(w[1]), _square(w[2], 3, s)),
+        (Conv(w[3]), _square(w[4], s.kernel, s)),
+        (_pooled(s), Conv(w[5])),
+    )
+
+
+def _double(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1 | 1x1-kxk | 1x1-3x3-3x3 | pool-1x1 (1512.00567, figure 5)."""
+    return (
+        (_square(w[0], 1, s),),
+        (Conv(w[1]), _square(w[2], s.kernel, s)),
+        (Conv(w[3]), _square(w[4], 3), _square(w[5], 3, s)),
+        (_pooled(s), Conv(w[6])),
+    )
+
+
+def _factorised(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """n x n as 1 x n and n x 1, once and twice (1512.00567, figure 6)."""
+    row, column = (1, s.kernel), (s.kernel, 1)
+    return (
+        (_square(w[0], 1, s),),
+        (Conv(w[1]), Conv(w[2], row), Conv(w[3], column, s.stride, s.padding)),
+        (
+            Conv(w[4]),
+            Conv(w[5], column),
+            Conv(w[6], row),
+            Conv(w[7], column),
+            Conv(w[8], row, s.stride, s.padding),
+        ),
+        (_pooled(s), Conv(w[9])),
+    )
+
+
+def _ends(channels: int, s: Shape) -> Split:
+    return Split(tuple(Conv(channels, k, s.stride, s.padding) for k in ((1, 3), (3, 1))))
+
+
+def _v3_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """Ends split into 1x3 and 3x1 (1512.00567, figure 7)."""
+    return (
+        (_square(w[0], 1, s),),
+        (Conv(w[1]), _ends(w[2], s)),
+        (Conv(w[3]), _square(w[4], 3), _ends(w[5], s)),
+        (_pooled(s), Conv(w[6])),
+    )
+
+
+def _v4_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """As v3's, its 3x3 factorised too (1602.07261, figure 6)."""
+    return (
+        (_square(w[0], 1, s),),
+        (Conv(w[1]), _ends(w[2], s)),
+        (Conv(w[3]), Conv(w[4], (3, 1)), Conv(w[5], (1, 3)), _ends(w[6], s)),
+        (_pooled(s), Conv(w[7])),
+    )
+
+
+def _bn_reduction(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1-3x3 | 1x1-3x3-3x3 | pool (1502.03167, the 3c and 4e rows)."""
+    return (
+        (Conv(w[0]), _square(w[1], 3, s)),
+        (Conv(w[2]), _square(w[3], 3), _square(w[4], 3, s)),
+        (_pooled(s),),
+    )
+
+
+def _v3_reduction_a(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """3x3 | 1x1-3x3-3x3 | pool (1602.07261, figure 7: n | k, l, m)."""
+    return (
+        (_square(w[0], 3, s),),
+        (Conv(w[1]), _square(w[2], 3), _square(w[3], 3, s)),
+        (_pooled(s),),
+    )
+
+
+def _v3_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1-3x3 | 1x1-1x7-7x1-3x3 | pool (1602.07261, figure 8)."""
+    return (
+        (Conv(w[0]), _square(w[1], 3, s)),
+        (Conv(w[2]), Conv(w[3], (1, 7)), Conv(w[4], (7, 1)), _square(w[5], 3, s)),
+        (_pooled(s),),
+    )
+
+
+def _resnet_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """1x1-3x3 | 1x1-3x3 | 1x1-3x3-3x3 | pool (1602.07261, figure 18)."""
+    return (
+        (Conv(w[0]), _square(w[1], 3, s)),
+        (Conv(w[2]), _square(w[3], 3, s)),
+        (Conv(w[4]), _square(w[5], 3), _square(w[6], 3, s)),
+        (_pooled(s),),
+    )
+
+
+def _v4_stem_a(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+    """pool | 3x3, the first fork of v4's stem (1602.07261, figure 3)."""
+    return (_pooled(s),), (_square(w[0], 3, s),)
+
+
+class FormRow(NamedTuple):
+    """A form: how many widths it takes, its wiring, and the widths of one channel, in 16ths."""
+
+    widths: int
+    wire: Callable[[tuple[int, ...], Shape], tuple[Branch, ...]]
+    shares: tuple[float, ...] | None = None  # None: only with widths, for the pool passes through
+
+
+FORMS: dict[Form, FormRow] = {
+    "naive": FormRow(3, _naive),
+    "v1": FormRow(6, _v1, (4, 6, 8, 1, 2, 2)),
+    "bn": FormRow(7, _double, (4, 4, 6, 4, 4, 4, 2)),
+    "v3_a": FormRow(7, _double, (4, 3, 4, 4, 6, 6, 2)),
+    "v3_b": FormRow(10, _factorised, (4, 2, 3, 4, 2, 2, 3, 3, 4, 4)),
+    "v3_c": FormRow(7, _v3_c, (2, 3, 3, 3, 3, 3, 2)),
+    "v4_c": FormRow(8, _v4_c, (2, 3, 3, 3, 3, 3, 3, 2)),
+    "bn_reduction": FormRow(5, _bn_reduction),
+    "v3_reduction_a": FormRow(4, _v3_reduction_a),
+    "v3_reduction_b": FormRow(6, _v3_reduction_b),
+    "resnet_reduction_b": FormRow(7, _resnet_reduction_b),
+    "v4_stem_a": FormRow(1, _v4_stem_a),
+}
+LARGE_KERNELS: dict[str, int] = {"v1": 5, "bn": 3, "v3_a": 5, "v3_b": 7}
+
+
+class Inception(Block):
+    """A module of parallel branches, or a reduction, whose pool passes the input's channels on.
+
+    With `widths`, the row of the paper's table, the stage's `channels` are the branches' sum.
+    Without, the branches share the stage's channels out in the form's proportions.
+    """
+
+    kind: Literal["inception"] = "inception"
+    form: Form
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1)] | None = None
+    kernel_size: Literal[3, 5, 7] | None = None  # the form's large kernel; None: as published
+    pool: Literal["max", "average"] = "max"
+    padding: Literal["symmetric", "valid"] = "symmetric"  # of what strides
+    activation: ActivationName = "relu"
+    norm: NormName = "batch_norm"
+
+    @model_validator(mode="after")
+    def _widths_fit_the_form(self) -> Self:
+        row = FORMS[self.form]
+        if self.widths is None and row.shares is None:
+            raise ValueError(f"form {self.form} needs widths: {row.widths} numbers")
+        if self.widths is not None and len(self.widths) != row.widths:
+            raise ValueError(
+                f"form {self.form} takes {row.widths} widths, but got {len(self.widths)}"
+            )
+        if self.padding == "valid" and (row.shares is not None or self.form == "naive"):
+            raise ValueError(f"padding: valid is for reductions, but the form is {self.form}")
+        if self.kernel_size is not None and self.form not in LARGE_KERNELS:
+            raise ValueError(
+                f"kernel_size can be changed in the forms {', '.join(LARGE_KERNELS)}, "
+                f"but the form is {self.form}"
+            )
+        return self
+
+    @property
+    def passes_through(self) -> bool:
+        """A branch is a bare pool, so a second module would have more channels than the first."""
+        return FORMS[self.form].shares is None
+
+    @property
+    def fixed_layers(self) -> int | None:
+        return 1 if self.passes_through else None
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        if self.widths is None:
+            return max(channels, 16)
+        return sum(width_of(b, in_channels) for b in self._branches(self.widths, 1))
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        widths = self.widths or self._shared_out(channels)
+        return branched_layer(
+            in_channels,
+            self._branches(widths, stride),
+            activation=self.activation,
+            norm=self.norm,
+            stride=stride,
+        )
+
+    def _branches(self, widths: tuple[int, ...], stride: int) -> tuple[Branch, ...]:
+        kernel = self.kernel_size or LARGE_KERNELS.get(self.form, 3)
+        padding: Padding = self.padding if stride > 1 else "symmetric"
+        return FORMS[self.form].wire(widths, Shape(stride, padding, kernel, self.pool))
+
+    def _shared_out(self, channels: int) -> tuple[int, ...]:
+        """The form's shares of `channels`; the first branch takes what rounding leaves over."""
+        shares = FORMS[self.form].shares
+        assert shares is not None
+        widths = [int(share * channels / 16) for share in shares]
+        if min(widths) == 0:
+            raise ValueError(
+                f"an inception module of {channels} channels has branches of width 0; "
+                f"use at least 16 channels"
+            )
+        given = sum(width_of(branch, 0) for branch in self._branches(tuple(widths), 1))
+        widths[0] += channels - given
+        return tuple(widths)
+
+    def widen(self, width: Widening) -> Self:
+        if self.widths is None:
+            return self
+        return self.replace(widths=tuple(width(channels) for channels in self.widths))
+
+    def describe(self) -> str:
+        return f"Inception {self.form.replace('_', ' ')}"
+
+
+class InceptionStem(Block):
+    """The second and third fork of Inception-v4's stem (1602.07261, figure 3), two layers.
+
+    1x1-3x3 | 1x1-1x7-7x1-3x3, then 3x3/2 | max-pool/2, without padding. `widths` are the seven of
+    the first (64, 96, 64, 64, 64, 96) and the 192 of the second.
+    """
+
+    kind: Literal["inception_stem"] = "inception_stem"
+    widths: Annotated[tuple[Channels, ...], Field(min_length=7, max_length=7)] = (
+        *(64, 96, 64, 64, 64, 96),
+        192,
+    )
+    activation: ActivationName = "relu"
+
+    @property
+    def fixed_layers(self) -> int | None:
+        return 2
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return self.widths[1] + self.widths[5] + self.widths[6]
+
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:  # noqa: ARG002
+        w = self.widths
+        last = (3, 3)
+        fork: tuple[Branch, ...] = (
+            (Conv(w[0]), Conv(w[1], last, 1, "valid")),
+            (Conv(w[2]), Conv(w[3], (1, 7)), Conv(w[4], (7, 1)), Conv(w[5], last, 1, "valid")),
+        )
+        reduction: tuple[Branch, ...] = (
+            (Conv(w[6], last, stride, "valid"),),
+            (PoolOf3("max", stride, "valid"),),
+        )
+        first = branched_layer(
+            in_channels, fork, activation=self.activation, norm="batch_norm", stride=1
+        )
+        second = branched_layer(
+            first.out_channels,
+            reduction,
+            activation=self.activation,
+            norm="batch_norm",
+            stride=stride,
+        )
+        return [first, second]
+
+    def widen(self, width: Widening) -> Self:
+        return self.replace(widths=tuple(width(channels) for channels in self.widths))
+
+    def describe(self) -> str:
+        return "Inception v4 stem"
+
+
+def _resnet_a(w: tuple[int, ...]) -> tuple[Branch, ...]:
+    return (
+        (Conv(w[0]),),
+        (Conv(w[1]), _square(w[2], 3)),
+        (Conv(w[3]), _square(w[4], 3), _square(w[5], 3)),
+    )
+
+
+def _resnet_b(w: tuple[int, ...]) -> tuple[Branch, ...]:
+    return (Conv(w[0]),), (Conv(w[1]), Conv(w[2], (1, 7)), Conv(w[3], (7, 1)))
+
+
+def _resnet_c(w: tuple[int, ...]) -> tuple[Branch, ...]:
+    return (Conv(w[0]),), (Conv(w[1]), Conv(w[2], (1, 3)), Conv(w[3], (3, 1)))
+
+
+RESNET_FORMS: dict[str, tuple[int, Callable[[tuple[int, ...]], tuple[Branch, ...]]]] = {
+    "a": (6, _resnet_a),
+    "b": (4, _resnet_b),
+    "c": (4, _resnet_c),
+}
+
+
+class InceptionResidual(Block):
+    """An Inception-ResNet module: x + scale * (linear 1x1 of the branches), then `end`.
+
+    1602.07261, figures 16, 17 and 19. It keeps map and channels.
+    """
+
+    kind: Literal["inception_residual"] = "inception_residual"
+    form: Literal["a", "b", "c"]
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1)]
+    scale: Annotated[float, Field(gt=0, le=1)] = 0.2
+    end: ActivationName = "relu"
+    activation: ActivationName = "relu"
+
+    @model_validator(mode="after")
+    def _widths_fit_the_form(self) -> Self:
+        count, _ = RESNET_FORMS[self.form]
+        if len(self.widths) != count:
+            raise ValueError(f"form {self.form} takes {count} widths, but got {len(self.widths)}")
+        return self
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return in_channels
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:  # noqa: ARG002
+        if stride != 1:
+            raise ValueError(f"stride must be 1 for inception_residual, but got {stride}")
+        _, wire = RESNET_FORMS[self.form]
+        return scaled_residual_layer(
+            channels,
+            wire(self.widths),
+            scale=self.scale,
+            end=self.end,
+            activation=self.activation,
+        )
+
+    def widen(self, width: Widening) -> Self:
+        return self.replace(widths=tuple(width(channels) for channels in self.widths))
+
+    def describe(self) -> str:
+        return f"Inception-ResNet {self.form.upper()}, scale {self.scale:g}"

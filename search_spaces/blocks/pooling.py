@@ -1,0 +1,86 @@
+"""Pooling as a row of the table: the channels stay."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from search_spaces.blocks.block import Block, Channels, Conventions, Layer
+from search_spaces.blocks.window import Padding, square
+
+
+class Pool(Block):
+    """A max- or average-pool over windows of `kernel_size`.
+
+    `padding: symmetric` needs an odd kernel and gives ceil(n / stride); an even one is `valid`.
+    """
+
+    kind: Literal["pool"] = "pool"
+    form: Literal["max", "average"] = "max"
+    kernel_size: Channels = 2
+    padding: Padding | None = None  # None: symmetric for odd kernels, valid for even ones
+
+    @property
+    def fixed_layers(self) -> int | None:
+        return 1
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return in_channels
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        odd = self.kernel_size % 2 == 1
+        padding = self.padding or ("symmetric" if odd else "valid")
+        if padding == "symmetric" and not odd:
+            raise ValueError(
+                f"a pool with symmetric padding needs an odd kernel_size, but got "
+                f"{self.kernel_size}; use padding: valid or ceil"
+            )
+        arguments = (
+            ("form", self.form),
+            ("kernel_size", self.kernel_size),
+            ("padding", padding),
+        )
+        path = (square(self.kernel_size, stride, padding),)
+        return Layer(
+            PoolLayer, in_channels, channels, stride=stride, arguments=arguments, paths=(path,)
+        )
+
+    def describe(self) -> str:
+        return f"{'Max' if self.form == 'max' else 'Avg'}Pool{self.kernel_size}x{self.kernel_size}"
+
+
+def pool(
+    form: Literal["max", "average"],
+    kernel_size: int,
+    *,
+    stride: int,
+    padding: Padding,
+    conventions: Conventions,
+) -> nn.Module:
+    """The torch module of a pool."""
+    around = kernel_size // 2 if padding == "symmetric" else 0
+    ceil = padding == "ceil"
+    if form == "max":
+        return nn.MaxPool2d(kernel_size, stride, around, ceil_mode=ceil)
+    counted = conventions.average_pool == "with_padding"
+    return nn.AvgPool2d(kernel_size, stride, around, ceil_mode=ceil, count_include_pad=counted)
+
+
+class PoolLayer(nn.Module):
+    """(N, C, H, W) -> (N, C, H', W')."""
+
+    def __init__(
+        self,
+        in_channels: int,  # noqa: ARG002, any number
+        out_channels: int,  # noqa: ARG002
+        *,
+        stride: int,
+        form: Literal["max", "average"],
+        kernel_size: int,
+        padding: Padding,
+        conventions: Conventions,
+    ) -> None:
+        super().__init__()
+        self.pool = pool(form, kernel_size, stride=stride, padding=padding, conventions=conventions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(x)

@@ -1,0 +1,295 @@
+"""Residual blocks, basic and bottleneck, in five activation orders and with four shortcuts.
+
+He et al., arXiv:1512.03385 (basic, bottleneck, shortcuts A, B, C); arXiv:1603.05027, table 2 (the
+orders); Xie et al., arXiv:1611.05431 (groups and width per group).
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.blocks.block import (
+    ACTIVATIONS,
+    ActivationName,
+    Block,
+    Channels,
+    Conventions,
+    KernelSize,
+    Layer,
+)
+from search_spaces.blocks.convolution import batch_norm, convolution, convolution_layer
+from search_spaces.blocks.mbconv import DropConnect, SqueezeExcitation
+from search_spaces.blocks.window import square
+
+Order = Literal[
+    "original",  # conv BN act conv BN + act
+    "bn_after_addition",  # conv BN act conv + BN act
+    "relu_before_addition",  # conv BN act conv BN act +
+    "relu_only_pre_activation",  # act conv BN act conv BN +
+    "full_pre_activation",  # BN act conv BN act conv +
+]
+PRE_ACTIVATION = ("relu_only_pre_activation", "full_pre_activation")
+
+
+class Unit(NamedTuple):
+    """One convolution of a residual branch."""
+
+    kernel_size: int
+    channels: int
+    stride: int = 1
+    groups: int = 1
+
+
+class Residual(Block):
+    """What basic and bottleneck blocks share.
+
+    `shortcut`, with the letters of arXiv:1512.03385: `A` is the identity, subsampled and with zero
+    channels appended where shapes change; `B` a projection where shapes change; `C` a projection
+    everywhere; `none` a plain network. In the pre-activation orders a layer that changes the shape
+    shares its first activation between branch and shortcut, as resnet-1k-layers does.
+    """
+
+    order: Order = "original"
+    shortcut: Literal["A", "B", "C", "none"] = "B"
+    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0  # of the layer's output channels
+    activation: ActivationName = "relu"
+
+    def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
+        """The convolutions of the branch."""
+        raise NotImplementedError
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+        return max(channels, in_channels) if self.shortcut == "A" else channels
+
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        first = self._layer(in_channels, channels, stride)
+        return first + self._layer(channels, channels, 1) * (layers - 1)
+
+    def _layer(self, in_channels: int, channels: int, stride: int) -> list[Layer]:
+        units = self.units(channels, stride)
+        squeezed = max(1, int(channels * self.se_ratio)) if self.se_ratio else 0
+        plain = self.shortcut == "none"
+        if plain and not squeezed and self.order not in PRE_ACTIVATION:
+            return self._convolutions(in_channels, units)
+        layer = Layer(
+            ResidualLayer,
+            in_channels,
+            channels,
+            stride=stride,
+            residual=not plain,
+            arguments=(
+                ("units", units),
+                ("order", self.order),
+                ("shortcut", self._resolved_shortcut(in_channels, channels, stride)),
+                ("squeezed_channels", squeezed),
+                ("activation", self.activation),
+            ),
+            paths=(tuple(square(unit.kernel_size, unit.stride) for unit in units),),
+        )
+        return [layer]
+
+    def _convolutions(self, in_channels: int, units: tuple[Unit, ...]) -> list[Layer]:
+        """A plain branch is nothing but convolutions: without an addition the orders are one."""
+        layers = []
+        for unit in units:
+            layers.append(
+                convolution_layer(
+                    in_channels,
+                    unit.channels,
+                    kernel_size=unit.kernel_size,
+                    stride=unit.stride,
+                    groups=unit.groups,
+                    activation=self.activation,
+                )
+            )
+            in_channels = unit.channels
+        return layers
+
+    def _resolved_shortcut(self, in_channels: int, channels: int, stride: int) -> str:
+        if self.shortcut in ("none", "C"):
+            return {"none": "none", "C": "projection"}[self.shortcut]
+        if stride == 1 and in_channels == channels:
+            return "identity"
+        if self.shortcut == "B":
+            return "projection"
+        if in_channels > channels:
+            raise ValueError(
+                f"shortcut A appends zero channels and cannot shrink {in_channels} channels to "
+                f"{channels}; use shortcut B or at least {in_channels} channels"
+            )
+        return "padded"
+
+    def _details(self) -> str:
+        parts = [] if self.order == "original" else [self.order.replace("_", " ")]
+        parts += {"A": ["zero-padded"], "C": ["all projected"]}.get(self.shortcut, [])
+        parts += [f"SE {self.se_ratio:g}"] if self.se_ratio else []
+        return "".join(f", {part}" for part in parts)
+
+
+class Basic(Residual):
+    """Two k x k convolutions."""
+
+    kind: Literal["basic"] = "basic"
+    kernel_size: KernelSize = 3
+
+    def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
+        return Unit(self.kernel_size, channels, stride), Unit(self.kernel_size, channels)
+
+    def describe(self) -> str:
+        name = "Plain" if self.shortcut == "none" else "Basic"
+        return f"{name}, k{self.kernel_size}x{self.kernel_size}{self._details()}"
+
+
+class Bottleneck(Residual):
+    """1 x 1 down, k x k in groups, 1 x 1 up to four times the width between.
+
+    The width between is a quarter of the channels, which `groups` must divide; with
+    `width_per_group` (ResNeXt's d, at 64 base channels) it is
+    floor(channels / 4 * width_per_group / 64) * groups, whatever the channels.
+    """
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    kernel_size: KernelSize = 3
+    groups: Channels = 1
+    width_per_group: Channels | None = None
+    stride_on: Literal["3x3", "1x1"] = "3x3"
+
+    def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
+        width = self.inner_channels(channels)
+        first, second = (stride, 1) if self.stride_on == "1x1" else (1, stride)
+        return (
+            Unit(1, width, first),
+            Unit(self.kernel_size, width, second, self.groups),
+            Unit(1, channels),
+        )
+
+    def inner_channels(self, channels: int) -> int:
+        """The width of the k x k convolution."""
+        quarter = channels // 4
+        if self.width_per_group is not None:
+            quarter = quarter * self.width_per_group // 64 * self.groups
+        if quarter == 0:
+            raise ValueError(f"a bottleneck of {channels} channels has width 0 inside; use more")
+        if quarter % self.groups:
+            raise ValueError(
+                f"groups {self.groups} must divide the bottleneck's width, which is {quarter} "
+                f"(a quarter of {channels} channels); change one, or give width_per_group"
+            )
+        return quarter
+
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """Where groups share a quarter of the channels, the next multiple of 4 * groups."""
+        channels = super().fitting_channels(channels, in_channels=in_channels, layers=layers)
+        if self.width_per_group is not None or self.groups == 1:
+            return channels
+        return -(-channels // (4 * self.groups)) * 4 * self.groups
+
+    def describe(self) -> str:
+        name = "Plain bottleneck" if self.shortcut == "none" else "Bottleneck"
+        width = "" if self.width_per_group is None else f"x{self.width_per_group}d"
+        groups = f", {self.groups}{width or ' groups'}" if self.groups > 1 or width else ""
+        return f"{name}, k{self.kernel_size}x{self.kernel_size}{groups}{self._details()}"
+
+
+class ZeroPadded(nn.Module):
+    """Shortcut A: every `stride`th pixel, zero channels appended (fb.resnet.torch's placement)."""
+
+    def __init__(self, extra_channels: int, stride: int) -> None:
+        super().__init__()
+        self.extra_channels = extra_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
+
+    def extra_repr(self) -> str:
+        return f"extra_channels={self.extra_channels}, stride={self.stride}"
+
+
+class ResidualLayer(nn.Module):
+    """after(branch(before(x)) + shortcut(x)); (N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        units: tuple[Unit, ...],
+        order: Order,
+        shortcut: str,
+        squeezed_channels: int,
+        activation: ActivationName,
+        conventions: Conventions,
+        drop_rate: float | None = None,  # None: no shortcut
+    ) -> None:
+        super().__init__()
+        act = ACTIVATIONS[activation]
+        self.before = nn.Sequential()
+        if order == "full_pre_activation":
+            self.before.append(batch_norm(in_channels, conventions))
+        if order in PRE_ACTIVATION:
+            self.before.append(act())
+        self.branch = _branch(in_channels, units, order=order, act=act, conventions=conventions)
+        if squeezed_channels:
+            self.branch.append(SqueezeExcitation(out_channels, squeezed_channels, activation))
+        if order == "relu_before_addition":
+            self.branch.append(act())
+        self.shortcut: nn.Module | None = nn.Identity() if shortcut != "none" else None
+        if shortcut == "padded":
+            self.shortcut = ZeroPadded(out_channels - in_channels, stride)
+        elif shortcut == "projection":
+            self.shortcut = nn.Sequential(
+                convolution(in_channels, out_channels, stride=stride, conventions=conventions)
+            )
+            if order != "full_pre_activation":
+                self.shortcut.append(batch_norm(out_channels, conventions))
+        self.after = nn.Sequential()
+        if order == "bn_after_addition":
+            self.after.append(batch_norm(out_channels, conventions))
+        if order in ("original", "bn_after_addition"):
+            self.after.append(act())
+        self.shares_activation = shortcut in ("padded", "projection")
+        self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.before(x)
+        branch = self.branch(activated)
+        if self.shortcut is None or self.drop_connect is None:
+            return self.after(branch)
+        shortcut = self.shortcut(activated if self.shares_activation else x)
+        return self.after(shortcut + self.drop_connect(branch))
+
+
+def _branch(
+    in_channels: int,
+    units: tuple[Unit, ...],
+    *,
+    order: Order,
+    act: type[nn.Module],
+    conventions: Conventions,
+) -> nn.Sequential:
+    """The convolutions with what stands between them; what stands around is the layer's."""
+    branch = nn.Sequential()
+    for i, unit in enumerate(units):
+        last = i + 1 == len(units)
+        branch.append(
+            convolution(
+                in_channels,
+                unit.channels,
+                unit.kernel_size,
+                stride=unit.stride,
+                groups=unit.groups,
+                conventions=conventions,
+            )
+        )
+        norm_later = last and order in ("bn_after_addition", "full_pre_activation")
+        if not norm_later:
+            branch.append(batch_norm(unit.channels, conventions))
+        if not last:
+            branch.append(act())
+        in_channels = unit.channels
+    return branch

@@ -1,0 +1,110 @@
+"""Properties of every member of every shipped space, seeded; the long runs are marked slow."""
+
+import pytest
+import torch
+import yaml
+
+from scaler import CompoundCoefficients, measure_cost, scale
+from scaler.cost import trace_cost
+from search_spaces import (
+    Architecture,
+    build_network,
+    list_architectures,
+    list_spaces,
+    load_architecture,
+    load_space,
+    resize,
+)
+from tests.members import graph_of, neighbouring_members, random_members
+
+PAPER = CompoundCoefficients()
+SMALL_SPACES = [name for name in list_spaces() if name != "mbconv"]  # mbconv: see test_cost
+few = pytest.mark.parametrize("count", [1, pytest.param(100, marks=pytest.mark.slow)])
+counts = pytest.mark.parametrize("count", [4, pytest.param(400, marks=pytest.mark.slow)])
+pairs = pytest.mark.parametrize("count", [12, pytest.param(800, marks=pytest.mark.slow)])
+spaces = pytest.mark.parametrize("name", SMALL_SPACES)
+
+
+@spaces
+@counts
+def test_members_train_a_step_at_batch_two(name, count):
+    torch.manual_seed(0)
+    for member in random_members(load_space(name), count):
+        network = build_network(member, num_classes=5)
+        x = torch.randn(2, 3, member.resolution, member.resolution)
+        loss = network(x).square().mean()
+        loss.backward()
+        assert loss.isfinite()
+        assert all(p.grad is not None for p in network.parameters())
+
+
+@spaces
+@counts
+def test_members_cost_what_a_trace_of_the_whole_network_says(name, count):
+    for member in random_members(load_space(name), count, seed=1):
+        size = member.resolution
+        network = build_network(member, num_classes=5, in_channels=2)
+        traced, _ = trace_cost(network, (2, size, size))
+        assert measure_cost(member, num_classes=5, in_channels=2) == traced
+
+
+@spaces
+@counts
+def test_members_read_back_from_yaml(name, count):
+    for member in random_members(load_space(name), count, seed=2):
+        assert Architecture.parse(yaml.safe_load(member.to_yaml()), source="yaml") == member
+
+
+@spaces
+@pairs
+def test_keys_are_equal_exactly_where_graphs_are(name, count):
+    graphs: dict[str, tuple] = {}
+    equal = 0
+    for pair in neighbouring_members(load_space(name), count):
+        for member in pair:
+            graph = graph_of(member)
+            assert graphs.setdefault(member.key, graph) == graph
+        equal += pair[0].key == pair[1].key
+    assert len(set(graphs.values())) == len(graphs)
+    assert equal > 0  # the sample holds equal networks, too
+
+
+@spaces
+@few
+def test_members_scale_to_costlier_networks(name, count):
+    for member in random_members(load_space(name), count, seed=3):
+        member = member.replace(resolution=load_space(name).tree["resolution"])
+        family = [scale(member, phi=phi, coefficients=PAPER) for phi in range(5)]
+        flops = [measure_cost(each).flops for each in family]
+        assert flops == sorted(set(flops))
+        assert resize(member, depth=1.0, width=1.0) == member
+
+
+@pytest.mark.parametrize("name", list_architectures())
+def test_named_networks_scale_to_costlier_networks(name):
+    """Parameters and map sizes tell it without measuring: both grow, neither shrinks."""
+    network = load_architecture(name)
+    family = [scale(network, phi=phi, coefficients=PAPER) for phi in range(5)]
+    layers = [len(each.rows(num_classes=1, in_channels=3)) for each in family]
+    widths = [sum(stage.channels for stage in each.stages) for each in family]
+    assert layers == sorted(layers)
+    assert widths == sorted(set(widths))
+    assert [each.resolution for each in family] == sorted({each.resolution for each in family})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_architectures())
+def test_named_networks_cost_more_with_every_phi(name):
+    network = load_architecture(name)
+    flops = [measure_cost(scale(network, phi=phi, coefficients=PAPER)).flops for phi in range(5)]
+    assert flops == sorted(set(flops))
+
+
+@pytest.mark.parametrize(
+    "name", ["googlenet", "inception_v3", "densenet121", "resnet18_a", "vgg11"]
+)
+@pytest.mark.parametrize("resolution", [139, 160])
+def test_networks_with_odd_windows_cost_what_their_trace_says(name, resolution):
+    network = resize(load_architecture(name), resolution=resolution, width=0.25)
+    traced, _ = trace_cost(build_network(network), (3, resolution, resolution))
+    assert measure_cost(network) == traced
