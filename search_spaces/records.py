@@ -8,6 +8,8 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+MANY = 20  # names that an error still lists
+
 
 class InputError(ValueError):
     """The user's input was wrong: the message names the value, the rule and the way out."""
@@ -67,8 +69,11 @@ def _known_siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> 
 def suggest(unknown: str, known: Iterable[str]) -> str:
     """`did you mean 'x'? (known: ...)` for an error about an unknown name."""
     names = sorted(known)
-    near = difflib.get_close_matches(unknown, names, n=1)
+    near = difflib.get_close_matches(unknown, names, n=3)
     question = f"did you mean '{near[0]}'? " if near else ""
+    if len(names) > MANY:
+        others = f"also near: {', '.join(near[1:])}; " if near[1:] else ""
+        return f"{question}({others}{len(names)} known, `scaler list` prints them)"
     return f"{question}(known: {', '.join(names)})"
 
 

@@ -8,11 +8,11 @@ from search_spaces.architecture import Architecture
 def stages_table(network: Architecture) -> pd.DataFrame:
     """A row a stage, stem and head included; `resolution` is that of its input, in pixels."""
     stem, head = network.stem, network.head
-    operators = (["Conv1x1"] if head.channels else []) + ["Pooling", "FC"]
+    features = network.rows(num_classes=1, in_channels=1)[-1].layer.in_channels
     rows = [
         (stem.block.describe(), stem.channels, 1, stem.stride),
         *((s.block.describe(), s.channels, s.layers, s.stride) for s in network.stages),
-        (" & ".join(operators), head.channels or network.stages[-1].channels, 1, 1),
+        (head.describe(), head.channels or features, 1, 1),
     ]
     table = pd.DataFrame(rows, columns=["operator", "channels", "layers", "stride"])
     table.insert(0, "stage", range(1, len(rows) + 1))

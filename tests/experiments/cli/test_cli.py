@@ -35,7 +35,7 @@ def test_show_prints_the_papers_table_one(scaler):
     status, out, _ = scaler("show", "efficientnet_b0")
     assert status == 0
     rows = [line.split() for line in out.splitlines()[2:11]]
-    columns = [(row[0], row[-7], row[-6], row[-5]) for row in rows]
+    columns = [(row[0], row[-8], row[-7], row[-6]) for row in rows]
     assert columns[0] == ("1", "224", "32", "1")
     assert columns[5] == ("6", "14", "112", "3")
     assert columns[8] == ("9", "7", "1,280", "1")

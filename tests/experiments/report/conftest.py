@@ -67,7 +67,8 @@ class HandMadeRun:
 
 
 def begin(path: Path, baseline: Architecture, *, name: str = "hand") -> HandMadeRun:
-    folder = RunFolder.begin(SearchConfig(name=name, run=path))
+    folder = RunFolder.check(SearchConfig(name=name, run=path), set())
+    folder.write_config()
     folder.write_environment(data="fingerprint-1234")
     return HandMadeRun(folder, baseline)
 
