@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -91,7 +90,3 @@ def best_complete(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """The finished trial with the highest value; the earlier one of two equals."""
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
-
-
-def quiet_optuna() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
