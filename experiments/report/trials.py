@@ -53,10 +53,11 @@ CURVE = {
     "study": "string",
     "number": "Int64",
     "epoch": "Int64",
-    "accuracy": "float64",
+    "metric": "string",  # accuracy, train_loss, train_accuracy, ...
+    "value": "float64",
 }
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
-_NOT_COLUMNS = {"curve", "architecture", "label", *_STORED_AS.values()}
+_NOT_COLUMNS = {"curve", "curves", "architecture", "label", *_STORED_AS.values()}
 
 Runs = str | Path | Sequence[str | Path]
 
@@ -85,13 +86,30 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
 
 
 def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
-    """The validation accuracy after each epoch of each trial: a row an epoch, counted from 1."""
+    """What each trial told after each epoch, counted from 1: a row an epoch and metric.
+
+    `accuracy` is of the validation part; the built-in training adds `train_loss` and
+    `train_accuracy`, an own evaluation what it reports.
+    """
     rows = [
-        {"run": name, "study": part, "number": trial.number, "epoch": epoch, "accuracy": accuracy}
+        {
+            "run": name,
+            "study": part,
+            "number": trial.number,
+            "epoch": epoch,
+            "metric": metric,
+            "value": value,
+        }
         for name, part, trial in _stored(run, study)
-        for epoch, accuracy in enumerate(trial.user_attrs.get("curve", ()), start=1)
+        for metric, values in _curves(trial).items()
+        for epoch, value in enumerate(values, start=1)
     ]
     return _frame(rows, CURVE, names=CURVE)
+
+
+def _curves(trial: FrozenTrial) -> dict[str, list[float]]:
+    attributes = trial.user_attrs
+    return {"accuracy": attributes.get("curve", []), **attributes.get("curves", {})}
 
 
 def _stored(run: Runs, study: str | None) -> Iterator[tuple[str, str, FrozenTrial]]:

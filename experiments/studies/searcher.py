@@ -72,6 +72,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             reason = reason or "the worker process was lost"
         measured = {
             "curve": curve,
+            "curves": _part(result, "curves/"),
             "seconds": result.get("seconds", 0.0),
             "host": result.get("host", ""),
             "device": result.get("device", ""),
@@ -80,7 +81,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             last = curve[-1] if curve else None
             return Outcome("fail", last, reason=reason, **measured)
         if result.get("finished") or len(curve) >= self._epochs:
-            extra = {k.removeprefix("extra/"): v for k, v in result.items() if "extra/" in k}
+            extra = _part(result, "extra/")
             return Outcome("complete", result["accuracy"], extra=extra, **measured)
         stopped = f"stopped after epoch {len(curve)} of {self._epochs}"
         return Outcome("pruned", result["accuracy"], reason=stopped, **measured)
@@ -90,3 +91,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
+
+
+def _part(result: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """A mapping within the result, which Tune hands over flat."""
+    return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}

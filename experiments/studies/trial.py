@@ -32,11 +32,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. `curve` is the accuracy after each epoch."""
+    """How a trial ended. `curve` is the accuracy after each epoch; `curves` further figures."""
 
     state: Literal["complete", "pruned", "fail"]
     accuracy: float | None
     curve: tuple[float, ...] = ()
+    curves: dict[str, list[float]] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
     host: str = ""
@@ -63,6 +64,7 @@ def freeze(
         "activations": candidate.cost.activations,
         "epochs": len(outcome.curve),
         "curve": list(outcome.curve),
+        "curves": outcome.curves,
         "seconds": outcome.seconds,
         "seed": candidate.seed,
         "host": outcome.host,

@@ -5,7 +5,7 @@ import platform
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,13 @@ from ray import tune
 
 from search_spaces.architecture import Architecture
 
-Report = Callable[[int, float], None]
+
+class Report(Protocol):
+    """Tells the accuracy after an epoch, counted from 1, and further figures, as `train_loss`."""
+
+    def __call__(
+        self, epoch: int, accuracy: float, figures: Mapping[str, float] | None = None, /
+    ) -> None: ...
 
 
 class Evaluate(Protocol):
@@ -40,6 +46,7 @@ class _Evaluation:
         self._let_on = threading.Semaphore(0)
         self._stopping = False
         self._curve: list[float] = []
+        self._figures: dict[str, list[float]] = {}
         self._seconds = 0.0
         self._resumed = time.perf_counter()
         self._thread = threading.Thread(target=self._run, args=(evaluate, trial), daemon=True)
@@ -51,7 +58,9 @@ class _Evaluation:
         self._let_on.release()
         result = self._results.get()
         self._seconds += time.perf_counter() - self._resumed
-        return {**result, "curve": list(self._curve), "seconds": self._seconds}
+        curves = {name: list(values) for name, values in self._figures.items()}
+        told = {"curve": list(self._curve), "curves": curves, "seconds": self._seconds}
+        return {**result, **told}
 
     def stop(self, patience: float = 10.0) -> bool:
         """End the evaluation at its report; False if it does not end in time."""
@@ -60,8 +69,12 @@ class _Evaluation:
         self._thread.join(patience)
         return not self._thread.is_alive()
 
-    def _report(self, epoch: int, accuracy: float) -> None:
+    def _report(
+        self, epoch: int, accuracy: float, figures: Mapping[str, float] | None = None, /
+    ) -> None:
         self._curve.append(_checked(accuracy, epoch))
+        for name, value in (figures or {}).items():
+            self._figures.setdefault(name, []).append(float(value))
         self._results.put({"epoch": int(epoch), "accuracy": float(accuracy)})
         self._wait()
 

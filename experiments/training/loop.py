@@ -17,7 +17,7 @@ from experiments.training.accuracy import DeviceSplit, measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.device import choose_device, deterministic_cudnn, memory_format
 from experiments.training.recipe import learning_rates, make_optimizer, take_step
-from search_spaces.network import weighted_loss
+from search_spaces.network import TrainingScores, weighted_loss
 from search_spaces.records import InputError
 
 
@@ -25,6 +25,7 @@ from search_spaces.records import InputError
 class EpochResult:
     epoch: int  # from 1
     train_loss: float  # mean over the epoch's steps, with label smoothing
+    train_accuracy: float  # on the augmented images of the same steps, in train mode
     accuracy: float  # on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
 
@@ -67,6 +68,7 @@ def train_epochs(
         generator = _seed_epoch(seed, epoch, device)
         network.train()
         total = torch.zeros((), device=device)
+        right = torch.zeros((), dtype=torch.int64, device=device)
         with deterministic_cudnn():
             order = torch.randperm(len(train), generator=generator, device=device)
             for chosen, rate in zip(torch.split(order, batch_size), rates[epoch - 1], strict=False):
@@ -81,17 +83,22 @@ def train_epochs(
                     target=train.labels[chosen],
                     label_smoothing=config.label_smoothing,
                 )
-                loss = weighted_loss(network(prepare(images)), criterion)
+                output = network(prepare(images))
+                loss = weighted_loss(output, criterion)
                 take_step(optimizer, loss, rate=rate)
                 total += loss.detach()
+                scores = output.scores if isinstance(output, TrainingScores) else output
+                right += (scores.argmax(1) == train.labels[chosen]).sum()
             train_loss = float(total) / steps  # the only wait for the device in an epoch's steps
             if not math.isfinite(train_loss):
                 raise TrainingDiverged(
                     f"training diverged: the loss is {train_loss} in epoch {epoch} at a learning "
                     f"rate of up to {max(rates[epoch - 1]):.3g}; try a lower train.learning_rate"
                 )
+            train_accuracy = int(right) / (steps * batch_size)
             accuracy = measure_accuracy(network, validation, prepare=prepare)
-        yield EpochResult(epoch, train_loss, accuracy, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        yield EpochResult(epoch, train_loss, train_accuracy, accuracy, seconds)
 
 
 def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:

@@ -49,7 +49,8 @@ class TrainingEvaluation:
             device=self.train_config.device,
         ):
             accuracy = result.accuracy
-            report(result.epoch, accuracy)
+            seen = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
+            report(result.epoch, accuracy, seen)
         if not self.final:
             return {"accuracy": accuracy}
         test_accuracy = evaluate(

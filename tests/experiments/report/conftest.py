@@ -45,7 +45,8 @@ class HandMadeRun:
         self.recorded += 1
 
     def search(self) -> None:
-        self.record("search", accuracy=0.9, curve=(0.5, 0.9))
+        curves = {"train_loss": [2.0, 1.0]}
+        self.record("search", accuracy=0.9, curve=(0.5, 0.9), curves=curves)
         self.record("search", accuracy=0.4, state="pruned", channels=40, reason="stopped early")
         self.record("search", accuracy=None, state="fail", channels=48, reason="ValueError: no")
         self.folder.write_baseline(self.baseline)

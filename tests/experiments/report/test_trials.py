@@ -110,8 +110,10 @@ def test_an_unknown_study_is_told_with_the_known_ones(searched):
 
 def test_curves_have_a_row_an_epoch(searched):
     curves = load_curves(searched.folder.path, study="search")
-    assert curves["epoch"].tolist() == [1, 2]
-    assert curves["accuracy"].tolist() == [0.5, 0.9]
+    accuracy = curves[curves["metric"] == "accuracy"]
+    assert accuracy["epoch"].tolist() == [1, 2]
+    assert accuracy["value"].tolist() == [0.5, 0.9]
+    assert curves[curves["metric"] == "train_loss"]["value"].tolist() == [2.0, 1.0]
     assert curves["number"].dtype == curves["epoch"].dtype == "Int64"
 
 

@@ -19,8 +19,8 @@ def training(epochs):
     evaluation = TrainingEvaluation(data, data_config, TrainConfig(batch_size=32), epochs)
 
     def evaluate(architecture, *, report, seed, checkpoint_dir):
-        def failing(epoch, accuracy):
-            report(epoch, accuracy)
+        def failing(epoch, accuracy, figures):
+            report(epoch, accuracy, figures)
             raise MemoryError("no room")
 
         wrapped = failing if architecture.name == "broken" else report
@@ -43,6 +43,7 @@ def test_a_trials_curve_is_bit_equal_whatever_ran_before_in_its_actor(train_list
     after = train_list(evaluate, networks["other"], networks["broken"], networks["same"])
     assert after["broken"].state == TrialState.FAIL
     assert len(alone.user_attrs["curve"]) == 2
+    assert [len(told) for told in alone.user_attrs["curves"].values()] == [2, 2]
     assert after["same"].user_attrs["curve"] == alone.user_attrs["curve"]
     assert after["other"].user_attrs["curve"] != alone.user_attrs["curve"]
 
