@@ -1,11 +1,11 @@
-"""The one schema of a run: sections data, search, coefficients, family, train, cluster.
+"""The one schema of a run: sections data, search, coefficients, family, comparison, train, cluster.
 
 `scaler run` and `scaler search` read the same file; a run folder keeps it as used.
 """
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
@@ -42,6 +42,7 @@ class TrainConfig(Record):
     warmup_epochs: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gradient_norms: bool = False  # of each layer's weights, at the first step of every epoch
 
 
 class EarlyStopping(Record):
@@ -94,6 +95,15 @@ class FamilySection(Record):
     epochs: Positive = 10
 
 
+class ComparisonSection(Record):
+    """Networks trained side by side with one recipe: panels of names, files or architectures."""
+
+    networks: dict[str, tuple[str | dict[str, Any], ...]] = Field(default={})
+    resolution: Positive | None = None  # of their input; None: each network's own
+    epochs: Positive = 10
+    seeds: Positive = 1  # trainings of each network
+
+
 class ClusterSection(Record):
     """Where trials run. No address: an embedded Ray on this machine."""
 
@@ -112,6 +122,7 @@ class SearchConfig(Record):
     search: SearchSection = SearchSection()
     coefficients: CoefficientsSection = CoefficientsSection()
     family: FamilySection = FamilySection()
+    comparison: ComparisonSection = ComparisonSection()
     train: TrainConfig = TrainConfig()
     cluster: ClusterSection = ClusterSection()
 

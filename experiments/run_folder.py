@@ -160,7 +160,7 @@ def _version(package: str) -> str | None:
 def _check_same(before: SearchConfig, now: SearchConfig, path: Path, begun: set[str]) -> None:
     if not begun:
         return
-    untouched = {"coefficients", "family"} - begun
+    untouched = {"coefficients", "family", "comparison"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
         if name == "search.trials" or name.split(".")[0] in (*_MAY_CHANGE, *untouched):

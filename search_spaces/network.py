@@ -109,6 +109,9 @@ def _convolution_std(module: nn.Conv2d, scheme: str) -> float:
         return 0.1
     if scheme == "he_fan_in":
         return math.sqrt(2.0 * module.groups / (area * module.in_channels))
+    if scheme == "glorot":
+        fans = module.in_channels + module.out_channels
+        return math.sqrt(2.0 * module.groups / (area * fans))
     groups = module.groups if scheme == "efficientnet" else 1
     return math.sqrt(2.0 * groups / (area * module.out_channels))
 

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from experiments.cli.compare import compare_command
 from experiments.cli.grow import coefficients_command, scale_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
@@ -26,6 +27,7 @@ for _command in (
     coefficients_command,
     scale_command,
     run_command,
+    compare_command,
     report_command,
 ):
     cli.add_command(_command)

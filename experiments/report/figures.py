@@ -11,12 +11,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.files import replace_file
+from experiments.report.comparison_figures import (
+    draw_errors,
+    draw_gradient_norms,
+    has_gradient_norms,
+    panels_of,
+)
 from experiments.report.family_figure import draw_family
 from experiments.report.search_figures import draw_flops_accuracy, draw_history
+from experiments.report.trials import load_curves
 from experiments.run_folder import RunFolder
 from search_spaces.records import InputError
 
-FIGURES = ("flops_accuracy", "search_history", "family")
+FIGURES = ("flops_accuracy", "search_history", "family", "comparison", "gradient_norms")
 
 
 def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -28,11 +35,25 @@ def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str
     figures: dict[str, bytes] = {}
     if len(scored):
         figures["flops_accuracy"] = _png(
-            lambda axes: draw_flops_accuracy(axes, scored, section=section)
+            lambda axes: draw_flops_accuracy(axes[0], scored, section=section)
         )
-        figures["search_history"] = _png(lambda axes: draw_history(axes, searched))
+        figures["search_history"] = _png(lambda axes: draw_history(axes[0], searched))
     if len(members):
-        figures["family"] = _png(lambda axes: draw_family(axes, members))
+        figures["family"] = _png(lambda axes: draw_family(axes[0], members))
+    return {**figures, **_comparison_figures(folder, tables["trials"])}
+
+
+def _comparison_figures(folder: RunFolder, trials: pd.DataFrame) -> dict[str, bytes]:
+    compared = trials[(trials["study"] == "comparison") & (trials["state"] == "complete")]
+    if compared.empty:
+        return {}
+    curves = load_curves(folder.path, study="comparison")
+    count = len(panels_of(compared))
+    figures = {"comparison": _png(lambda axes: draw_errors(axes, compared, curves), panels=count)}
+    if has_gradient_norms(curves):
+        figures["gradient_norms"] = _png(
+            lambda axes: draw_gradient_norms(axes, compared, curves), panels=count
+        )
     return figures
 
 
@@ -60,12 +81,14 @@ def _write(picture: bytes, file: BinaryIO) -> None:
     file.write(picture)
 
 
-def _png(draw: Callable[[Axes], None]) -> bytes:
-    """A picture of 960 x 624 pixels, the same bytes for the same data."""
-    figure = Figure(figsize=(8, 5.2), dpi=120, layout="constrained", facecolor="white")
+def _png(draw: Callable[[list[Axes]], None], *, panels: int = 1) -> bytes:
+    """A picture, 624 pixels high, of panels side by side; the same bytes for the same data."""
+    width = max(8.0, 4.4 * panels)
+    figure = Figure(figsize=(width, 5.2), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
+    axes = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
     draw(axes)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})

@@ -2,6 +2,7 @@
 
 import base64
 import shlex
+import struct
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -33,6 +34,16 @@ _TEXTS = {
         "Line plot of the family: FLOPs, logarithmic, against validation and test accuracy.",
         "The family's scaling curve; b0 is the baseline.",
     ),
+    "comparison": (
+        "Line plots of the compared networks: error by epoch in training and on the validation "
+        "part.",
+        "Dashed: error on the augmented training images; solid: on the validation part.",
+    ),
+    "gradient_norms": (
+        "Line plots of the compared networks: norm of each layer's gradient, logarithmic, from "
+        "the first layer to the last.",
+        "Gradient norms at the first step of training, on the first batch.",
+    ),
 }
 
 
@@ -46,6 +57,8 @@ class Shown(NamedTuple):
 
 class Picture(NamedTuple):
     data: str  # PNG, base64
+    width: int  # pixels
+    height: int
     alt: str
     caption: str
 
@@ -64,7 +77,7 @@ def make_page(
     return template.render(
         name=folder.config.name,
         summary=summary(folder, tables),
-        tables={"failures": None, **shown},
+        tables={"failures": None, "comparison": None, **shown},
         figures={name: _picture(name, figures.get(name)) for name in FIGURES},
         baseline=baseline.name if baseline else None,
         stages=_shown(stages_table(baseline)) if baseline else None,
@@ -89,7 +102,10 @@ def _shown(table: pd.DataFrame) -> Shown:
 
 
 def _picture(name: str, png: bytes | None) -> Picture | None:
-    return Picture(base64.b64encode(png).decode(), *_TEXTS[name]) if png else None
+    if png is None:
+        return None
+    width, height = struct.unpack(">II", png[16:24])  # of the header chunk
+    return Picture(base64.b64encode(png).decode(), width, height, *_TEXTS[name])
 
 
 def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:

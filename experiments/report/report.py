@@ -29,6 +29,15 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report
 
 
+def comparison_table_text(folder: RunFolder) -> str:
+    """The compared networks for a terminal: a line each."""
+    return (
+        f"{plain(make_tables(folder)['comparison'])}\n\n"
+        "Errors after the last epoch: in training (augmented images), on the validation part, on "
+        "the test part. FLOPs are multiply-adds."
+    )
+
+
 def family_table_text(folder: RunFolder) -> str:
     """The family for a terminal: a line a member, or one that says there is none yet."""
     family = make_tables(folder)["family"]

@@ -47,6 +47,8 @@ OWN = {
     "resolution_factor": "float64",
     "test_accuracy": "float64",
     "baseline": "string",  # key of the network that was scaled
+    "network": "string",  # of a comparison
+    "panel": "string",
 }
 CURVE = {
     "run": "string",

@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.records import InputError
 
-STUDIES = ("search", "coefficients", "family")
+STUDIES = ("search", "coefficients", "family", "comparison")
 
 
 class Store:
-    """The studies `search`, `coefficients` and `family` of one run."""
+    """The studies of one run, by the names in STUDIES."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the SQLite file. Raises InputError if it is there and damaged."""

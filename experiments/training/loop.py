@@ -16,7 +16,12 @@ from experiments.data.images import ImageData, Split
 from experiments.training.accuracy import DeviceSplit, measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.device import choose_device, deterministic_cudnn, memory_format
-from experiments.training.recipe import learning_rates, make_optimizer, take_step
+from experiments.training.recipe import (
+    gradient_norms,
+    learning_rates,
+    make_optimizer,
+    take_step,
+)
 from search_spaces.network import TrainingScores, weighted_loss
 from search_spaces.records import InputError
 
@@ -28,6 +33,7 @@ class EpochResult:
     train_accuracy: float  # on the augmented images of the same steps, in train mode
     accuracy: float  # on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
+    gradient_norms: dict[str, float]  # by weight, at its first step; empty unless asked for
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818
@@ -69,6 +75,7 @@ def train_epochs(
         network.train()
         total = torch.zeros((), device=device)
         right = torch.zeros((), dtype=torch.int64, device=device)
+        norms: dict[str, float] = {}
         with deterministic_cudnn():
             order = torch.randperm(len(train), generator=generator, device=device)
             for chosen, rate in zip(torch.split(order, batch_size), rates[epoch - 1], strict=False):
@@ -86,6 +93,8 @@ def train_epochs(
                 output = network(prepare(images))
                 loss = weighted_loss(output, criterion)
                 take_step(optimizer, loss, rate=rate)
+                if config.gradient_norms and not norms:
+                    norms = gradient_norms(network)
                 total += loss.detach()
                 scores = output.scores if isinstance(output, TrainingScores) else output
                 right += (scores.argmax(1) == train.labels[chosen]).sum()
@@ -98,7 +107,7 @@ def train_epochs(
             train_accuracy = int(right) / (steps * batch_size)
             accuracy = measure_accuracy(network, validation, prepare=prepare)
         seconds = time.perf_counter() - started
-        yield EpochResult(epoch, train_loss, train_accuracy, accuracy, seconds)
+        yield EpochResult(epoch, train_loss, train_accuracy, accuracy, seconds, norms)
 
 
 def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:

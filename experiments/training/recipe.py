@@ -35,6 +35,15 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, rate: float) ->
     optimizer.step()
 
 
+def gradient_norms(network: nn.Module) -> dict[str, float]:
+    """The norm of the last step's gradient of each kernel or matrix, from image to scores."""
+    return {
+        name: float(weight.grad.norm())
+        for name, weight in network.named_parameters()
+        if weight.ndim > 1 and weight.grad is not None
+    }
+
+
 def learning_rates(config: TrainConfig, *, epochs: int, steps_per_epoch: int) -> list[list[float]]:
     """The rate of each step of each epoch: linear up to the peak, then half a cosine to 0.
 

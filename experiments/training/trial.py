@@ -50,7 +50,8 @@ class TrainingEvaluation:
         ):
             accuracy = result.accuracy
             seen = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
-            report(result.epoch, accuracy, seen)
+            norms = {f"gradient_norm.{k}": v for k, v in result.gradient_norms.items()}
+            report(result.epoch, accuracy, {**seen, **norms})
         if not self.final:
             return {"accuracy": accuracy}
         test_accuracy = evaluate(

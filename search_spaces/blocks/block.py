@@ -44,7 +44,9 @@ class Conventions(Record):
     `initialisation`: `efficientnet` is normal with fan-out per group and the classifier uniform
     within 1/sqrt(classes) (tensorflow/tpu); `he` is normal with fan-out over all groups, as
     fb.resnet.torch and torchvision; `he_fan_in` the same with fan-in (arXiv:1502.01852);
-    `normal` has variance 1e-2 everywhere (VGG, arXiv:1409.1556, section 3.1).
+    `normal` has variance 1e-2 everywhere (VGG, arXiv:1409.1556, section 3.1); `glorot` has
+    variance 2 / (fan-in + fan-out), which rectifiers halve in every layer (Glorot and Bengio,
+    AISTATS 2010, equation 16).
     `drop_connect_schedule`: `linear` nears the rate with depth, `constant` has it in every layer.
     """
 
@@ -52,7 +54,7 @@ class Conventions(Record):
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
     padding: Literal["symmetric", "same"] = "symmetric"
     average_pool: Literal["without_padding", "with_padding"] = "without_padding"
-    initialisation: Literal["efficientnet", "he", "he_fan_in", "normal"] = "efficientnet"
+    initialisation: Literal["efficientnet", "he", "he_fan_in", "normal", "glorot"] = "efficientnet"
     drop_connect_schedule: Literal["linear", "constant"] = "linear"
 
     def identity(self) -> list[Any]:

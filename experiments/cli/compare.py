@@ -1,0 +1,43 @@
+"""`scaler compare`: networks trained side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.cli.launch import config_options, configured
+
+
+@click.command("compare")
+@config_options
+@click.argument("architectures", nargs=-1)
+@click.option("--epochs", type=int, help="Of each training.")
+@click.option("--seeds", type=int, help="Trainings of each network.")
+def compare_command(
+    architectures: tuple[str, ...], epochs: int | None, seeds: int | None, **options: Any
+) -> None:
+    """Train ARCHITECTURES (names or files) side by side with one recipe; draw their curves.
+
+    Those of the config's `comparison.networks`, unless some are named here. Continues what was
+    begun.
+    """
+    if not (options["config"] or options["run"]):
+        options["run"] = Path("runs/comparison")
+    config = configured(**options)
+    from experiments.config import ComparisonSection
+    from experiments.report.report import comparison_table_text, write_report
+    from experiments.studies.comparison import compared_networks, run_comparison
+    from experiments.studies.session import open_session
+
+    given: dict[str, Any] = {"epochs": epochs, "seeds": seeds}
+    if architectures:
+        given["networks"] = {"networks": architectures}
+    changes = {name: value for name, value in given.items() if value is not None}
+    section = {**config.comparison.model_dump(), **changes}
+    config = config.replace(comparison=ComparisonSection.parse(section, source="command line"))
+    compared_networks(config.comparison)
+    with open_session(config) as session:
+        run_comparison(session)
+    report = write_report(session.folder)
+    click.echo(comparison_table_text(session.folder))
+    click.echo(f"\nReport: {report}")
