@@ -19,6 +19,7 @@ from search_spaces.records import InputError, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
+_MAY_GROW = ("search.trials", "comparison.seeds")
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _check_same(before: SearchConfig, now: SearchConfig, path: Path, begun: set[
     untouched = {"coefficients", "family", "comparison"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
-        if name == "search.trials" or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
+        if name in _MAY_GROW or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):
             raise InputError(

@@ -1,6 +1,5 @@
 """`scaler compare`: networks trained side by side."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,9 +20,9 @@ def compare_command(
     Those of the config's `comparison.networks`, unless some are named here. Continues what was
     begun.
     """
-    if not (options["config"] or options["run"]):
-        options["run"] = Path("runs/comparison")
     config = configured(**options)
+    if options["config"] is None:
+        config = config.replace(name="comparison")
     from experiments.config import ComparisonSection
     from experiments.report.report import comparison_table_text, write_report
     from experiments.studies.comparison import compared_networks, run_comparison

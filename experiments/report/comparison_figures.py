@@ -5,14 +5,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from experiments.report.comparison_tables import first_norms
 from experiments.report.style import GREY
-
-_GRADIENT = "gradient_norm."
 
 
 def panels_of(trials: pd.DataFrame) -> list[str]:
-    """The panels in the order in which the config names them."""
-    return list(dict.fromkeys(trials.sort_values("number")["panel"]))
+    """The panels in the order of the trials, which is the config's."""
+    return list(dict.fromkeys(trials["panel"]))
 
 
 def draw_errors(panels: list[Axes], trials: pd.DataFrame, curves: pd.DataFrame) -> None:
@@ -45,7 +44,7 @@ def draw_errors(panels: list[Axes], trials: pd.DataFrame, curves: pd.DataFrame) 
 
 def draw_gradient_norms(panels: list[Axes], trials: pd.DataFrame, curves: pd.DataFrame) -> None:
     """The norm of each layer's gradient at the first step, from the image to the scores."""
-    first = curves[(curves["epoch"] == 1) & curves["metric"].str.startswith(_GRADIENT)]
+    first = first_norms(curves)
     for axes, title, numbers, colours in _panels(panels, trials):
         for network, group in numbers.items():
             norms = first[first["number"].isin(group)].groupby("metric", sort=False)["value"].mean()
@@ -57,17 +56,13 @@ def draw_gradient_norms(panels: list[Axes], trials: pd.DataFrame, curves: pd.Dat
     panels[0].set_ylabel("norm of the weight's gradient, first step")
 
 
-def has_gradient_norms(curves: pd.DataFrame) -> bool:
-    return bool(curves["metric"].str.startswith(_GRADIENT).any())
-
-
 def _panels(
     panels: list[Axes], trials: pd.DataFrame
 ) -> list[tuple[Axes, str, dict[str, list[int]], dict[str, tuple[float, ...]]]]:
     """(axes, title, a network's trials, its colour) of each panel."""
     drawn = []
     for axes, title in zip(panels, panels_of(trials), strict=True):
-        part = trials[trials["panel"] == title].sort_values("number")
+        part = trials[trials["panel"] == title]
         numbers: dict[str, list[int]] = {
             str(network): list(group["number"])
             for network, group in part.groupby("network", sort=False)

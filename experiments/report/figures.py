@@ -14,9 +14,9 @@ from experiments.files import replace_file
 from experiments.report.comparison_figures import (
     draw_errors,
     draw_gradient_norms,
-    has_gradient_norms,
     panels_of,
 )
+from experiments.report.comparison_tables import compared_trials
 from experiments.report.family_figure import draw_family
 from experiments.report.search_figures import draw_flops_accuracy, draw_history
 from experiments.report.trials import load_curves
@@ -40,17 +40,17 @@ def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str
         figures["search_history"] = _png(lambda axes: draw_history(axes[0], searched))
     if len(members):
         figures["family"] = _png(lambda axes: draw_family(axes[0], members))
-    return {**figures, **_comparison_figures(folder, tables["trials"])}
+    if "comparison" in tables:
+        figures |= _comparison_figures(folder, tables)
+    return figures
 
 
-def _comparison_figures(folder: RunFolder, trials: pd.DataFrame) -> dict[str, bytes]:
-    compared = trials[(trials["study"] == "comparison") & (trials["state"] == "complete")]
-    if compared.empty:
-        return {}
+def _comparison_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+    compared = compared_trials(tables["trials"])
     curves = load_curves(folder.path, study="comparison")
     count = len(panels_of(compared))
     figures = {"comparison": _png(lambda axes: draw_errors(axes, compared, curves), panels=count)}
-    if has_gradient_norms(curves):
+    if len(tables["gradient_norms"]):
         figures["gradient_norms"] = _png(
             lambda axes: draw_gradient_norms(axes, compared, curves), panels=count
         )

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from experiments.report.cells import alignments, readable_rows
 from experiments.report.figures import FIGURES
 from experiments.report.stages import stages_table
-from experiments.report.summary import summary
+from experiments.report.summary import only_compared, summary
 from experiments.run_folder import RunFolder
 from scaler.compound import CompoundCoefficients
 
@@ -84,6 +84,7 @@ def make_page(
         chosen=chosen,
         winner_first=_leads(tables["coefficients"], coefficients),
         phi=f"{folder.config.coefficients.phi:g}",
+        line=not only_compared(tables["trials"]),
         config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
         facts=_facts(folder.environment()),
     )

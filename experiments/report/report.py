@@ -31,11 +31,16 @@ def write_report(folder: RunFolder) -> Path:
 
 def comparison_table_text(folder: RunFolder) -> str:
     """The compared networks for a terminal: a line each."""
-    return (
-        f"{plain(make_tables(folder)['comparison'])}\n\n"
+    tables = make_tables(folder)
+    text = (
+        f"{plain(tables['comparison'])}\n\n"
         "Errors after the last epoch: in training (augmented images), on the validation part, on "
         "the test part. FLOPs are multiply-adds."
     )
+    if tables["gradient_norms"].empty:
+        return text
+    first = "Gradient norms of the first and the last weight at the first step:"
+    return f"{text}\n\n{first}\n\n{plain(tables['gradient_norms'])}"
 
 
 def family_table_text(folder: RunFolder) -> str:

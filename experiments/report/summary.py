@@ -9,11 +9,35 @@ from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Three sentences: the question, the baseline, the family. True of a run of any state."""
+    """Three sentences: the question, the baseline, the family. True of a run of any state.
+
+    Of a run that is a comparison only: what was compared, and which network came out best.
+    """
+    if only_compared(tables["trials"]):
+        return _compared(folder.config, tables)
     return [
         _asked(folder.config),
         _searched(tables),
         _scaled(tables, folder.coefficients()),
+    ]
+
+
+def only_compared(trials: pd.DataFrame) -> bool:
+    """Whether the run trained networks side by side and did nothing else."""
+    return set(trials["study"]) == {"comparison"}
+
+
+def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str]:
+    section = config.comparison
+    asked = f"Compared on {config.data.source}, each in trainings of {section.epochs} epochs."
+    if "comparison" not in tables:
+        return [asked, "No training has finished."]
+    best = tables["comparison"].sort_values("error", kind="stable").iloc[0]
+    return [
+        asked,
+        f"Of {len(tables['comparison'])} networks {best['network']} has the lowest validation "
+        f"error, {best['error']:.2%}, with a test error of {best['test_error']:.2%} at "
+        f"{readable_count(best['flops'])}FLOPs.",
     ]
 
 

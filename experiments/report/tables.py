@@ -4,6 +4,11 @@ import pandas as pd
 
 from experiments.files import write_text
 from experiments.report.cells import markdown
+from experiments.report.comparison_tables import (
+    compared_trials,
+    errors_table,
+    gradients_table,
+)
 from experiments.report.trials import FIXED, OWN, load_curves, load_trials
 from experiments.run_folder import RunFolder
 
@@ -15,13 +20,13 @@ _FAMILY = (
     "member phi depth width resolution_factor resolution flops times_baseline target_flops "
     "times_target params accuracy test_accuracy seconds state"
 )
-_COMPARISON = "network panel params flops seeds train_error error error_spread test_error seconds"
 _FAILURES = "study number reason epochs seconds host device key"
 _RANKS = {"complete": 0, "pruned": 1}  # then what failed
 
 
 def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
-    """`trials`, `search`, `coefficients`, `family`; `comparison` and `failures` if there are some.
+    """`trials`, `search`, `coefficients`, `family`; `comparison`, `gradient_norms` and
+    `failures` if there are some.
 
     Coefficients and family are those of the folder's baseline: an earlier one's stand in the store
     beside them, and in `trials`.
@@ -35,9 +40,11 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
         "coefficients": coefficients_table(trials, baseline=key),
         "family": family_table(trials, baseline=key),
     }
-    if (trials["study"] == "comparison").any():
+    compared = compared_trials(trials)
+    if len(compared):
         curves = load_curves(folder.path, study="comparison")
-        tables["comparison"] = comparison_table(trials, curves)
+        tables["comparison"] = errors_table(compared, curves)
+        tables["gradient_norms"] = gradients_table(compared, curves)
     failed = trials[trials["state"] == "fail"]
     return tables if failed.empty else {**tables, "failures": _columns(failed, _FAILURES)}
 
@@ -77,35 +84,6 @@ def family_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
         times_target=flops / members["target_flops"],
     )
     return _columns(members.sort_values(["flops", "number"]), _FAMILY)
-
-
-def comparison_table(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The networks as the config lists them, figures of the last epoch, means over the seeds.
-
-    train_error is of the augmented images in train mode, error of the validation part, its spread
-    the standard deviation over the seeds.
-    """
-    done = _with_columns(
-        trials[(trials["study"] == "comparison") & (trials["state"] == "complete")]
-    )
-    seen = curves[curves["metric"] == "train_accuracy"].groupby("number")["value"].last()
-    done = done.assign(
-        train_error=1 - done["number"].map(seen).astype("float64"),
-        error=1 - done["accuracy"],
-        test_error=1 - done["test_accuracy"],
-    )
-    table = done.groupby("network", sort=False).agg(
-        panel=("panel", "first"),
-        params=("params", "first"),
-        flops=("flops", "first"),
-        seeds=("seed", "nunique"),
-        train_error=("train_error", "mean"),
-        error_spread=("error", "std"),
-        error=("error", "mean"),
-        test_error=("test_error", "mean"),
-        seconds=("seconds", "mean"),
-    )
-    return _columns(table.reset_index(), _COMPARISON)
 
 
 def write_tables(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> None:

@@ -49,6 +49,7 @@ OWN = {
     "baseline": "string",  # key of the network that was scaled
     "network": "string",  # of a comparison
     "panel": "string",
+    "place": "Int64",  # in the config's list
 }
 CURVE = {
     "run": "string",
@@ -105,11 +106,12 @@ def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
         for name, part, trial in _stored(run, study)
         for metric, values in _curves(trial).items()
         for epoch, value in enumerate(values, start=1)
+        if value is not None
     ]
     return _frame(rows, CURVE, names=CURVE)
 
 
-def _curves(trial: FrozenTrial) -> dict[str, list[float]]:
+def _curves(trial: FrozenTrial) -> dict[str, list[float | None]]:
     attributes = trial.user_attrs
     return {"accuracy": attributes.get("curve", []), **attributes.get("curves", {})}
 

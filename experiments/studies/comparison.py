@@ -65,23 +65,25 @@ def _network(network: str | dict[str, object], resolution: int | None) -> Archit
 
 def _candidates(session: Session, section: ComparisonSection) -> list[Candidate]:
     """Every network's first seed before any second one: a picture of all comes soonest."""
+    panels = compared_networks(section)
+    listed = [(panel, network) for panel, networks in panels.items() for network in networks]
     candidates: list[Candidate] = []
     for repeat in range(section.seeds):
-        for panel, networks in compared_networks(section).items():
-            for network in networks:
-                label = network.name if section.seeds == 1 else f"{network.name}_seed{repeat}"
-                candidates.append(
-                    Candidate(
-                        architecture=network,
-                        cost=measure_cost(network, **session.sizes),
-                        seed=session.config.seed + repeat,
-                        suggestion=len(candidates),
-                        attributes={
-                            "member": label,
-                            "label": label,
-                            "network": network.name,
-                            "panel": panel,
-                        },
-                    )
+        for place, (panel, network) in enumerate(listed):
+            label = f"{network.name}_seed{repeat}" if repeat else network.name
+            candidates.append(
+                Candidate(
+                    architecture=network,
+                    cost=measure_cost(network, **session.sizes),
+                    seed=session.config.seed + repeat,
+                    suggestion=len(candidates),
+                    attributes={
+                        "member": label,
+                        "label": label,
+                        "network": network.name,
+                        "panel": panel,
+                        "place": place,
+                    },
                 )
+            )
     return candidates

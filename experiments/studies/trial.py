@@ -37,7 +37,7 @@ class Outcome:
     state: Literal["complete", "pruned", "fail"]
     accuracy: float | None
     curve: tuple[float, ...] = ()
-    curves: dict[str, list[float]] = field(default_factory=dict)
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
     host: str = ""

@@ -46,7 +46,7 @@ class _Evaluation:
         self._let_on = threading.Semaphore(0)
         self._stopping = False
         self._curve: list[float] = []
-        self._figures: dict[str, list[float]] = {}
+        self._figures: dict[str, list[float | None]] = {}  # None: not told after that epoch
         self._seconds = 0.0
         self._resumed = time.perf_counter()
         self._thread = threading.Thread(target=self._run, args=(evaluate, trial), daemon=True)
@@ -74,7 +74,9 @@ class _Evaluation:
     ) -> None:
         self._curve.append(_checked(accuracy, epoch))
         for name, value in (figures or {}).items():
-            self._figures.setdefault(name, []).append(float(value))
+            told = self._figures.setdefault(name, [])
+            told += [None] * (len(self._curve) - 1 - len(told))
+            told.append(float(value))
         self._results.put({"epoch": int(epoch), "accuracy": float(accuracy)})
         self._wait()
 

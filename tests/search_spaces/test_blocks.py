@@ -164,10 +164,12 @@ def test_a_fully_connected_head_pools_to_its_size():
 
 
 @pytest.mark.parametrize(
-    ("scheme", "std"), [("he", 0.0416), ("he_fan_in", 0.2357), ("normal", 0.1)]
+    ("scheme", "std"),
+    [("he", 0.0416), ("he_fan_in", 0.2357), ("normal", 0.1), ("glorot", 0.0786)],
 )
 def test_initialisation_follows_the_convention(scheme, std):
-    """By hand, 3 x 3 with 128 outputs in 32 groups of 4 inputs: sqrt(2/1152), sqrt(2/36), 0.1."""
+    """By hand, 3 x 3 with 128 outputs in 32 groups of 4 inputs: sqrt(2/1152), sqrt(2/36), 0.1,
+    sqrt(2/(36+288))."""
     block = {"kind": "conv", "kernel_size": 3, "groups": 4}
     wide = architecture(block, channels=128, conventions={"initialisation": scheme})
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
 """Networks side by side: what may be named, and what a comparison leaves."""
 
+import pandas as pd
 import pytest
 
 from experiments import load_trials
@@ -26,23 +27,59 @@ def test_a_comparison_of_nothing_or_of_one_name_twice_is_refused(networks, said)
         compared_networks(ComparisonSection(networks=networks))
 
 
-def test_a_comparison_trains_every_seed_once_and_draws_gradient_norms(ray, small, tmp_path):  # noqa: ARG001
-    network = small.model_dump(mode="json")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "activation_orders",
+        "bottleneck_resnext",
+        "gradient_norms",
+        "plain_residual",
+        "shortcuts",
+    ],
+)
+def test_shipped_comparisons_name_networks_that_exist(name):
+    panels = compared_networks(SearchConfig.load(name).comparison)
+    assert all(len(networks) > 1 for networks in panels.values())
+
+
+def compare(path, *networks, seeds=1):
+    """Train digits for an epoch, two networks at a time, and write the report."""
     settings = {
         "name": "compared",
-        "run": tmp_path / "run",
+        "run": path,
         "data": {"source": "digits", "flip": False, "train_limit": 128},
-        "comparison": {"networks": {"small": [network]}, "epochs": 1, "seeds": 2},
+        "comparison": {"networks": {"some": networks}, "epochs": 1, "seeds": seeds},
         "train": {"gradient_norms": True},
-        "cluster": {"workers": 1},
+        "cluster": {"workers": 2},
     }
-    config = SearchConfig.parse(settings, source="test")
-    for _ in range(2):  # the second finds nothing left to do
-        with open_session(config) as session:
-            run_comparison(session)
+    with open_session(SearchConfig.parse(settings, source="test")) as session:
+        run_comparison(session)
     write_report(session.folder)
-    trials = load_trials(session.folder.path, study="comparison")
-    curves = load_curves(session.folder.path)
+    return session.folder
+
+
+def test_more_seeds_are_added_to_what_was_trained(ray, small, tmp_path):  # noqa: ARG001
+    network = small.model_dump(mode="json")
+    compare(tmp_path / "run", network)
+    folder = compare(tmp_path / "run", network, seeds=2)
+    trials = load_trials(folder.path, study="comparison")
     assert trials["seed"].tolist() == [0, 1]
-    assert curves["metric"].str.startswith("gradient_norm.stem").sum() == 2
-    assert (session.folder.figures / "gradient_norms.png").is_file()
+    assert trials["member"].tolist() == ["small", "small_seed1"]
+    weights = {file.parent.name for file in folder.checkpoints.glob("*/weights.safetensors")}
+    assert weights == {"small", "small_seed1"}
+
+
+def test_the_report_of_a_comparison_keeps_the_configs_order(ray, small, tmp_path):  # noqa: ARG001
+    slow = small.replace(name="slow", resolution=32)  # ends last
+    networks = [network.model_dump(mode="json") for network in (slow, small)]
+    folder = compare(tmp_path / "run", *networks)
+    errors = pd.read_csv(folder.tables / "comparison.csv")
+    norms = pd.read_csv(folder.tables / "gradient_norms.csv")
+    assert errors["network"].tolist() == norms["network"].tolist() == ["slow", "small"]
+    curves = load_curves(folder.path)
+    first = curves[curves["metric"].str.startswith("gradient_norm.stem")]["value"]
+    assert sorted(norms["first_norm"]) == pytest.approx(sorted(first))
+    page = folder.report.read_text()
+    assert "Compared on digits" in page
+    assert "Asked for" not in page
+    assert (folder.figures / "gradient_norms.png").is_file()

@@ -104,3 +104,13 @@ def test_a_worker_that_dies_is_recorded_and_the_rest_goes_on(train_list, small):
     assert trials["dies"].state == TrialState.FAIL
     assert "lost" in trials["dies"].user_attrs["reason"]
     assert trials["fine"].value == 0.75
+
+
+def test_a_figure_told_after_some_epochs_stays_with_its_epochs(train_list, small):
+    def evaluate(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        report(1, 0.1)
+        report(2, 0.2, {"loss": 5.0})
+        return 0.2
+
+    trial = train_list(evaluate, small)["small"]
+    assert trial.user_attrs["curves"] == {"loss": [None, 5.0]}
