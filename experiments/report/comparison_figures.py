@@ -30,6 +30,8 @@ def draw_errors(panels: list[Axes], trials: pd.DataFrame, curves: pd.DataFrame) 
                     by_epoch.index.to_numpy(dtype=int),
                     1 - by_epoch.to_numpy(dtype=float),
                     style,
+                    marker="o",  # one epoch alone makes no line
+                    markersize=3,
                     linewidth=width,
                     color=colours[network],
                     label=label,

@@ -29,7 +29,7 @@ def only_compared(trials: pd.DataFrame) -> bool:
 
 def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str]:
     section = config.comparison
-    asked = f"Compared on {config.data.source}, each in trainings of {section.epochs} epochs."
+    asked = f"Compared on {config.data.source}, epochs of each training: {section.epochs}."
     if "comparison" not in tables:
         return [asked, "No training has finished."]
     best = tables["comparison"].sort_values("error", kind="stable").iloc[0]
