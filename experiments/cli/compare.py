@@ -24,7 +24,7 @@ def compare_command(
     if options["config"] is None:
         config = config.replace(name="comparison")
     from experiments.config import ComparisonSection
-    from experiments.report.report import comparison_table_text, write_report
+    from experiments.report.report import result_text, write_report
     from experiments.studies.comparison import compared_networks, run_comparison
     from experiments.studies.session import open_session
 
@@ -38,5 +38,5 @@ def compare_command(
     with open_session(config) as session:
         run_comparison(session)
     report = write_report(session.folder)
-    click.echo(comparison_table_text(session.folder))
+    click.echo(result_text(session.folder))
     click.echo(f"\nReport: {report}")

@@ -99,10 +99,10 @@ def run_command(**options: Any) -> None:
         raise click.UsageError("Give --config, as `scaler run --config digits`.")
     config = configured(**options)
     from experiments.line import run_line
-    from experiments.report.report import family_table_text
+    from experiments.report.report import result_text
 
     folder = run_line(config)
-    click.echo(family_table_text(folder))
+    click.echo(result_text(folder))
     click.echo(f"\nReport: {folder.report}")
 
 
@@ -111,7 +111,7 @@ def run_command(**options: Any) -> None:
 @json_option
 def report_command(run: Path, as_json: bool) -> None:
     """Write tables, figures and the HTML page of RUN anew from its store."""
-    from experiments.report.report import family_table_text, write_report
+    from experiments.report.report import result_text, write_report
     from experiments.run_folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -124,5 +124,5 @@ def report_command(run: Path, as_json: bool) -> None:
         trials = json.loads(load_trials(folder.path).to_json(orient="records"))
         print_json({"report": str(path), "trials": trials})
         return
-    click.echo(family_table_text(folder))
+    click.echo(result_text(folder))
     click.echo(f"\nReport: {path}")

@@ -37,7 +37,7 @@ def draw_errors(panels: list[Axes], trials: pd.DataFrame, curves: pd.DataFrame) 
                     label=label,
                 )
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(color=GREY, alpha=0.25)
         axes.legend(frameon=False, fontsize=8)

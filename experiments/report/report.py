@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.files import write_text
 from experiments.report.cells import plain
 from experiments.report.figures import make_figures, write_figures
 from experiments.report.page import make_page
+from experiments.report.summary import only_compared
 from experiments.report.tables import make_tables, write_tables
 from experiments.run_folder import RunFolder
 
@@ -29,9 +32,20 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report
 
 
-def comparison_table_text(folder: RunFolder) -> str:
-    """The compared networks for a terminal: a line each."""
+def result_text(folder: RunFolder) -> str:
+    """What came out, for a terminal: the family, or the networks that were compared."""
     tables = make_tables(folder)
+    if only_compared(tables["trials"]):
+        return _comparison_text(tables)
+    family = tables["family"]
+    if family.empty:
+        return "no member of the family has been trained yet"
+    return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
+
+
+def _comparison_text(tables: dict[str, pd.DataFrame]) -> str:
+    if "comparison" not in tables:
+        return "no network of the comparison has been trained yet"
     text = (
         f"{plain(tables['comparison'])}\n\n"
         "Errors after the last epoch: in training (augmented images), on the validation part, on "
@@ -41,11 +55,3 @@ def comparison_table_text(folder: RunFolder) -> str:
         return text
     first = "Gradient norms of the first and the last weight at the first step:"
     return f"{text}\n\n{first}\n\n{plain(tables['gradient_norms'])}"
-
-
-def family_table_text(folder: RunFolder) -> str:
-    """The family for a terminal: a line a member, or one that says there is none yet."""
-    family = make_tables(folder)["family"]
-    if family.empty:
-        return "no member of the family has been trained yet"
-    return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."

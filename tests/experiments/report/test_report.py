@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.report.report import family_table_text, write_report
+from experiments.report.report import result_text, write_report
 
 VOID = {"meta", "img", "link", "br", "input"}
 
@@ -110,11 +110,11 @@ def test_the_page_names_no_place_on_this_machine(done):
 
 
 def test_the_familys_table_for_a_terminal_has_a_line_a_member(done):
-    lines = family_table_text(done.folder).splitlines()
+    lines = result_text(done.folder).splitlines()
     assert [line.split()[0] for line in lines[2:4]] == ["hand_b0", "hand_b1"]
     assert "2,100,000" in lines[3]
     assert lines[-1] == "FLOPs are multiply-adds."
 
 
 def test_the_familys_table_says_so_when_there_is_none(searched):
-    assert family_table_text(searched.folder) == "no member of the family has been trained yet"
+    assert result_text(searched.folder) == "no member of the family has been trained yet"

@@ -5,7 +5,7 @@ import pytest
 
 from experiments import load_trials
 from experiments.config import ComparisonSection, SearchConfig
-from experiments.report.report import write_report
+from experiments.report.report import result_text, write_report
 from experiments.report.trials import load_curves
 from experiments.studies.comparison import compared_networks, run_comparison
 from experiments.studies.session import open_session
@@ -79,6 +79,7 @@ def test_the_report_of_a_comparison_keeps_the_configs_order(ray, small, tmp_path
     curves = load_curves(folder.path)
     first = curves[curves["metric"].str.startswith("gradient_norm.stem")]["value"]
     assert sorted(norms["first_norm"]) == pytest.approx(sorted(first))
+    assert "slow" in result_text(folder)
     page = folder.report.read_text()
     assert "Compared on digits" in page
     assert "Asked for" not in page
