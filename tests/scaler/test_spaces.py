@@ -18,11 +18,11 @@ from search_spaces import (
 from tests.members import graph_of, neighbouring_members, random_members
 
 PAPER = CompoundCoefficients()
-SMALL_SPACES = [name for name in list_spaces() if name != "mbconv"]  # mbconv: see test_cost
+SPACES = list_spaces()
 few = pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.slow)])
 counts = pytest.mark.parametrize("count", [4, pytest.param(1000, marks=pytest.mark.slow)])
 pairs = pytest.mark.parametrize("count", [12, pytest.param(500, marks=pytest.mark.slow)])
-spaces = pytest.mark.parametrize("name", SMALL_SPACES)
+spaces = pytest.mark.parametrize("name", SPACES)
 
 
 @spaces
