@@ -12,6 +12,7 @@ big networks take no time and no memory, and there is no formula beside the bloc
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import nn
 
 from scaler.law import law_of
@@ -85,4 +86,6 @@ def _layer_cost(layer: Layer, size: int, conventions: Conventions) -> tuple[Cost
 
 @lru_cache(maxsize=4096)
 def _params(layer: Layer, conventions: Conventions) -> int:
-    return sum(p.numel() for p in layer.build(conventions).parameters() if p.requires_grad)
+    with torch.device("meta"):  # shapes are enough
+        module = layer.build(conventions)
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
