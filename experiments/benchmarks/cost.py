@@ -15,11 +15,11 @@ from typing import Any
 
 import optuna
 import torch
+from fvcore.nn import FlopCountAnalysis
 
 from experiments.benchmarks.record import keep, summary
 from scaler import CompoundCoefficients, law, measure_cost, scale, scale_to_flops
 from scaler import cost as cost_module
-from scaler.tracing import FlopCountAnalysis
 from search_spaces import Architecture, build_network, load_architecture, load_space
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,9 +44,9 @@ def main() -> None:
         folder=RESULTS,
         note=(
             "Seconds, and ratios to the rival named, measured in turn in one process. `empty "
-            "memory` is after clearing all that was remembered. The rivals build the whole network and "
-            "trace it with fvcore; the one that solves bisects phi until it is within 1 % of the "
-            "target or its bracket is narrower than 0.02."
+            "memory` is after clearing all that was remembered. The rivals build the whole "
+            "network and trace it with fvcore; the one that solves bisects phi until it is within "
+            "1 % of the target or its bracket is narrower than 0.02."
         ),
     )
 
