@@ -48,6 +48,10 @@ class MeasuredNetwork(Record):
     uncertainty: Annotated[FiniteFloat, Field(ge=0)]
     runs: int
 
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.flops, self.params, self.activations)
+
 
 class LatencyTable(Record):
     """Networks measured in one go on one device, with all that the figures hold for."""
@@ -132,6 +136,21 @@ class LatencyModel:
         )
 
 
+def check_enough(costs: Sequence[Cost], *, source: str = "latency table") -> None:
+    """Raise InputError unless there are networks enough of different costs for a fit."""
+    different = len({(cost.flops, cost.activations) for cost in costs})
+    if different < LEAST_NETWORKS:
+        raise InputError(
+            f"{source}: a fit needs {LEAST_NETWORKS} networks of different costs or more, but "
+            f"there are {different}; measure more, or at several resolutions"
+        )
+
+
+def fits_of(table: LatencyTable) -> list[Fit]:
+    """By FLOPs and activations together, by FLOPs alone, by activations alone."""
+    return [fit_latency(table.networks, features) for features in FEATURES]
+
+
 def fit_latency(
     networks: Sequence[MeasuredNetwork],
     features: tuple[Feature, ...],
@@ -141,20 +160,11 @@ def fit_latency(
     """Non-negative least squares of relative errors on a constant and the features.
 
     Fitted to `quiet`: what other work added to a median tells nothing about the network. Raises
-    InputError below five networks, or where they are all alike.
+    InputError where too few networks differ in cost.
     """
-    if len(networks) < LEAST_NETWORKS:
-        raise InputError(
-            f"{source}: a fit needs {LEAST_NETWORKS} networks or more, but there are "
-            f"{len(networks)}; measure more"
-        )
+    check_enough([n.cost for n in networks], source=source)
     amounts = np.array([[1.0, *(getattr(n, f) for f in features)] for n in networks])
     seconds = np.array([n.quiet for n in networks])
-    if np.ptp(amounts[:, 1:], axis=0).max() == 0:
-        raise InputError(
-            f"{source}: all {len(networks)} networks cost the same, so nothing can be fitted; "
-            f"measure networks of several sizes"
-        )
     coefficients = _solve(amounts, seconds)
     errors = np.abs(amounts @ coefficients / seconds - 1)
     new = []
