@@ -9,10 +9,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Limit = Annotated[float, Field(gt=0)]
+CostName = Literal["flops", "params", "activations", "latency"]
+UNITS = {
+    "flops": "multiply-adds",
+    "params": "parameters",
+    "activations": "elements of convolution outputs",
+    "latency": "seconds",
+}
 
 
 class DataConfig(Record):
@@ -58,11 +67,75 @@ class SearchSection(Record):
     sampler: str = "tpe"
     trials: Positive = 50
     epochs: Positive = 5
-    target_flops: Annotated[FiniteFloat, Field(gt=0)] = 1e6  # T of ACC * (FLOPS/T)^w
+    metric: Literal["accuracy"] = "accuracy"
+    cost: CostName = "flops"  # the objective is ACC * (COST/T)^w
+    target: Annotated[FiniteFloat, Field(gt=0)] = 1e6  # T in the cost's unit, seconds of latency
     exponent: FiniteFloat = -0.07  # w
     min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0  # candidates outside are never trained
-    max_flops: Annotated[float, Field(gt=0)] = float("inf")
+    max_flops: Limit = float("inf")
+    max_params: Limit = float("inf")
+    max_activations: Limit = float("inf")
+    max_latency: Limit = float("inf")  # seconds
+    latency_model: Path | None = None  # a file of `scaler latency`; None: measured here
+    latency: Conditions = Conditions(threads=1)  # of what is measured
     early_stopping: EarlyStopping | None = EarlyStopping()
+
+    @property
+    def target_flops(self) -> float | None:
+        """T where the cost is FLOPs; None elsewhere."""
+        return self.target if self.cost == "flops" else None
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy; `target_flops` sets cost and target, as in a file."""
+        if "target_flops" in changes:
+            changes = {"cost": "flops", "target": changes["target_flops"], **changes}
+        return super().replace(**changes)
+
+    @property
+    def needs_latency(self) -> bool:
+        """Whether a candidate's latency is asked for: by the objective, a limit, or a model."""
+        limited = self.max_latency < float("inf")
+        return self.cost == "latency" or limited or self.latency_model is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_of_the_cost(cls, data: Any) -> Any:
+        """`target_flops: x` is short for `cost: flops, target: x`; other costs need a target."""
+        if not isinstance(data, dict):
+            return data
+        section = dict(data)
+        cost = str(section.get("cost", "flops"))
+        if "target_flops" in section:
+            target = section.pop("target_flops")
+            if cost != "flops":
+                raise ValueError(
+                    f"`target_flops` is a target of cost flops, but got cost {cost!r}; "
+                    f"write `target:` in {UNITS.get(cost, 'its unit')}"
+                )
+            if section.setdefault("target", target) != target:
+                raise ValueError(
+                    f"`target_flops` and `target` are one setting, but got "
+                    f"(target_flops={target}, target={section['target']}); leave one out"
+                )
+        if cost in UNITS and cost != "flops" and "target" not in section:
+            raise ValueError(f"cost {cost!r} needs a `target:`, in {UNITS[cost]}")
+        return section
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metric(cls, metric: object) -> object:
+        if metric != "accuracy":
+            raise ValueError(f"unknown metric {metric!r}; only 'accuracy' is built so far")
+        return metric
+
+    @model_validator(mode="after")
+    def _one_latency(self) -> Self:
+        if self.latency_model is not None and self.latency != Conditions(threads=1):
+            raise ValueError(
+                f"`latency_model` predicts and `latency` says how to measure, but got both "
+                f"(latency_model={self.latency_model}); leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _window(self) -> Self:

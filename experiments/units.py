@@ -9,6 +9,24 @@ def readable_count(count: float) -> str:
     return f"{count:.3g} "
 
 
+# cost -> its name in a sentence
+NAMES = {
+    "flops": "FLOPs",
+    "params": "parameters",
+    "activations": "activations",
+    "latency": "latency",
+}
+
+
+def readable_cost(cost: str, value: float) -> str:
+    """A cost by its name in the config: `1.04 MFLOPs`, `52.1 k parameters`, `3.2 ms`."""
+    if cost == "latency":
+        return f"{value * 1e3:.3g} ms"
+    if cost == "flops":
+        return f"{readable_count(value)}FLOPs"
+    return f"{readable_count(value).strip()} {NAMES[cost]}"
+
+
 def readable_seconds(seconds: float) -> str:
     """3725 -> `1 h 02 min`."""
     whole = round(seconds)

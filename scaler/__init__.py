@@ -7,13 +7,19 @@ if TYPE_CHECKING:
     from scaler.compound import CompoundCoefficients, scale
     from scaler.cost import Cost, measure_cost
     from scaler.family import scale_family
+    from scaler.latency import Latency, measure_latencies, measure_latency
+    from scaler.latency_model import LatencyModel
     from scaler.scaled import Scaled
 
 _PLACES = {
     "CompoundCoefficients": "compound",
     "Cost": "cost",
     "Scaled": "scaled",
+    "Latency": "latency",
+    "LatencyModel": "latency_model",
     "measure_cost": "cost",
+    "measure_latencies": "latency",
+    "measure_latency": "latency",
     "scale": "compound",
     "scale_family": "family",
     "scale_to": "budget",
@@ -23,8 +29,12 @@ _PLACES = {
 __all__ = [
     "CompoundCoefficients",
     "Cost",
+    "Latency",
+    "LatencyModel",
     "Scaled",
     "measure_cost",
+    "measure_latencies",
+    "measure_latency",
     "scale",
     "scale_family",
     "scale_to",

@@ -7,6 +7,7 @@ so that conditional parameters never share a name.
 
 import json
 import math
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -41,6 +42,20 @@ class SearchSpace:
     def at(self, resolution: int) -> "SearchSpace":
         """The same space for inputs of `resolution` pixels."""
         return SearchSpace(self.name, {**self.tree, "resolution": resolution})
+
+    def members(self, count: int, *, seed: int) -> list[Architecture]:
+        """Random members, no network twice, named by their number; fewer where the space ends."""
+        draw = random.Random(seed)
+        found: dict[str, Architecture] = {}
+        for _ in range(100 * count):
+            try:
+                member = self._resolve(lambda _, labels: draw.choice(labels))
+            except InputError:  # parts that do not fit together, as a stride too many
+                continue
+            found.setdefault(member.key, member.replace(name=f"{self.name}_{len(found)}"))
+            if len(found) == count:
+                break
+        return list(found.values())
 
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""

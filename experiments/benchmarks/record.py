@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.files import write_json, write_text
+from scaler.machine import cpu_name
 
 _PACKAGES = ("torch", "ray", "optuna", "fvcore")
 
@@ -25,7 +26,7 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
@@ -43,12 +44,3 @@ def keep(name: str, rows: list[dict[str, Any]], *, folder: Path, note: str) -> N
     write_json(folder / f"{name}.json", {"note": note, "machine": facts, "rows": rows})
     write_text(folder / f"{name}.md", text)
     print(text)
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"

@@ -6,6 +6,7 @@ import click
 
 from experiments.cli.compare import compare_command
 from experiments.cli.grow import coefficients_command
+from experiments.cli.latency import latency_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
 from experiments.cli.scale import scale_command
@@ -24,6 +25,7 @@ for _command in (
     list_command,
     show_command,
     cost_command,
+    latency_command,
     search_command,
     coefficients_command,
     scale_command,

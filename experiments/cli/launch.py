@@ -25,9 +25,15 @@ _OVERRIDES = {
     "sampler": "search.sampler",
     "trials": "search.trials",
     "epochs": "search.epochs",
-    "target_flops": "search.target_flops",
+    "cost": "search.cost",
+    "target": "search.target",
+    "exponent": "search.exponent",
+    "latency_model": "search.latency_model",
     "min_flops": "search.min_flops",
     "max_flops": "search.max_flops",
+    "max_params": "search.max_params",
+    "max_activations": "search.max_activations",
+    "max_latency": "search.max_latency",
 }
 
 
@@ -52,7 +58,7 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
 
     base = SearchConfig.load(config) if config else SearchConfig(name="search")
     data = base.model_dump()
-    for option, value in options.items():
+    for option, value in _objective(options, base.search.cost).items():
         if value is None:
             continue
         *sections, key = _OVERRIDES[option].split(".")
@@ -63,6 +69,22 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
     return SearchConfig.parse(data, source=config or "command line")
 
 
+def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
+    """--target-flops as cost and target; another cost than the config's needs its own target."""
+    from experiments.config import UNITS
+
+    options = {name: value for name, value in options.items() if value is not None}
+    target_flops = options.pop("target_flops", None)
+    if target_flops is not None:
+        if options.get("cost", "flops") != "flops" or "target" in options:
+            raise click.UsageError("--target-flops is --cost flops --target; give one of the two.")
+        options |= {"cost": "flops", "target": target_flops}
+    cost = options.get("cost", before)
+    if cost != before and "target" not in options:
+        raise click.UsageError(f"--cost {cost} needs --target, in {UNITS[cost]}.")
+    return options
+
+
 @click.command("search")
 @config_options
 @click.option("--space", help="A search space's name or a YAML file.")
@@ -70,9 +92,24 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
 @click.option("--sampler", help="As tpe, random.")
 @click.option("--trials", type=int, help="In all; a continued run trains what is missing.")
 @click.option("--epochs", type=int, help="Of a trial that is not stopped early.")
-@click.option("--target-flops", type=float, help="T of ACC * (FLOPS/T)^-0.07.")
+@click.option("--target-flops", type=float, help="Short for --cost flops --target.")
+@click.option(
+    "--cost",
+    type=click.Choice(["flops", "params", "activations", "latency"]),
+    help="Of the objective ACC * (COST/T)^w.",
+)
+@click.option("--target", type=float, help="T, in the cost's unit; seconds of latency.")
+@click.option("--exponent", type=float, help="w; -0.07 unless the config says otherwise.")
+@click.option(
+    "--latency-model",
+    type=click.Path(path_type=Path),
+    help="A file of `scaler latency` that predicts; without it latency is measured here.",
+)
 @click.option("--min-flops", type=float, help="Candidates below are never trained.")
 @click.option("--max-flops", type=float, help="Candidates above are never trained.")
+@click.option("--max-params", type=float, help="Likewise of parameters.")
+@click.option("--max-activations", type=float, help="Likewise of activations.")
+@click.option("--max-latency", type=float, help="Likewise of latency, in seconds.")
 def search_command(**options: Any) -> None:
     """Launch a search, or continue the one in the run folder.
 

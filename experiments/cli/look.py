@@ -5,6 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.latency import (
+    explain_latency,
+    latency_data,
+    latency_options,
+    latency_row,
+    measured_latencies,
+)
 from experiments.cli.options import json_option, print_json, print_table, size_options
 
 if TYPE_CHECKING:
@@ -111,27 +118,86 @@ def stage_table(
 @click.command("cost")
 @click.argument("architectures", nargs=-1, required=True)
 @click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
+@click.option("--by", type=click.Choice(["operator", "stage"]), help="What the cost is made of.")
+@click.option("--latency", is_flag=True, help="Measure it on this machine; options below say how.")
+@click.option("--latency-model", help="A file of `scaler latency`, to predict latency from cost.")
+@latency_options
 @size_options
 @json_option
 def cost_command(
     architectures: tuple[str, ...],
     resolution: int | None,
+    by: str | None,
+    latency: bool,
+    latency_model: str | None,
     num_classes: int,
     in_channels: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """FLOPs (multiply-adds), parameters and activations of ARCHITECTURES, side by side."""
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+    if given and not latency:
+        raise click.UsageError(f"--{given[0].replace('compiled', 'compile')} needs --latency.")
+    if by and (latency or latency_model):
+        raise click.UsageError("--by is of FLOPs, parameters and activations, not of latency.")
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    networks = [_load(name, resolution) for name in architectures]
+    if by:
+        _print_parts(networks, by, sizes, as_json=as_json)
+        return
     from scaler.cost import measure_cost
 
+    costs = [measure_cost(network, **sizes) for network in networks]
+    rows: list[dict[str, Any]] = [
+        {"architecture": network.name, "resolution": network.resolution, **vars(cost)}
+        for network, cost in zip(networks, costs, strict=True)
+    ]
+    if latency_model:
+        from scaler.latency_model import LatencyModel
+
+        model = LatencyModel.from_file(latency_model)
+        click.echo(f"predicted from {model.describe()}", err=True)
+        for row, cost in zip(rows, costs, strict=True):
+            row.update({"predicted_seconds": model(cost)} if as_json else _predicted(model(cost)))
+    measured = measured_latencies(networks, **sizes, **options) if latency else []
+    for row, each in zip(rows, measured, strict=False):
+        row.update({"latency": latency_data(each)} if as_json else latency_row(each))
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    if measured:
+        explain_latency(measured[0])
+
+
+def _predicted(seconds: float) -> dict[str, float]:
+    return {"predicted ms": seconds * 1e3}
+
+
+def _print_parts(
+    networks: "list[Architecture]", by: str, sizes: dict[str, int], *, as_json: bool
+) -> None:
+    """A row a part; each network's rows add up to its cost, and shares are of its FLOPs."""
     rows = []
-    for name in architectures:
-        network = _load(name, resolution)
-        cost = measure_cost(network, num_classes=num_classes, in_channels=in_channels)
-        rows.append({"architecture": network.name, "resolution": network.resolution, **vars(cost)})
+    for network in networks:
+        parts = _operators(network, sizes) if by == "operator" else stage_table(network, **sizes)
+        whole = sum(part["flops"] for part in parts)
+        for part in parts:
+            share = part["flops"] / whole
+            named = {"architecture": network.name, **part}
+            rows.append({**named, "flops_share": share if as_json else f"{share:.1%}"})
     if as_json:
         print_json(rows)
     else:
         print_table(rows)
+
+
+def _operators(network: "Architecture", sizes: dict[str, int]) -> list[dict[str, Any]]:
+    from scaler.breakdown import measure_operators
+
+    costs = measure_operators(network, **sizes)
+    return [{"operator": operator, **vars(cost)} for operator, cost in costs.items()]
 
 
 def _load(name: str, resolution: int | None) -> "Architecture":

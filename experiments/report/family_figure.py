@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.report.style import BLUE, GREY, INK, ORANGE, flops_axis, legend_below
+from experiments.report.style import BLUE, GREY, INK, ORANGE, cost_axis, legend_below
 
 _CURVES = (
     ("accuracy", BLUE, "o", "validation"),
@@ -14,7 +14,7 @@ _CURVES = (
 def draw_family(axes: Axes, members: pd.DataFrame) -> None:
     """FLOPs against validation and test accuracy of the baseline and its members."""
     members = members.sort_values("flops")
-    flops_axis(axes, members["flops"])
+    cost_axis(axes, members["flops"])
     axes.set_ylabel("accuracy")
     axes.set_title("Family: accuracy against FLOPs")
     axes.grid(color=GREY, alpha=0.25)

@@ -21,7 +21,7 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 # figure -> what is on it, for those who do not see it; the caption for those who do
 _TEXTS = {
     "flops_accuracy": (
-        "Scatter plot of the search's trials: FLOPs, logarithmic, against validation accuracy, "
+        "Scatter plot of the search's trials: cost, logarithmic, against validation accuracy, "
         "with the Pareto front as a step line and the best trial as a star.",
         "Along a grey line the reward is equal, its value at the line's end; "
         "up and to the left is better.",

@@ -16,33 +16,34 @@ from experiments.report.style import (
     INK,
     ORANGE,
     RED,
-    flops_axis,
+    cost_axis,
     focus,
     legend_below,
 )
-from experiments.units import readable_count
+from experiments.units import NAMES, readable_cost
 
 
 def draw_flops_accuracy(axes: Axes, trials: pd.DataFrame, *, section: SearchSection) -> None:
-    """FLOPs against accuracy, over curves along which the reward is equal."""
+    """The objective's cost against accuracy, over curves along which the reward is equal."""
+    cost = section.cost
     done = trials[trials["state"] == "complete"].sort_values("number")
     stopped = trials[trials["state"] == "pruned"]
-    flops_axis(axes, trials["flops"], section.target_flops)
+    cost_axis(axes, trials[cost], section.target, cost=cost)
     low, high = focus((stopped if done.empty else done)["accuracy"], most=1.0)
     axes.set(ylim=(low, high), ylabel="validation accuracy")
-    axes.set_title("Search: accuracy against FLOPs", pad=18)  # over the curves' figures
+    axes.set_title(f"Search: accuracy against {NAMES[cost]}", pad=18)  # over the curves' figures
     _equal_reward(axes, section)
-    target = f"target T = {readable_count(section.target_flops)}FLOPs"
-    axes.axvline(section.target_flops, color=INK, linestyle=(0, (1, 2)), label=target)
-    _dots(axes, done, stopped, x="flops", y="accuracy")
+    target = f"target T = {readable_cost(cost, section.target)}"
+    axes.axvline(section.target, color=INK, linestyle=(0, (1, 2)), label=target)
+    _dots(axes, done, stopped, x=cost, y="accuracy")
     if len(done):
-        front = pareto_front(done)
-        x = [*front["flops"], axes.get_xlim()[1]]
+        front = pareto_front(done, cost=cost)
+        x = [*front[cost], axes.get_xlim()[1]]
         y = [*front["accuracy"], front["accuracy"].iloc[-1]]
         axes.step(x, y, where="post", color=GREEN, linewidth=1.8, label="Pareto front", zorder=2)
         best = done.sort_values(["reward", "number"], ascending=[False, True]).iloc[0]
         axes.scatter(
-            best["flops"],
+            best[cost],
             best["accuracy"],
             marker="*",
             s=300,
@@ -109,11 +110,11 @@ def _dots(axes: Axes, done: pd.DataFrame, stopped: pd.DataFrame, *, x: str, y: s
 
 
 def _equal_reward(axes: Axes, section: SearchSection) -> None:
-    """ACC = reward * (FLOPS/T)^-w for round rewards, each written where its curve leaves."""
+    """ACC = reward * (COST/T)^-w for round rewards, each written where its curve leaves."""
     left, right = axes.get_xlim()
     low, high = axes.get_ylim()
-    flops: NDArray[np.float64] = np.geomspace(left, right, 400)
-    factor = (flops / section.target_flops) ** section.exponent
+    costs: NDArray[np.float64] = np.geomspace(left, right, 400)
+    factor = (costs / section.target) ** section.exponent
     corners = [accuracy * end for accuracy in (low, high) for end in (factor[0], factor[-1])]
     label = "equal reward"
     for level in MaxNLocator(nbins=8).tick_values(min(corners), max(corners)):
@@ -121,13 +122,13 @@ def _equal_reward(axes: Axes, section: SearchSection) -> None:
         inside = np.flatnonzero((curve >= low) & (curve <= high))
         if len(inside) < 2:
             continue
-        axes.plot(flops, curve, color=GREY, linewidth=0.8, alpha=0.7, zorder=1, label=label)
+        axes.plot(costs, curve, color=GREY, linewidth=0.8, alpha=0.7, zorder=1, label=label)
         label = "_"  # one entry in the legend
         end = inside[-1]
-        over_edge = end < len(flops) - 1  # through the upper or lower edge, not the right one
+        over_edge = end < len(costs) - 1  # through the upper or lower edge, not the right one
         axes.annotate(
             f"{level:.4g}",
-            (flops[end], curve[end]),
+            (costs[end], curve[end]),
             xytext=(0, 5 if curve[end] > (low + high) / 2 else -9) if over_edge else (4, 0),
             textcoords="offset points",
             ha="center" if over_edge else "left",

@@ -3,8 +3,10 @@
 import pandas as pd
 
 from experiments.config import SearchConfig
+from experiments.report.snapshot import Snapshot
 from experiments.run_folder import RunFolder
-from experiments.units import readable_count
+from experiments.studies.progress import screened_text
+from experiments.units import NAMES, readable_cost, readable_count
 from scaler.compound import CompoundCoefficients
 
 
@@ -17,7 +19,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
         return _compared(folder.config, tables)
     return [
         _asked(folder.config),
-        _searched(tables),
+        _searched(tables, folder),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -43,15 +45,16 @@ def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str
 
 def _asked(config: SearchConfig) -> str:
     section = config.search
+    target = readable_cost(section.cost, section.target)
     return (
         f"Asked for: the network of space {section.space} with the highest reward "
-        f"ACC · (FLOPs / T)^{section.exponent:g} on {config.data.source}, "
-        f"T = {readable_count(section.target_flops)}FLOPs, found in {section.trials} trials of up "
+        f"ACC · ({NAMES[section.cost]} / T)^{section.exponent:g} on {config.data.source}, "
+        f"T = {target}, found in {section.trials} trials of up "
         f"to {section.epochs} epochs and then scaled to a family ({config.family.kind})."
     )
 
 
-def _searched(tables: dict[str, pd.DataFrame]) -> str:
+def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
     trials = tables["trials"]
     searched = trials[trials["study"] == "search"]
     if searched.empty:
@@ -66,6 +69,8 @@ def _searched(tables: dict[str, pd.DataFrame]) -> str:
         )
         if state in counts
     )
+    if screened := _screened(folder):
+        ended += f"; {screened}"
     if tables["search"].empty:
         return f"None of the search's trials has finished ({ended})."
     best = tables["search"].iloc[0]
@@ -74,6 +79,11 @@ def _searched(tables: dict[str, pd.DataFrame]) -> str:
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters."
     )
+
+
+def _screened(folder: RunFolder) -> str:
+    with Snapshot(folder.study) as snapshot:
+        return screened_text(snapshot.notes("search").get("screened_out", {}))
 
 
 def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:

@@ -53,7 +53,9 @@ def search_table(trials: pd.DataFrame) -> pd.DataFrame:
     """The finished trials of highest reward, of two equals the earlier one first."""
     done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
     ranked = done.sort_values(["reward", "number"], ascending=[False, True])
-    return _columns(ranked.head(TOP), _SEARCH)
+    timed = "latency" in done and done["latency"].notna().any()
+    names = _SEARCH.replace("activations", "activations latency") if timed else _SEARCH
+    return _columns(ranked.head(TOP), names)
 
 
 def coefficients_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:

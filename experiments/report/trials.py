@@ -36,6 +36,8 @@ FIXED = {
 }
 # What the trials of one study have, beside further figures of the user's own evaluation.
 OWN = {
+    "cost": "float64",  # what the search's objective used, in its unit
+    "latency": "float64",  # seconds of a step, where the search asked for it
     "alpha": "float64",
     "beta": "float64",
     "gamma": "float64",

@@ -1,5 +1,6 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -7,18 +8,19 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import SearchSection
-from experiments.studies.objective import reward
+from experiments.studies.pricing import Pricing
 from experiments.studies.samplers import make_sampler
 from experiments.studies.trial import Candidate
 from scaler.cost import measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
+MOST_SLOW = 100  # of one suggestion, where each was measured, a second or two
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
 
 
 class Candidates(Protocol):
-    screened: int  # candidates thrown back before any training
+    screened_by: Counter[str]  # thrown back before any training, by reason (progress.SCREENED)
 
     def next(self) -> Candidate | None:
         """The next candidate, or None when there is none left."""
@@ -30,9 +32,8 @@ class Candidates(Protocol):
 class ListedCandidates:
     """A fixed list, each once."""
 
-    screened = 0
-
     def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.screened_by: Counter[str] = Counter()
         self._left: Iterator[Candidate] = iter(candidates)
 
     def next(self) -> Candidate | None:
@@ -45,7 +46,7 @@ class ListedCandidates:
 class SampledCandidates:
     """An Optuna sampler's suggestions, costed before any training.
 
-    A suggestion outside the FLOPs window, or a network already tried (equal network, not equal
+    A suggestion outside the limits, or a network already tried (equal network, not equal
     parameters), is thrown back and another drawn. The sampler's study is in memory and repeats the
     stored one; what was thrown back stands in it as failed, which samplers leave out, so that it
     biases nothing.
@@ -61,9 +62,9 @@ class SampledCandidates:
         num_classes: int,
         in_channels: int,
     ) -> None:
-        self.screened = 0
+        self.screened_by: Counter[str] = Counter()
         self._space = space
-        self._section = section
+        self._pricing = Pricing(section, num_classes=num_classes, in_channels=in_channels)
         self._seed = seed
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = len(finished)
@@ -75,15 +76,24 @@ class SampledCandidates:
         self._study.add_trials(finished)
         self._open: dict[int, optuna.Trial] = {}
 
+    @property
+    def screened(self) -> int:
+        """How many were thrown back, for whatever reason."""
+        return self.screened_by.total()
+
     def next(self) -> Candidate | None:
+        slow = 0
         for _ in range(MOST_DRAWS):
             trial = self._study.ask()
             candidate = self._candidate(trial)
-            if candidate is not None:
+            if isinstance(candidate, Candidate):
                 self._open[candidate.suggestion] = trial
                 return candidate
             self._study.tell(trial, state=TrialState.FAIL)
-            self.screened += 1
+            self.screened_by[candidate] += 1
+            slow += candidate == "slow"
+            if slow >= MOST_SLOW and self._pricing.measures:
+                return None
         return None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
@@ -93,27 +103,32 @@ class SampledCandidates:
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
 
-    def _candidate(self, trial: optuna.Trial) -> Candidate | None:
+    def _candidate(self, trial: optuna.Trial) -> Candidate | str:
+        """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""
         try:
             architecture = self._space.suggest(trial)
         except InputError:  # parts that do not fit together, as a stride too many
-            return None
+            return "unfit"
         cost = measure_cost(architecture, **self._sizes)
-        section = self._section
-        if not section.min_flops <= cost.flops <= section.max_flops:
-            return None
+        if not self._pricing.allows(cost):
+            return "outside"
         if architecture.key in self._seen:
-            return None
+            return "repeated"
+        latency = self._pricing.latency(architecture, cost)
+        if not self._pricing.allows_latency(latency):
+            return "slow"
         self._seen.add(architecture.key)
         suggestion = self._handed_out
         self._handed_out += 1
-        factor = reward(1.0, cost.flops, target=section.target_flops, exponent=section.exponent)
+        price = self._pricing.price(cost, latency)
+        attributes = {"cost": price} | ({} if latency is None else {"latency": latency})
         return Candidate(
             architecture=architecture,
             cost=cost,
             seed=self._seed + suggestion,
             suggestion=suggestion,
-            reward_factor=factor,
+            reward_factor=self._pricing.factor(price),
+            attributes=attributes,
             params=trial.params,
             distributions=trial.distributions,
         )

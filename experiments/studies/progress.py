@@ -2,9 +2,27 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 from experiments.studies.trial import Candidate, Outcome
-from experiments.units import readable_count, readable_seconds
+from experiments.units import readable_cost, readable_count, readable_seconds
+
+# why a candidate is thrown back -> in words
+SCREENED = {
+    "outside": "outside the limits",
+    "slow": "slower than max_latency",
+    "repeated": "already tried",
+    "unfit": "parts that do not fit",
+}
+
+
+def screened_text(screened: Mapping[str, int]) -> str:
+    """`30 screened out before training (12 outside the limits, 18 already tried)`."""
+    if not any(screened.values()):
+        return ""
+    counts = {words: screened.get(reason, 0) for reason, words in SCREENED.items()}
+    reasons = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    return f"{sum(screened.values())} screened out before training ({reasons})"
 
 
 class Progress:
@@ -13,7 +31,7 @@ class Progress:
     def __init__(self, study: str, *, total: int, done: int = 0) -> None:
         self.study = study
         self.total = total
-        self.screened = 0
+        self.screened_by: Mapping[str, int] = {}  # by the reason
         self.best: float | None = None
         self._done = self._before = done
         self._ended = {"complete": 0, "pruned": 0, "fail": 0}
@@ -30,6 +48,8 @@ class Progress:
             if outcome.state == "complete":
                 self.best = value if self.best is None else max(self.best, value)
         parts.append(f"{readable_count(candidate.cost.flops)}FLOPs")
+        if "latency" in candidate.attributes:
+            parts.append(readable_cost("latency", candidate.attributes["latency"]))
         parts.append(f"{outcome.seconds:.1f} s")
         if outcome.state == "fail":
             parts.append(outcome.reason)
@@ -41,9 +61,10 @@ class Progress:
 
     def summary(self) -> None:
         counts = ", ".join(f"{number} {state}" for state, number in self._ended.items() if number)
-        screened = f"; {self.screened} screened out before training" if self.screened else ""
+        screened = screened_text(self.screened_by)
         took = readable_seconds(time.monotonic() - self._began)
-        self._say(f"{self.study}: {counts or 'nothing left to do'} in {took}{screened}")
+        parts = [f"{counts or 'nothing left to do'} in {took}", *([screened] if screened else [])]
+        self._say(f"{self.study}: {'; '.join(parts)}")
 
     def _left(self) -> float:
         done = self._done - self._before

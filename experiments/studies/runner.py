@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,5 +155,6 @@ def run_study(
         tuner.fit()
     if searcher.error is not None:
         raise WorkFailed(f"cannot record a trial in '{store.path}': {searcher.error}")
-    store.note(study, "screened", store.notes(study).get("screened", 0) + candidates.screened)
+    before = Counter(store.notes(study).get("screened_out", {}))
+    store.note(study, "screened_out", dict(before + candidates.screened_by))
     progress.summary()

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
-from experiments.config import SearchConfig
+from experiments.config import SearchConfig, SearchSection
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import SampledCandidates
+from experiments.studies.pricing import latency_facts
 from experiments.studies.runner import WorkFailed
 from experiments.studies.samplers import make_sampler
 from experiments.studies.session import Session, open_session
@@ -58,6 +59,7 @@ def check_search(config: SearchConfig) -> None:
     """Raise InputError for what the search would stumble over, before anything is made."""
     search_space(config)
     make_sampler(config.search.sampler)
+    latency_facts(config.search)
 
 
 def search_space(config: SearchConfig) -> SearchSpace:
@@ -97,9 +99,15 @@ def run_search(session: Session) -> Architecture:
 def _why_nothing(trials: list[FrozenTrial], session: Session) -> str:
     section = session.config.search
     if not trials:
+        names = ("min_flops", "max_flops", "max_params", "max_activations", "max_latency")
+        free = SearchSection()
+        limits = [
+            (n, getattr(section, n)) for n in names if getattr(section, n) != getattr(free, n)
+        ]
+        told = ", ".join(f"{name} {value:g}" for name, value in limits)
         return (
-            f"no network of space '{section.space}' lies within {section.min_flops:g} to "
-            f"{section.max_flops:g} FLOPs; widen search.min_flops and search.max_flops"
+            f"no network of space '{section.space}' lies within its limits ({told or 'none'}); "
+            f"widen them, or change the space"
         )
     reasons = [trial.user_attrs["reason"] for trial in trials if trial.user_attrs["reason"]]
     return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"

@@ -37,7 +37,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         candidate = None if self.error else self._candidates.next()
-        self._progress.screened = self._candidates.screened
+        self._progress.screened_by = self._candidates.screened_by
         if candidate is None:
             return Searcher.FINISHED
         self._running[trial_id] = candidate

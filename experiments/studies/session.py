@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.config import EarlyStopping, SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import Candidates
+from experiments.studies.pricing import latency_facts
 from experiments.studies.progress import Progress
 from experiments.studies.runner import check_cluster, ray_session, run_study
 from experiments.studies.store import Store
@@ -104,6 +105,7 @@ def open_session(
         "data": data.fingerprint if data else None,
         "num_classes": num_classes,
         "in_channels": in_channels,
+        **latency_facts(config.search),
     }
     if begun:
         folder.check_facts(facts)

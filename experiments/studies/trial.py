@@ -54,8 +54,8 @@ def freeze(
         value = outcome.accuracy * candidate.reward_factor
     own = {
         **(attributes or {}),
-        **candidate.attributes,
         **outcome.extra,
+        **candidate.attributes,
         "reason": outcome.reason,
         "accuracy": outcome.accuracy,
         "reward": value,

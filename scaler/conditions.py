@@ -1,0 +1,47 @@
+"""What a latency is measured under, as data: no torch is needed to read it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from search_spaces.records import Record
+
+
+class Conditions(Record):
+    """One step on one device: inference of a batch, or with `training_step` a step of SGD.
+
+    `precision` of an inference is the type of weights and images; a training step keeps its weights
+    in fp32 and computes under autocast. `device: auto` is a GPU where there is one. `threads` are
+    torch's on a CPU; None leaves them as they are. In a measured latency both stand resolved.
+    """
+
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    training_step: bool = False
+    compiled: bool = False  # by torch.compile
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _batch_norm_needs_two(self) -> Self:
+        if self.training_step and self.batch_size < 2:
+            raise ValueError(
+                f"a training step needs a batch_size of 2 or more, for batch norm, "
+                f"but got {self.batch_size}"
+            )
+        return self
+
+    def describe(self) -> str:
+        """`inference, batch 1, fp32, contiguous, cpu, 2 threads`."""
+        words = [
+            "training step" if self.training_step else "inference",
+            f"batch {self.batch_size}",
+            self.precision,
+            self.memory_format,
+            "torch.compile" if self.compiled else "eager",
+            self.device,
+        ]
+        if self.threads is not None:
+            words.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
+        return ", ".join(words)

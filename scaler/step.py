@@ -1,0 +1,87 @@
+"""One step of a network, ready to run again and again: an inference, or a step of training."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from scaler.conditions import Conditions
+from search_spaces.architecture import Architecture
+from search_spaces.network import build_network, weighted_loss
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Step = Callable[[], None]
+
+
+def make_step(
+    architecture: Architecture,
+    conditions: Conditions,
+    device: torch.device,
+    num_classes: int,
+    in_channels: int,
+) -> Step:
+    """The step that `conditions` ask for: each call is one, with the same random images."""
+    channels_last = conditions.memory_format == "channels_last"
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
+    side = architecture.resolution
+    images = torch.randn(conditions.batch_size, in_channels, side, side)
+    _settle_batch_norm(network, torch.randn(2, in_channels, side, side))
+    dtype = _DTYPES[conditions.precision]
+    if conditions.training_step:
+        network = network.train().to(device).to(memory_format=layout)
+        images = images.to(device).contiguous(memory_format=layout)
+        return _training_step(network, images, dtype, num_classes, compiled=conditions.compiled)
+    network = network.eval().to(device, dtype).to(memory_format=layout)
+    images = images.to(device, dtype).contiguous(memory_format=layout)
+    run = torch.compile(network) if conditions.compiled else network
+
+    def infer() -> None:
+        with torch.inference_mode():
+            run(images)
+
+    return infer
+
+
+def _training_step(
+    network: nn.Module,
+    images: torch.Tensor,  # (N, C, R, R)
+    dtype: torch.dtype,
+    num_classes: int,
+    *,
+    compiled: bool,
+) -> Step:
+    """Forward, backward and SGD with momentum; the rate is so small that nothing diverges."""
+    kind = images.device.type
+    labels = torch.randint(num_classes, (len(images),), device=images.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
+    grad_scaler = torch.amp.GradScaler(kind, enabled=dtype == torch.float16)
+    run = torch.compile(network) if compiled else network
+
+    def train() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
+            loss = weighted_loss(run(images), lambda scores: cross_entropy(scores, labels))
+        torch.autograd.backward(grad_scaler.scale(loss))
+        grad_scaler.step(optimizer)
+        grad_scaler.update()
+
+    return train
+
+
+@torch.no_grad()
+def _settle_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
+    """Running statistics from one batch, as a trained network has its own.
+
+    Without them the maps of a fresh network shrink from layer to layer, down to numbers so small
+    that a CPU computes with them many times slower.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
