@@ -14,7 +14,7 @@ from experiments.studies.store import Store
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
-    from experiments.studies.worker import Evaluate
+    from experiments.studies.evaluation import Evaluate
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Session:
         epochs: int,
         done: int = 0,
         early_stopping: EarlyStopping | None = None,
+        time_limit: float | None = None,
         final: bool = False,
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
@@ -56,6 +57,7 @@ class Session:
             progress=Progress(study, total=done + trials, done=done),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
+            time_limit=time_limit,
             attributes=self.sizes,
         )
 

@@ -1,9 +1,11 @@
 """The one durable store of a run: Optuna's storage, a SQLite file or any database URL.
 
-A trial is written whole when it ends, in one call; what runs is in nobody's store. So a finished
-trial survives any kill, and a killed one leaves nothing half-written.
+A trial that ends is written whole, in one transaction which also closes it in the table of open
+trials. So a finished trial survives any kill, none is there twice, and one that was running is
+known to the next driver.
 """
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,22 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
 
+from experiments.studies.open_trial import OpenTrial
+from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
 
 STUDIES = ("search", "coefficients", "family", "comparison")
+
+# Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
+_OPEN = Table(
+    "scaler_open_trials",
+    MetaData(),
+    Column("study", String(64), primary_key=True),
+    Column("suggestion", Integer, primary_key=True, autoincrement=False),
+    Column("record", Text, nullable=False),
+)
 
 
 class Store:
@@ -27,6 +41,8 @@ class Store:
         if path.exists():
             _check_sqlite(path)
         self._storage = _open_sqlite(path)
+        self._engine = self._storage.engine
+        _OPEN.create(self._engine, checkfirst=True)
         self._studies: dict[str, optuna.Study] = {}
 
     def study(self, name: str) -> optuna.Study:
@@ -39,10 +55,38 @@ class Store:
 
     def trials(self, name: str) -> list[FrozenTrial]:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
-        return self.study(name).get_trials(deepcopy=False) if self._has(name) else []
+        if not self._has(name):
+            return []
+        with self._engine.connect() as connection:
+            return read_trials(connection, self.study(name)._study_id)
 
-    def record(self, name: str, trial: FrozenTrial) -> None:
-        self.study(name).add_trial(trial)
+    def record(self, name: str, trial: FrozenTrial, *, suggestion: int | None = None) -> None:
+        """Append a finished trial; the open one of that `suggestion` is closed with it."""
+        study_id = self.study(name)._study_id
+        with self._engine.begin() as connection:
+            if suggestion is not None:
+                connection.execute(delete(_OPEN).where(_is(name, suggestion)))
+            write_trial(connection, study_id, trial)
+
+    def open(self, name: str, trial: OpenTrial) -> None:
+        """Keep how far a running trial has come."""
+        suggestion = trial.candidate.suggestion
+        row = {"study": name, "suggestion": suggestion, "record": json.dumps(trial.to_record())}
+        with self._engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(_is(name, suggestion)))
+            connection.execute(insert(_OPEN).values(row))
+
+    def opened(self, name: str) -> list[OpenTrial]:
+        """What an earlier driver left running, in the order in which it was handed out."""
+        query = select(_OPEN.c.record).where(_OPEN.c.study == name).order_by(_OPEN.c.suggestion)
+        with self._engine.connect() as connection:
+            records = connection.execute(query).scalars().all()
+        return [OpenTrial.from_record(json.loads(record)) for record in records]
+
+    def close(self, name: str, trial: OpenTrial) -> None:
+        """Forget an open trial that nobody wants any more."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(_is(name, trial.candidate.suggestion)))
 
     def note(self, name: str, key: str, value: Any) -> None:
         """Keep a figure of the study as a whole, as the count of candidates screened out."""
@@ -52,12 +96,19 @@ class Store:
         return self.study(name).user_attrs if self._has(name) else {}
 
     def begun(self) -> set[str]:
-        """The studies that hold at least one trial."""
+        """The studies that hold at least one trial, ended or open."""
         summaries = optuna.get_all_study_summaries(self._storage)
-        return {study.study_name for study in summaries if study.n_trials}
+        ended = {study.study_name for study in summaries if study.n_trials}
+        with self._engine.connect() as connection:
+            opened = connection.execute(select(_OPEN.c.study).distinct()).scalars()
+            return ended | set(opened)
 
     def _has(self, name: str) -> bool:
         return name in {study.study_name for study in self._storage.get_all_studies()}
+
+
+def _is(study: str, suggestion: int) -> sqlalchemy.ColumnElement[bool]:
+    return (_OPEN.c.study == study) & (_OPEN.c.suggestion == suggestion)
 
 
 def _open_sqlite(path: Path) -> RDBStorage:
