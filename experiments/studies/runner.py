@@ -13,6 +13,7 @@ from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
 from experiments.studies.checkpoints import Checkpoints
 from experiments.studies.evaluation import Evaluate
+from experiments.studies.processes import children, descendants, kill
 from experiments.studies.progress import Progress
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
@@ -49,6 +50,7 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    before = set(children())
     local = {} if cluster.address else {"num_cpus": _slots(cluster), "include_dashboard": False}
     try:
         ray.init(
@@ -61,10 +63,13 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
+    ours = set(children()) - before
     try:
         yield
     finally:
+        left = [pid for child in ours for pid in (child, *descendants(child))]
         ray.shutdown()
+        kill(left)  # what an evaluation started, and would outlive its worker
 
 
 def check_cluster(cluster: ClusterSection) -> None:

@@ -99,7 +99,7 @@ def open_session(
             choose_device(config.train.device)
     check_cluster(config.cluster)
     study = config.run_folder / "study.db"
-    begun = Store(study).begun() if study.exists() else set()
+    begun = Store(study).begun() if study.parent.is_dir() else set()
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
@@ -113,5 +113,8 @@ def open_session(
         store = Store(folder.study)
         folder.write_config()
         folder.write_environment(**facts)
-        with ray_session(config.cluster):
-            yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
+        try:
+            with ray_session(config.cluster):
+                yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
+        finally:
+            store.finish()
