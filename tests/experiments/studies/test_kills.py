@@ -146,10 +146,12 @@ from pathlib import Path
 from experiments import search
 from experiments.config import SearchConfig
 
+LOG = sys.argv[2]  # read here: a worker has other arguments
+
 def evaluate(architecture, *, report, seed, checkpoint_dir):
     saved = checkpoint_dir / "epoch"
     begun = int(saved.read_text()) if saved.exists() else 0
-    with open(sys.argv[2], "a") as log:
+    with open(LOG, "a") as log:
         log.write(f"{seed} {begun}\\n")
     level = (seed * 7919 % 101) / 101
     for epoch in range(begun + 1, 10):
@@ -160,7 +162,6 @@ def evaluate(architecture, *, report, seed, checkpoint_dir):
     return level
 
 if __name__ == "__main__":
-    log = sys.argv[2]
     search(SearchConfig.load(sys.argv[1]), evaluate=evaluate, num_classes=10, in_channels=1)
 """
 
@@ -200,7 +201,7 @@ def test_a_driver_killed_at_twenty_random_moments_gives_the_uninterrupted_table(
     for _ in range(20):
         begun = log.stat().st_size if log.exists() else 0
         process = driver("killed")
-        until(lambda: process.poll() is not None or (log.exists() and log.stat().st_size > begun))  # noqa: B023
+        until(lambda: log.exists() and log.stat().st_size > begun, seconds=300)  # noqa: B023
         time.sleep(moments.uniform(0, 1.0))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
