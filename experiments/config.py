@@ -55,8 +55,14 @@ class TrainConfig(Record):
 
 
 class EarlyStopping(Record):
-    """Asynchronous successive halving (arXiv:1810.05934): rungs at first, first * factor, ..."""
+    """When weak trials stop. `asha` and `hyperband` compare at epochs first, first * factor, ...
 
+    `asha`: asynchronous successive halving (arXiv:1810.05934). `hyperband`: trials dealt out to
+    brackets that start to compare later and later. `median`: below the others' median, from
+    `first_epoch` on. `none`: never.
+    """
+
+    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
     first_epoch: Positive = 1
     factor: Annotated[float, Field(gt=1)] = 3
 
@@ -79,6 +85,7 @@ class SearchSection(Record):
     latency_model: Path | None = None  # a file of `scaler latency`; None: measured here
     latency: Conditions = Conditions(threads=1)  # of what is measured
     early_stopping: EarlyStopping | None = EarlyStopping()
+    time_limit: Annotated[FiniteFloat, Field(gt=0)] | None = None  # seconds a trial; None: no limit
 
     @property
     def target_flops(self) -> float | None:

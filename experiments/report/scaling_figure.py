@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.files import replace_file
-from experiments.report.style import BLUE, GREEN, GREY, ORANGE, RED, flops_axis, legend_below
+from experiments.report.style import BLUE, GREEN, GREY, ORANGE, RED, cost_axis, legend_below
 from experiments.units import readable_count
 from scaler.cost import measure_cost
 from scaler.published import EFFICIENTNETS
@@ -96,7 +96,7 @@ def _published() -> pd.DataFrame:
 
 def _draw(axes: Axes, drawn: pd.DataFrame, published: pd.DataFrame, column: str) -> None:
     first = column == "params"  # one legend for the three
-    flops_axis(axes, pd.concat([drawn["flops"], published["flops"]]))
+    cost_axis(axes, pd.concat([drawn["flops"], published["flops"]]))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=GREY, alpha=0.25)
     label = "EfficientNet B0 to B7, published (top-1 on ImageNet)" if first else None

@@ -12,10 +12,13 @@ from typing import Any
 
 from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
+from experiments.studies.checkpoints import Checkpoints
+from experiments.studies.evaluation import Evaluate
+from experiments.studies.processes import children, descendants, kill
 from experiments.studies.progress import Progress
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
-from experiments.studies.worker import Evaluate, Worker
+from experiments.studies.worker import Worker
 from search_spaces.records import InputError
 
 
@@ -28,9 +31,12 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # a worker's children go with it
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, and says so
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no reward
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own state: nobody reads it
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
@@ -45,6 +51,7 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    before = set(children())
     local = {} if cluster.address else {"num_cpus": _slots(cluster), "include_dashboard": False}
     try:
         ray.init(
@@ -57,10 +64,13 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
+    ours = set(children()) - before
     try:
         yield
     finally:
+        left = [pid for child in ours for pid in (child, *descendants(child))]
         ray.shutdown()
+        kill(left)  # what an evaluation started, and would outlive its worker
 
 
 def check_cluster(cluster: ClusterSection) -> None:
@@ -101,35 +111,33 @@ def run_study(
     progress: Progress,
     cluster: ClusterSection,
     early_stopping: EarlyStopping | None = None,
+    time_limit: float | None = None,
     attributes: dict[str, Any] | None = None,
 ) -> None:
     """Train up to `trials` candidates, each recorded in the store as it ends.
 
-    `attributes` stand on every trial. Raises WorkFailed where a trial could not be recorded.
+    Trials that an earlier driver left open are among them, and go first. `time_limit` is in
+    seconds a trial. `attributes` stand on every trial. Raises WorkFailed where a trial could not
+    be recorded.
     """
     if trials <= 0:
         return
     from ray import tune
-    from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+    from experiments.studies.hooks import StudyCallback, StudyScheduler
 
     searcher = StudySearcher(
         candidates,
         store=store,
         study=study,
+        trials=trials,
         epochs=epochs,
-        checkpoints=str(checkpoints.absolute()),
+        checkpoints=Checkpoints(checkpoints.absolute()),
         progress=progress,
         attributes=attributes or {},
+        early_stopping=early_stopping,
+        time_limit=time_limit,
     )
-    scheduler = FIFOScheduler()
-    if early_stopping is not None and early_stopping.first_epoch < epochs:
-        scheduler = AsyncHyperBandScheduler(
-            time_attr="epoch",
-            max_t=epochs,
-            grace_period=early_stopping.first_epoch,
-            reduction_factor=early_stopping.factor,
-            stop_last_trials=False,
-        )
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(Worker, evaluate=evaluate), resources)
     with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
@@ -139,8 +147,8 @@ def run_study(
                 metric="reward",
                 mode="max",
                 search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=trials,
+                scheduler=StudyScheduler(searcher),
+                num_samples=-1,  # until the searcher has no more
                 max_concurrent_trials=cluster.workers,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -149,7 +157,7 @@ def run_study(
                 name=study,
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=2),  # of a lost worker or node
+                callbacks=[StudyCallback(searcher)],
             ),
         )
         tuner.fit()

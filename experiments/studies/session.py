@@ -15,7 +15,7 @@ from experiments.studies.store import Store
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
-    from experiments.studies.worker import Evaluate
+    from experiments.studies.evaluation import Evaluate
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Session:
         epochs: int,
         done: int = 0,
         early_stopping: EarlyStopping | None = None,
+        time_limit: float | None = None,
         final: bool = False,
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
@@ -57,6 +58,7 @@ class Session:
             progress=Progress(study, total=done + trials, done=done),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
+            time_limit=time_limit,
             attributes=self.sizes,
         )
 
@@ -98,7 +100,7 @@ def open_session(
             choose_device(config.train.device)
     check_cluster(config.cluster)
     study = config.run_folder / "study.db"
-    begun = Store(study).begun() if study.exists() else set()
+    begun = Store(study).begun() if study.parent.is_dir() else set()
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
@@ -113,5 +115,8 @@ def open_session(
         store = Store(folder.study)
         folder.write_config()
         folder.write_environment(**facts)
-        with ray_session(config.cluster):
-            yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
+        try:
+            with ray_session(config.cluster):
+                yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
+        finally:
+            store.finish()

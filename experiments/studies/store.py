@@ -1,10 +1,14 @@
 """The one durable store of a run: Optuna's storage, a SQLite file or any database URL.
 
-A trial is written whole when it ends, in one call; what runs is in nobody's store. So a finished
-trial survives any kill, and a killed one leaves nothing half-written.
+A trial that ends is written whole, in one transaction which also closes it in the table of open
+trials. So a finished trial survives any kill, none is there twice, and one that was running is
+known to the next driver.
 """
 
+import json
+import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +16,40 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
 
+from experiments.studies.open_trial import OpenTrial
+from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
 
 STUDIES = ("search", "coefficients", "family", "comparison")
+
+# Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
+_OPEN = Table(
+    "scaler_open_trials",
+    MetaData(),
+    Column("study", String(64), primary_key=True),
+    Column("suggestion", Integer, primary_key=True, autoincrement=False),
+    Column("record", Text, nullable=False),
+)
+
+
+BACKUP_PERIOD = 60.0  # seconds at least; longer where a backup takes more than 2 % of that
 
 
 class Store:
     """The studies of one run, by the names in STUDIES."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the SQLite file. Raises InputError if it is there and damaged."""
+        """Open or create the SQLite file. Raises InputError if it is damaged, or only its backup
+        is there."""
         self.path = path
-        if path.exists():
-            _check_sqlite(path)
+        _check_sqlite(path)
         self._storage = _open_sqlite(path)
+        self._engine = self._storage.engine
+        _OPEN.create(self._engine, checkfirst=True)
         self._studies: dict[str, optuna.Study] = {}
+        self._next_backup = time.monotonic() + BACKUP_PERIOD
 
     def study(self, name: str) -> optuna.Study:
         """A study to be maximised; made if it is not there yet."""
@@ -39,10 +61,40 @@ class Store:
 
     def trials(self, name: str) -> list[FrozenTrial]:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
-        return self.study(name).get_trials(deepcopy=False) if self._has(name) else []
+        if not self._has(name):
+            return []
+        with self._engine.connect() as connection:
+            return read_trials(connection, self.study(name)._study_id)
 
-    def record(self, name: str, trial: FrozenTrial) -> None:
-        self.study(name).add_trial(trial)
+    def record(self, name: str, trial: FrozenTrial, *, suggestion: int | None = None) -> None:
+        """Append a finished trial; the open one of that `suggestion` is closed with it."""
+        study_id = self.study(name)._study_id
+        with self._engine.begin() as connection:
+            if suggestion is not None:
+                connection.execute(delete(_OPEN).where(_is(name, suggestion)))
+            write_trial(connection, study_id, trial)
+        if time.monotonic() > self._next_backup:
+            self.back_up()
+
+    def open(self, name: str, trial: OpenTrial) -> None:
+        """Keep how far a running trial has come."""
+        suggestion = trial.candidate.suggestion
+        row = {"study": name, "suggestion": suggestion, "record": json.dumps(trial.to_record())}
+        with self._engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(_is(name, suggestion)))
+            connection.execute(insert(_OPEN).values(row))
+
+    def opened(self, name: str) -> list[OpenTrial]:
+        """What an earlier driver left running, in the order in which it was handed out."""
+        query = select(_OPEN.c.record).where(_OPEN.c.study == name).order_by(_OPEN.c.suggestion)
+        with self._engine.connect() as connection:
+            records = connection.execute(query).scalars().all()
+        return [OpenTrial.from_record(json.loads(record)) for record in records]
+
+    def close(self, name: str, trial: OpenTrial) -> None:
+        """Forget an open trial that nobody wants any more."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(_is(name, trial.candidate.suggestion)))
 
     def note(self, name: str, key: str, value: Any) -> None:
         """Keep a figure of the study as a whole, as the count of candidates screened out."""
@@ -52,12 +104,46 @@ class Store:
         return self.study(name).user_attrs if self._has(name) else {}
 
     def begun(self) -> set[str]:
-        """The studies that hold at least one trial."""
+        """The studies that hold at least one trial, ended or open."""
         summaries = optuna.get_all_study_summaries(self._storage)
-        return {study.study_name for study in summaries if study.n_trials}
+        ended = {study.study_name for study in summaries if study.n_trials}
+        with self._engine.connect() as connection:
+            opened = connection.execute(select(_OPEN.c.study).distinct()).scalars()
+            return ended | set(opened)
+
+    def back_up(self) -> None:
+        """Copy the file as it stands to study.db.bak, which is the old copy or the new one."""
+        began = time.monotonic()
+        new = self.path.with_name(f".{self.path.name}.bak.tmp")
+        new.unlink(missing_ok=True)
+        source, copy = sqlite3.connect(self.path, timeout=60), sqlite3.connect(new)
+        try:
+            source.backup(copy)
+        finally:
+            source.close()
+            copy.close()
+        with open(new, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(new, backup_of(self.path))
+        took = time.monotonic() - began
+        self._next_backup = time.monotonic() + max(BACKUP_PERIOD, 50 * took)
+
+    def finish(self) -> None:
+        """Leave one file and its backup behind, without a log beside it."""
+        if self.begun():
+            self.back_up()
+        self._engine.dispose()
 
     def _has(self, name: str) -> bool:
         return name in {study.study_name for study in self._storage.get_all_studies()}
+
+
+def backup_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.bak")
+
+
+def _is(study: str, suggestion: int) -> sqlalchemy.ColumnElement[bool]:
+    return (_OPEN.c.study == study) & (_OPEN.c.suggestion == suggestion)
 
 
 def _open_sqlite(path: Path) -> RDBStorage:
@@ -82,20 +168,36 @@ def _open_sqlite(path: Path) -> RDBStorage:
 
 def _check_sqlite(path: Path) -> None:
     """A damaged study is never silently begun anew."""
-    problem = "it is empty" if path.stat().st_size == 0 else ""
-    try:
-        if not problem:
-            with sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=60) as connection:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-            if verdict != "ok":
-                problem = str(verdict).replace("\n", " ")
-            elif ("trials",) not in tables:
-                problem = "it holds no Optuna study"
-    except sqlite3.Error as error:
-        problem = str(error)
+    backup = backup_of(path)
+    problem = "it is empty"
+    if not path.exists():
+        if not backup.exists():
+            return  # nothing has begun
+        problem = "it is gone"
+    elif path.stat().st_size:
+        problem = _damage(path)
     if problem:
         raise InputError(
-            f"the study '{path}' is damaged: {problem}; "
-            f"put a copy of it back, or start a new run folder"
+            f"the study '{path}' is damaged: {problem}; {_way_out(path)}, or start a new run folder"
         )
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a SQLite file as a study; an empty string where it is sound."""
+    try:
+        with sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=60) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    if verdict != "ok":
+        return str(verdict).replace("\n", " ")
+    return "" if ("trials",) in tables else "it holds no Optuna study"
+
+
+def _way_out(path: Path) -> str:
+    """How to get the study back; an old log would be taken for a part of the copy."""
+    backup, logs = backup_of(path), f"'{path}-wal' and '{path}-shm'"
+    if not backup.exists():
+        return f"there is no backup '{backup}' yet; put a copy of your own back without {logs}"
+    return f"put its backup '{backup}' in its place and remove {logs}"
