@@ -105,12 +105,23 @@ class ComparisonSection(Record):
 
 
 class ClusterSection(Record):
-    """Where trials run. No address: an embedded Ray on this machine."""
+    """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
 
-    address: str | None = None
+    address: str | None = (
+        None  # host:port of a running cluster's head, or `auto` on one of its nodes
+    )
     workers: Positive | None = None  # trials at a time; None: as many as fit
     cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
-    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
+    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0  # 0.25: four trials share one
+    wait: Annotated[FiniteFloat, Field(ge=0)] = 0  # seconds for a node that can take a trial
+    dashboard_host: str | None = None  # of the embedded Ray; None: no dashboard
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _whole_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"above 1 it must be a whole number of GPUs, but got {gpus:g}")
+        return gpus
 
 
 class SearchConfig(Record):

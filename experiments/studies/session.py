@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from experiments.config import EarlyStopping, SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import Candidates
+from experiments.studies.cluster import check_cluster, ray_session
 from experiments.studies.progress import Progress
-from experiments.studies.runner import check_cluster, ray_session, run_study
+from experiments.studies.runner import run_study
 from experiments.studies.store import Store
 
 if TYPE_CHECKING:
