@@ -107,9 +107,7 @@ class ComparisonSection(Record):
 class ClusterSection(Record):
     """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
 
-    address: str | None = (
-        None  # host:port of a running cluster's head, or `auto` on one of its nodes
-    )
+    address: str | None = None  # host:port of a cluster's head; `auto` on its nodes
     workers: Positive | None = None  # trials at a time; None: as many as fit
     cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
     gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0  # 0.25: four trials share one

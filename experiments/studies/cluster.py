@@ -94,7 +94,7 @@ def check_cluster(cluster: ClusterSection) -> None:
     _check_joining(cluster, address, token)
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:  # it has read the variable already
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]
 
         Config.initialize("")
 

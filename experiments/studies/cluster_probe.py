@@ -13,7 +13,10 @@ from typing import Any
 def probe(address: str) -> dict[str, Any]:
     """How the head at `address` (host:port) receives this process, with the token mode it has."""
     from ray._private.services import find_node_ids
-    from ray._raylet import AuthenticationTokenLoader, GcsClient
+    from ray._raylet import (  # type: ignore[attr-defined]
+        AuthenticationTokenLoader,
+        GcsClient,
+    )
     from ray.exceptions import AuthenticationError
 
     token_wanted = os.environ.get("RAY_AUTH_MODE") == "token"
@@ -41,7 +44,7 @@ def probe(address: str) -> dict[str, Any]:
 
 
 def locate() -> dict[str, Any]:
-    """The address of the cluster that runs on this machine, for `auto`; None where there is none."""
+    """The address of the cluster that runs on this machine, for `auto`, or None and why."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     try:
