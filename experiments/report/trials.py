@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from experiments.report.snapshot import Snapshot
+from experiments.report.snapshot import reading
 from experiments.run_folder import RunFolder
 from experiments.studies.store import STUDIES
 from search_spaces.architecture import Architecture
@@ -126,7 +126,7 @@ def _stored(run: Runs, study: str | None) -> Iterator[tuple[str, str, FrozenTria
         folder = RunFolder.open(path)
         short = path.resolve().name
         name = short if times[short] == 1 else path.as_posix()
-        with Snapshot(folder.study) as snapshot:
+        with reading(folder) as snapshot:
             for part in STUDIES if study is None else (study,):
                 for trial in snapshot.trials(part):
                     yield name, part, trial

@@ -1,6 +1,7 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from typing import Protocol
 
 import optuna
@@ -17,10 +18,18 @@ from search_spaces.space import SearchSpace
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
 
 
-class Candidates(Protocol):
-    screened: int  # candidates thrown back before any training
+class Later(Enum):
+    """Instead of a candidate: none now, perhaps later, since other drivers' trials still run."""
 
-    def next(self) -> Candidate | None:
+    LATER = "later"
+
+
+class Candidates(Protocol):
+    @property
+    def screened(self) -> int:
+        """Candidates thrown back before any training."""
+
+    def next(self) -> Candidate | Later | None:
         """The next candidate, or None when there is none left."""
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
@@ -92,6 +101,20 @@ class SampledCandidates:
             asked.report(reached, step)
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+
+    def withdraw(self, candidate: Candidate) -> None:
+        """It is not trained after all: another driver has it."""
+        self._study.tell(self._open.pop(candidate.suggestion), state=TrialState.FAIL)
+        self.screened += 1
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """These networks may be drawn again."""
+        self._seen.difference_update(keys)
+
+    def learn(self, trials: list[FrozenTrial]) -> None:
+        """Finished trials of another driver of the same study."""
+        self._study.add_trials(trials)
+        self._seen.update(trial.user_attrs["key"] for trial in trials)
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from experiments.studies.candidates import Candidates
+from experiments.studies.candidates import Candidates, Later
 from experiments.studies.progress import Progress
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
@@ -40,6 +40,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._progress.screened = self._candidates.screened
         if candidate is None:
             return Searcher.FINISHED
+        if isinstance(candidate, Later):
+            return None
         self._running[trial_id] = candidate
         key = candidate.architecture.key
         return {
@@ -85,6 +87,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return Outcome("complete", result["accuracy"], extra=extra, **measured)
         stopped = f"stopped after epoch {len(curve)} of {self._epochs}"
         return Outcome("pruned", result["accuracy"], reason=stopped, **measured)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Empty: Tune's copies of its parts on disk need no store, nor a database's password."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: Ray's own state can be thrown away at any time."""

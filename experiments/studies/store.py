@@ -13,6 +13,8 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
+from experiments.run_folder import RunFolder
+from experiments.studies.database import masked, open_database, patiently
 from search_spaces.records import InputError
 
 STUDIES = ("search", "coefficients", "family", "comparison")
@@ -21,19 +23,40 @@ STUDIES = ("search", "coefficients", "family", "comparison")
 class Store:
     """The studies of one run, by the names in STUDIES."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the SQLite file. Raises InputError if it is there and damaged."""
-        self.path = path
-        if path.exists():
-            _check_sqlite(path)
-        self._storage = _open_sqlite(path)
+    def __init__(self, path: Path, *, database: str | None = None, run: str = "") -> None:
+        """Open or create the SQLite file, or else the run called `run` in the database at a URL.
+
+        Raises InputError if the file is damaged, or the database cannot be reached.
+        """
+        self.path = path if database is None else masked(database)
+        self._prefix = "" if database is None else f"{run}."
+        self._away = database is not None
+        if database is not None:
+            self._storage = open_database(database)
+        else:
+            if path.exists():
+                _check_sqlite(path)
+            self._storage = _open_sqlite(path)
         self._studies: dict[str, optuna.Study] = {}
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "Store":
+        """The store that the config of a run's folder names."""
+        config = folder.config
+        return cls(folder.study, database=config.cluster.storage, run=config.name)
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        return self._storage.engine
 
     def study(self, name: str) -> optuna.Study:
         """A study to be maximised; made if it is not there yet."""
         if name not in self._studies:
             self._studies[name] = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+                storage=self._storage,
+                study_name=self._prefix + name,
+                direction="maximize",
+                load_if_exists=True,
             )
         return self._studies[name]
 
@@ -42,7 +65,15 @@ class Store:
         return self.study(name).get_trials(deepcopy=False) if self._has(name) else []
 
     def record(self, name: str, trial: FrozenTrial) -> None:
-        self.study(name).add_trial(trial)
+        if not self._away:
+            self.study(name).add_trial(trial)
+            return
+        study, mark = self.study(name), _mark(trial)
+
+        def recorded() -> bool | None:
+            return any(_mark(other) == mark for other in study.get_trials(deepcopy=False)) or None
+
+        patiently(lambda: study.add_trial(trial), done=recorded)
 
     def note(self, name: str, key: str, value: Any) -> None:
         """Keep a figure of the study as a whole, as the count of candidates screened out."""
@@ -54,10 +85,19 @@ class Store:
     def begun(self) -> set[str]:
         """The studies that hold at least one trial."""
         summaries = optuna.get_all_study_summaries(self._storage)
-        return {study.study_name for study in summaries if study.n_trials}
+        names = {study.study_name for study in summaries if study.n_trials}
+        return {name for name in STUDIES if self._prefix + name in names}
 
     def _has(self, name: str) -> bool:
-        return name in {study.study_name for study in self._storage.get_all_studies()}
+        if name in self._studies:
+            return True
+        return self._prefix + name in {s.study_name for s in self._storage.get_all_studies()}
+
+
+def _mark(trial: FrozenTrial) -> tuple[object, ...]:
+    """What tells a trial from every other of its study."""
+    ended = trial.datetime_complete
+    return (*(trial.user_attrs[name] for name in ("key", "seed")), ended and int(ended.timestamp()))
 
 
 def _open_sqlite(path: Path) -> RDBStorage:
