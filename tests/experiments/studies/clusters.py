@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.benchmarks.postgres_server import free_port
+
 RAY = Path(sys.executable).with_name("ray")
 STORE_BYTES = 100 * 1024**2
 
@@ -72,9 +74,3 @@ def wait_for(ready, node: Node, seconds: float = 60) -> None:
         assert node.process.poll() is None, told
         assert time.monotonic() < deadline, told
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]

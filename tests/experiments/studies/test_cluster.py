@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from experiments import SearchConfig, search
+from experiments.benchmarks.postgres_server import free_port
 from experiments.config import ClusterSection
 from experiments.studies.cluster import check_cluster
 from search_spaces import InputError
-from tests.experiments.studies.clusters import free_port, started
+from tests.experiments.studies.clusters import started
 
 RAY_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy
 
 from experiments import load_trials, search
+from experiments.benchmarks.postgres_server import PASSWORD, binaries, free_port, running
 from experiments.config import ClusterSection, SearchConfig
 from experiments.studies.database import full_url, masked, open_database
 from experiments.studies.drivers import Claim, Drivers
@@ -18,8 +19,6 @@ from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
 from scaler import Cost
 from search_spaces import InputError
-from tests.experiments.studies.clusters import free_port
-from tests.postgres import PASSWORD, binaries, running
 
 SIZES = {"num_classes": 10, "in_channels": 1}
 
@@ -260,6 +259,9 @@ def test_two_drivers_share_a_search_and_one_that_is_killed_leaves_its_rest(share
     before = [trial.user_attrs["key"] for trial in store.trials("search")]
     os.killpg(drivers[0].pid, signal.SIGKILL)
     assert drivers[1].wait(timeout=200) == 0
+    count = "SELECT count(DISTINCT driver) FROM scaler_claims WHERE ended"
+    with store.engine.connect() as connection:
+        assert connection.execute(sqlalchemy.text(count)).scalar_one() == 2
     keys = [trial.user_attrs["key"] for trial in store.trials("search")]
     assert keys[: len(before)] == before
     assert len(keys) == len(set(keys)) == 40

@@ -1,8 +1,9 @@
-"""A PostgreSQL server for tests and benchmarks, started from the machine's own binaries."""
+"""A PostgreSQL server for benchmarks and tests, started from the machine's own binaries."""
 
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -86,6 +87,12 @@ def running(folder_of_programs: Path, port: int, *, durable: bool = False) -> It
                 server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def run(program: Path, *arguments: str) -> None:
