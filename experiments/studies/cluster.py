@@ -23,6 +23,7 @@ from experiments.config import ClusterSection
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
+NO_TOKEN = {"reply": "no token"}
 _PROBE = Path(__file__).with_name("cluster_probe.py")
 
 # Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
@@ -89,7 +90,7 @@ def check_cluster(cluster: ClusterSection) -> None:
     if token["reply"] == "refused":
         raise InputError(
             f"the Ray cluster at '{address}' refuses this token; put the cluster's own into "
-            f"RAY_AUTH_TOKEN_PATH, RAY_AUTH_TOKEN or ~/.ray/auth_token (looked up in that order)"
+            f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token (looked up in that order)"
         )
     _check_joining(cluster, address, token)
     os.environ["RAY_AUTH_MODE"] = "token"
@@ -173,7 +174,8 @@ def _ask(address: str, *settings: dict[str, str]) -> list[dict[str, Any]]:
     try:
         for process in asked:
             output, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
-            answers.append(json.loads(output.splitlines()[-1]))
+            aborted = process.returncode < 0  # as Ray does where a token's file cannot be read
+            answers.append(NO_TOKEN if aborted else json.loads(output.splitlines()[-1]))
     except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError):
         raise InputError(
             f"what listens at '{address}' does not answer as the head of a Ray "

@@ -59,7 +59,10 @@ def test_the_clusters_token_lets_in_and_stays_switched_on(closed, monkeypatch):
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
-def test_a_cluster_with_tokens_is_not_joined_without_one(closed):
+@pytest.mark.parametrize("path", [None, "no/such/file"])
+def test_a_cluster_with_tokens_is_not_joined_without_one(closed, monkeypatch, path):
+    if path:
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", path)
     with pytest.raises(InputError, match=r"asks for a token and there is none .*AUTH_TOKEN_PATH"):
         check_cluster(ClusterSection(address=closed.address))
     assert "RAY_AUTH_MODE" not in os.environ
