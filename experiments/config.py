@@ -46,8 +46,14 @@ class TrainConfig(Record):
 
 
 class EarlyStopping(Record):
-    """Asynchronous successive halving (arXiv:1810.05934): rungs at first, first * factor, ..."""
+    """When weak trials stop. `asha` and `hyperband` compare at epochs first, first * factor, ...
 
+    `asha`: asynchronous successive halving (arXiv:1810.05934). `hyperband`: trials dealt out to
+    brackets that start to compare later and later. `median`: below the others' median, from
+    `first_epoch` on. `none`: never.
+    """
+
+    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
     first_epoch: Positive = 1
     factor: Annotated[float, Field(gt=1)] = 3
 
@@ -63,6 +69,7 @@ class SearchSection(Record):
     min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0  # candidates outside are never trained
     max_flops: Annotated[float, Field(gt=0)] = float("inf")
     early_stopping: EarlyStopping | None = EarlyStopping()
+    time_limit: Annotated[FiniteFloat, Field(gt=0)] | None = None  # seconds a trial; None: no limit
 
     @model_validator(mode="after")
     def _window(self) -> Self:

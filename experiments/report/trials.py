@@ -60,7 +60,10 @@ CURVE = {
     "value": "float64",
 }
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
-_NOT_COLUMNS = {"curve", "curves", "architecture", "label", *_STORED_AS.values()}
+_NOT_COLUMNS = {
+    *("curve", "curves", "architecture", "label", "suggestion"),
+    *_STORED_AS.values(),
+}
 
 Runs = str | Path | Sequence[str | Path]
 

@@ -1,14 +1,17 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from experiments.config import SearchSection
 from experiments.studies.objective import reward
+from experiments.studies.open_trial import OpenTrial
+from experiments.studies.reseeding import reseed
 from experiments.studies.samplers import make_sampler
 from experiments.studies.trial import Candidate
 from scaler.cost import measure_cost
@@ -35,6 +38,15 @@ class Candidates(Protocol):
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What came of a candidate."""
 
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        """Those of the trials left open by an earlier driver that are still wanted.
+
+        They are not handed out again by `next`.
+        """
+
+    def ours(self, left: OpenTrial) -> bool:
+        """Whether an open trial is left for this driver, and not running under another."""
+
 
 class ListedCandidates:
     """A fixed list, each once."""
@@ -50,6 +62,29 @@ class ListedCandidates:
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         pass
 
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        listed = list(self._left)
+        names = {OpenTrial(candidate).name: candidate for candidate in listed}
+        wanted = []
+        for trial in left:
+            candidate = names.get(trial.name)
+            if candidate is not None and _same(candidate, trial.candidate):
+                wanted.append(trial)
+                listed.remove(candidate)
+        self._left = iter(listed)
+        return wanted
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
+
+
+def _same(listed: Candidate, left: Candidate) -> bool:
+    return (
+        listed.architecture.key == left.architecture.key
+        and listed.seed == left.seed
+        and listed.suggestion == left.suggestion
+    )
+
 
 class SampledCandidates:
     """An Optuna sampler's suggestions, costed before any training.
@@ -57,7 +92,8 @@ class SampledCandidates:
     A suggestion outside the FLOPs window, or a network already tried (equal network, not equal
     parameters), is thrown back and another drawn. The sampler's study is in memory and repeats the
     stored one; what was thrown back stands in it as failed, which samplers leave out, so that it
-    biases nothing.
+    biases nothing. Every suggestion has random numbers of its own, so that a continued search
+    proposes what the uninterrupted one would have, given the same trials.
     """
 
     def __init__(
@@ -75,16 +111,34 @@ class SampledCandidates:
         self._section = section
         self._seed = seed
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
-        self._handed_out = len(finished)
+        self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {trial.user_attrs["key"] for trial in finished}
-        # A continued run draws on where the stored trials end, not from the start again.
         self._study = optuna.create_study(
-            direction="maximize", sampler=make_sampler(section.sampler, seed=seed + len(finished))
+            direction="maximize", sampler=make_sampler(section.sampler, seed=seed)
         )
-        self._study.add_trials(finished)
+        self._study.add_trials(sorted(finished, key=_suggestion))
         self._open: dict[int, optuna.Trial] = {}
 
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        for trial in left:
+            candidate = trial.candidate
+            self._seen.add(candidate.architecture.key)
+            self._handed_out = max(self._handed_out, candidate.suggestion + 1)
+            running = create_trial(
+                state=TrialState.RUNNING,
+                params=candidate.params,
+                distributions=candidate.distributions,
+            )
+            self._study.add_trial(running)
+            trial_id = self._study.get_trials(deepcopy=False)[-1]._trial_id
+            self._open[candidate.suggestion] = optuna.Trial(self._study, trial_id)
+        return left
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
+
     def next(self) -> Candidate | None:
+        reseed(self._study.sampler, (self._seed, self._handed_out))
         for _ in range(MOST_DRAWS):
             trial = self._study.ask()
             candidate = self._candidate(trial)
@@ -101,6 +155,12 @@ class SampledCandidates:
             asked.report(reached, step)
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+
+    def renumber(self, candidate: Candidate, suggestion: int) -> Candidate:
+        """It counts as that suggestion, a number that no other driver has."""
+        self._open[suggestion] = self._open.pop(candidate.suggestion)
+        self._handed_out = max(self._handed_out, suggestion + 1)
+        return replace(candidate, suggestion=suggestion, seed=self._seed + suggestion)
 
     def withdraw(self, candidate: Candidate) -> None:
         """It is not trained after all: another driver has it."""
@@ -140,3 +200,7 @@ class SampledCandidates:
             params=trial.params,
             distributions=trial.distributions,
         )
+
+
+def _suggestion(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get("suggestion", trial.number))

@@ -31,9 +31,12 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # a worker's children go with it
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, and says so
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no reward
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own state: nobody reads it
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 

@@ -15,6 +15,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy import MetaData
 from sqlalchemy.engine import URL, make_url
 
 from search_spaces.records import InputError
@@ -65,8 +66,8 @@ def full_url(storage: str) -> URL:
     return url._replace(password=None).difference_update_query(["password"])
 
 
-def open_database(storage: str) -> RDBStorage:
-    """Optuna's storage there; its tables are made where the database has none.
+def open_database(storage: str, *, tables: MetaData | None = None) -> RDBStorage:
+    """Optuna's storage there; its tables, and further ones, are made where the database has none.
 
     Raises InputError for one that cannot be reached, in seconds.
     """
@@ -81,12 +82,26 @@ def open_database(storage: str) -> RDBStorage:
             if postgres:  # two drivers that begin at once would both make the tables
                 lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(lock, {"key": TABLES})
-            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
+            opened = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
+            if tables is not None:
+                tables.create_all(opened.engine)
+            return opened
     except (ImportError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise InputError(_unreachable(url, error)) from None
 
 
-def patiently(work: Callable[[], Result], *, done: Callable[[], Result | None]) -> Result:
+def at_once(
+    work: Callable[[], Result],
+    *,
+    done: Callable[[], Result | None] = lambda: None,  # noqa: ARG001
+) -> Result:
+    """`work()`, for a store that cannot be away; in the place of `patiently`."""
+    return work()
+
+
+def patiently(
+    work: Callable[[], Result], *, done: Callable[[], Result | None] = lambda: None
+) -> Result:
     """`work()`, tried again while the database is away, for a minute.
 
     A try whose answer was lost may have been carried out: `done` says what came of it, or None.

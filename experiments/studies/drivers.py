@@ -2,14 +2,13 @@
 
 PostgreSQL's advisory locks say who is there: they end with their connection, so a killed driver
 holds none. Several drivers share a study's trials by claims, a row a network: whoever writes the
-row trains the network. What a dead driver has claimed and not ended is given back.
+row trains the network. What a dead driver has claimed and not ended goes to one that is there.
 """
 
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
@@ -21,22 +20,22 @@ from search_spaces.records import InputError
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS scaler_claims (
-    study text, key text, driver bigint NOT NULL, ended boolean NOT NULL,
-    PRIMARY KEY (study, key)
+    study text, key text, suggestion integer NOT NULL, driver bigint NOT NULL,
+    ended boolean NOT NULL, PRIMARY KEY (study, key)
 )
 """
+_INSERT = (
+    "INSERT INTO scaler_claims VALUES (:study, :key, :suggestion, :driver, :ended) "
+    "ON CONFLICT (study, key) "
+)
+_OTHERS = "WHERE study = :study AND NOT ended AND driver <> :driver"
 
 
 class Claim(Enum):
-    OURS = "ours"  # train it
-    TAKEN = "taken"  # another driver has or had this network
-    FULL = "full"  # every trial that was asked for is claimed
+    """Why a network is not to be trained by this driver."""
 
-
-@dataclass(frozen=True)
-class Others:
-    running: int  # networks that other drivers still train
-    given_back: tuple[str, ...]  # keys of those that a dead driver had claimed
+    TAKEN = "another driver has or had it"
+    FULL = "every trial that was asked for is claimed"
 
 
 class Drivers:
@@ -93,43 +92,63 @@ class Drivers:
             _ask(held, "SELECT pg_try_advisory_lock(:key)", key=self._driver)
         return held
 
-    def claim(self, study: str, key: str, *, limit: int) -> Claim:
-        """Take a network, if it is nobody's and fewer than `limit` are claimed; one transaction."""
-        with self._engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock()})
-            count = "SELECT count(*) FROM scaler_claims WHERE study = :study"
-            if _ask(connection, count, study=study) >= limit:
-                return Claim.FULL
-            row = {"study": study, "key": key, "driver": self._driver, "ended": False}
-            made = connection.execute(text(_INSERT + "DO NOTHING"), row)
-            return Claim.OURS if made.rowcount else Claim.TAKEN
+    def claim(self, study: str, key: str, *, limit: int) -> int | Claim:
+        """Take a network if it is nobody's and fewer than `limit` are claimed; one transaction.
 
-    def ended(self, study: str, keys: Iterable[str]) -> None:
+        Returns the number of the suggestion, which no other driver has.
+        """
+        own = self._own(study)
+        with self._engine.begin() as connection:
+            lock = {"key": lock_key("claims", self._name)}
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), lock)
+            counted = "SELECT count(*), coalesce(max(suggestion) + 1, 0) FROM scaler_claims "
+            count, free = connection.execute(text(counted + "WHERE study = :study"), own).one()
+            if count >= limit:
+                return Claim.FULL
+            row = {**own, "key": key, "suggestion": free, "ended": False}
+            made = connection.execute(text(_INSERT + "DO NOTHING"), row)
+            return int(free) if made.rowcount else Claim.TAKEN
+
+    def ended(self, study: str, suggestions: Mapping[str, int]) -> None:
         """These networks stand in the study: no driver trains them, none gives them back."""
-        rows = [{"study": study, "key": k, "driver": self._driver, "ended": True} for k in keys]
+        own = self._own(study)
+        rows = [
+            {**own, "key": key, "suggestion": number, "ended": True}
+            for key, number in suggestions.items()
+        ]
         if rows:
             with self._engine.begin() as connection:
                 connection.execute(text(_INSERT + "DO UPDATE SET ended = true"), rows)
 
-    def others(self, study: str) -> "Others":
-        """What other drivers train, after giving back what those had that are gone."""
-        where = "WHERE study = :study AND NOT ended AND driver <> :own"
-        own = {"study": study, "own": self._driver}
-        given_back: list[str] = []
+    def take_over(self, study: str) -> dict[str, int]:
+        """The networks that drivers had claimed and not ended which are gone; now they are ours."""
+        own, taken = self._own(study), {}
         with self._engine.begin() as connection:
-            listed = f"SELECT DISTINCT driver FROM scaler_claims {where}"
-            for (driver,) in connection.execute(text(listed), own).all():
+            listed = text(f"SELECT DISTINCT driver FROM scaler_claims {_OTHERS}")
+            for (other,) in connection.execute(listed, own).all():
                 # Whoever gets a driver's own lock knows that the driver has gone.
-                if _ask(connection, "SELECT pg_try_advisory_xact_lock(:key)", key=driver):
-                    gone = f"DELETE FROM scaler_claims {where} AND driver = :driver RETURNING key"
-                    given_back += connection.execute(
-                        text(gone), {**own, "driver": driver}
-                    ).scalars()
-            running = _ask(connection, f"SELECT count(*) FROM scaler_claims {where}", **own)
-        return Others(running=int(running), given_back=tuple(given_back))
+                if _ask(connection, "SELECT pg_try_advisory_xact_lock(:key)", key=other):
+                    gone = f"UPDATE scaler_claims SET driver = :driver {_OTHERS} "
+                    gone += "AND driver = :other RETURNING key, suggestion"
+                    rows = connection.execute(text(gone), {**own, "other": other})
+                    taken.update({row.key: row.suggestion for row in rows})
+        return taken
 
-    def _lock(self) -> int:
-        return lock_key("claims", self._name)
+    def give_back(self, study: str, keys: Iterable[str]) -> None:
+        """Claims that came to nothing; anyone may draw the networks again."""
+        rows = [{**self._own(study), "key": key} for key in keys]
+        if rows:
+            with self._engine.begin() as connection:
+                mine = "WHERE study = :study AND key = :key AND driver = :driver"
+                connection.execute(text(f"DELETE FROM scaler_claims {mine}"), rows)
+
+    def running_elsewhere(self, study: str) -> int:
+        with self._engine.begin() as connection:
+            count = f"SELECT count(*) FROM scaler_claims {_OTHERS}"
+            return int(_ask(connection, count, **self._own(study)))
+
+    def _own(self, study: str) -> dict[str, Any]:
+        return {"study": f"{self._name}.{study}", "driver": self._driver}
 
     def _without_locks(self) -> None:
         name = self._engine.dialect.name
@@ -144,11 +163,6 @@ class Drivers:
             file=sys.stderr,
             flush=True,
         )
-
-
-_INSERT = (
-    "INSERT INTO scaler_claims VALUES (:study, :key, :driver, :ended) ON CONFLICT (study, key) "
-)
 
 
 def _ask(connection: Connection, query: str, **values: Any) -> Any:

@@ -39,6 +39,9 @@ class Progress:
         width = len(str(self.total))
         self._say(f"{self.study} {self._done:>{width}}/{self.total}  " + "  ".join(parts))
 
+    def warn(self, line: str) -> None:
+        self._say(f"{self.study}: {line}")
+
     def summary(self) -> None:
         counts = ", ".join(f"{number} {state}" for state, number in self._ended.items() if number)
         screened = f"; {self.screened} screened out before training" if self.screened else ""

@@ -6,10 +6,12 @@ from typing import Any
 
 from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
+from experiments.studies.checkpoints import Checkpoints
+from experiments.studies.evaluation import Evaluate
 from experiments.studies.progress import Progress
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
-from experiments.studies.worker import Evaluate, Worker
+from experiments.studies.worker import Worker
 
 
 class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
@@ -28,35 +30,33 @@ def run_study(
     progress: Progress,
     cluster: ClusterSection,
     early_stopping: EarlyStopping | None = None,
+    time_limit: float | None = None,
     attributes: dict[str, Any] | None = None,
 ) -> None:
     """Train up to `trials` candidates, each recorded in the store as it ends.
 
-    `attributes` stand on every trial. Raises WorkFailed where a trial could not be recorded.
+    Trials that an earlier driver left open are among them, and go first. `time_limit` is in
+    seconds a trial. `attributes` stand on every trial. Raises WorkFailed where a trial could not
+    be recorded.
     """
     if trials <= 0:
         return
     from ray import tune
-    from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+    from experiments.studies.hooks import StudyCallback, StudyScheduler
 
     searcher = StudySearcher(
         candidates,
         store=store,
         study=study,
+        trials=trials,
         epochs=epochs,
-        checkpoints=str(checkpoints.absolute()),
+        checkpoints=Checkpoints(checkpoints.absolute()),
         progress=progress,
         attributes=attributes or {},
+        early_stopping=early_stopping,
+        time_limit=time_limit,
     )
-    scheduler = FIFOScheduler()
-    if early_stopping is not None and early_stopping.first_epoch < epochs:
-        scheduler = AsyncHyperBandScheduler(
-            time_attr="epoch",
-            max_t=epochs,
-            grace_period=early_stopping.first_epoch,
-            reduction_factor=early_stopping.factor,
-            stop_last_trials=False,
-        )
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(Worker, evaluate=evaluate), resources)
     with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
@@ -66,8 +66,8 @@ def run_study(
                 metric="reward",
                 mode="max",
                 search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=trials,
+                scheduler=StudyScheduler(searcher),
+                num_samples=-1,  # until the searcher has no more
                 max_concurrent_trials=cluster.workers,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -76,7 +76,7 @@ def run_study(
                 name=study,
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=2),  # of a lost worker or node
+                callbacks=[StudyCallback(searcher)],
             ),
         )
         tuner.fit()

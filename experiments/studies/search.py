@@ -18,7 +18,7 @@ from search_spaces.space import SearchSpace, load_space
 if TYPE_CHECKING:
     import pandas
 
-    from experiments.studies.worker import Evaluate
+    from experiments.studies.evaluation import Evaluate
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def run_search(session: Session) -> Architecture:
         epochs=section.epochs,
         done=len(finished),
         early_stopping=section.early_stopping,
+        time_limit=section.time_limit,
     )
     trials = session.store.trials("search")
     best = best_complete(trials)

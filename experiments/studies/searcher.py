@@ -1,17 +1,42 @@
-"""The bridge from Ray Tune to the study: hands out candidates, writes down what came of them."""
+"""The bridge from Ray Tune to the study: hands out trials, writes down what comes of them.
 
+A trial is in the store from its start, as an open one, and is taken up again from its checkpoint
+when its worker or the driver was lost. When it ends it goes into the study at once, whole.
+"""
+
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from experiments.config import EarlyStopping
 from experiments.studies.candidates import Candidates, Later
+from experiments.studies.checkpoints import Checkpoint, Checkpoints
+from experiments.studies.early_stopping import stops
+from experiments.studies.evaluation import Job
+from experiments.studies.open_trial import Epoch, OpenTrial
 from experiments.studies.progress import Progress
 from experiments.studies.store import Store
-from experiments.studies.trial import Candidate, Outcome, freeze
+from experiments.studies.trial import Outcome, freeze
+
+MOST_LOSSES = 2  # of workers under one trial; the next one is its failure
+
+
+@dataclass
+class _Running:
+    """A trial on a worker; `result` is what it ended with, `stopped` that a rule ended it."""
+
+    trial: OpenTrial
+    before: float  # seconds of its earlier workers
+    result: dict[str, Any] | None = None
+    stopped: bool = False
+    host: str = ""
+    device: str = ""
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
-    """Every trial that ends goes into the store at once, whole, with how it really ended."""
+    """Gives Tune what is to be trained; `told` and `stops` are called from its hooks."""
 
     def __init__(
         self,
@@ -19,10 +44,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         *,
         store: Store,
         study: str,
+        trials: int,
         epochs: int,
-        checkpoints: str,
+        checkpoints: Checkpoints,
         progress: Progress,
         attributes: dict[str, Any],
+        early_stopping: EarlyStopping | None = None,
+        time_limit: float | None = None,
     ) -> None:
         super().__init__(metric="reward", mode="max")
         self._candidates = candidates
@@ -31,66 +59,79 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._epochs = epochs
         self._checkpoints = checkpoints
         self._progress = progress
-        self._running: dict[str, Candidate] = {}
         self._attributes = attributes
+        self._rule = early_stopping
+        self._limit = time_limit
+        self._waiting = deque(self._taken_up())
+        self._new = trials - len(self._waiting)
+        self._running: dict[str, _Running] = {}
+        self._curves = self._stored_curves() if early_stopping else {}
         self.error: Exception | None = None  # Tune would swallow it; the runner raises it
 
     def suggest(self, trial_id: str) -> Any:
-        candidate = None if self.error else self._candidates.next()
-        self._progress.screened = self._candidates.screened
-        if candidate is None:
-            return Searcher.FINISHED
-        if isinstance(candidate, Later):
-            return None
-        self._running[trial_id] = candidate
-        key = candidate.architecture.key
-        return {
-            "architecture": candidate.architecture.model_dump_json(exclude_defaults=True),
-            "seed": candidate.seed,
-            "reward_factor": candidate.reward_factor,
-            "checkpoint_dir": f"{self._checkpoints}/{candidate.attributes.get('member', key)}",
-        }
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        candidate = self._running.pop(trial_id, None)
-        if candidate is None:  # told twice
-            return
-        outcome = self._outcome(result or {}, error=error)
         try:
-            trial = freeze(candidate, outcome, attributes=self._attributes)
-            self._store.record(self._study, trial)
+            trial = self._next()
+            if isinstance(trial, Later):
+                return None
+            if trial is None:
+                return None if self._running and not self.error else Searcher.FINISHED
+            return {"job": self._start(trial_id, trial)}
+        except Exception as error:
+            self.error = error
+            return Searcher.FINISHED
+
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial is to end after the epoch that `result` tells of."""
+        if self.error is not None:
+            return True
+        if self._rule is None or "epoch" not in result:
+            return False
+        running = self._running[trial_id]
+        trial = running.trial.told(Epoch(result["epoch"], result["accuracy"]))
+        number = trial.candidate.suggestion
+        self._curves[number] = trial.rewards
+        running.stopped = stops(self._rule, number, curves=self._curves, epochs=self._epochs)
+        return running.stopped
+
+    def told(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An epoch or an end, as the worker tells it; what is large in it is taken out."""
+        running = self._running[trial_id]
+        running.host, running.device = result["host"], result["device"]
+        seconds = running.before + result["seconds"]
+        checkpoint = result.pop("checkpoint", None)
+        if "epoch" not in result:  # an end, not Tune's own `done` of a trial that a rule stopped
+            running.result = {**result, "seconds": seconds}
+            result.pop("files", None)
+            return
+        epoch = Epoch(result["epoch"], result["accuracy"], result.pop("figures"), seconds)
+        running.trial = running.trial.told(epoch)
+        try:
+            self._store.open(self._study, running.trial)
         except Exception as error:
             self.error = error
             return
-        self._candidates.tell(candidate, trial)
-        self._progress.ended(candidate, outcome)
+        if checkpoint is not None and not running.stopped:
+            self._keep(running.trial, Checkpoint(epoch.epoch, checkpoint))
 
-    def _outcome(self, result: dict[str, Any], *, error: bool) -> Outcome:
-        curve = tuple(result.get("curve", ()))
-        reason = result.get("failure", "")
-        if error or "accuracy" not in result:
-            reason = reason or "the worker process was lost"
-        measured = {
-            "curve": curve,
-            "curves": _part(result, "curves/"),
-            "seconds": result.get("seconds", 0.0),
-            "host": result.get("host", ""),
-            "device": result.get("device", ""),
-        }
-        if reason:
-            last = curve[-1] if curve else None
-            return Outcome("fail", last, reason=reason, **measured)
-        if result.get("finished") or len(curve) >= self._epochs:
-            extra = _part(result, "extra/")
-            return Outcome("complete", result["accuracy"], extra=extra, **measured)
-        stopped = f"stopped after epoch {len(curve)} of {self._epochs}"
-        return Outcome("pruned", result["accuracy"], reason=stopped, **measured)
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002, `told` has it
+        error: bool = False,
+    ) -> None:
+        running = self._running.pop(trial_id, None)
+        if running is None or self.error is not None:  # told twice; or left open, to be continued
+            return
+        try:
+            if error and running.result is None and running.trial.losses < MOST_LOSSES:
+                self._take_up(running.trial)
+            else:
+                self._end(running)
+        except Exception as problem:
+            self.error = problem
 
     def __getstate__(self) -> dict[str, Any]:
-        """Empty: Tune's copies of its parts on disk need no store, nor a database's password."""
-        return {}
+        return {}  # for Tune's copy of everything, which no database's password need be in
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: Ray's own state can be thrown away at any time."""
@@ -98,7 +139,99 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
 
+    def _taken_up(self) -> list[OpenTrial]:
+        """Trials that an earlier driver left open; those that nobody wants any more are closed."""
+        opened = self._store.opened(self._study)
+        left = [trial for trial in opened if self._candidates.ours(trial)]
+        wanted = self._candidates.reopen(left)
+        for trial in left:
+            if trial not in wanted:
+                self._store.close(self._study, trial)
+                self._checkpoints.drop(trial.name)
+        return wanted
 
-def _part(result: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """A mapping within the result, which Tune hands over flat."""
-    return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
+    def _stored_curves(self) -> dict[int, dict[int, float]]:
+        ended = self._store.trials(self._study)
+        curves = {t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in ended}
+        return curves | {trial.candidate.suggestion: trial.rewards for trial in self._waiting}
+
+    def _next(self) -> OpenTrial | Later | None:
+        if self.error is not None:
+            return None
+        if self._waiting:
+            return self._waiting.popleft()
+        candidate = self._candidates.next() if self._new > 0 else None
+        self._progress.screened = self._candidates.screened
+        if isinstance(candidate, Later):
+            return candidate
+        self._new = self._new - 1 if candidate else 0
+        return OpenTrial(candidate) if candidate else None
+
+    def _start(self, trial_id: str, trial: OpenTrial) -> Job:
+        checkpoint = self._checkpoints.newest(trial.name)
+        trial = trial.until(checkpoint.epoch if checkpoint else 0)
+        if self._rule is not None:
+            self._curves[trial.candidate.suggestion] = trial.rewards
+        self._store.open(self._study, trial)
+        self._running[trial_id] = _Running(trial, trial.seconds)
+        return Job(
+            name=f"{self._study} {trial.candidate.suggestion}",
+            architecture=trial.candidate.architecture.model_dump_json(exclude_defaults=True),
+            seed=trial.candidate.seed,
+            checkpoint=checkpoint.content if checkpoint else None,
+            seconds_left=None if self._limit is None else max(1.0, self._limit - trial.seconds),
+        )
+
+    def _keep(self, trial: OpenTrial, checkpoint: Checkpoint) -> None:
+        """A checkpoint that cannot be kept costs time after a kill, but no result."""
+        try:
+            self._checkpoints.save(trial.name, checkpoint)
+        except OSError as error:
+            self._progress.warn(
+                f"cannot keep the checkpoint of {trial.name} after epoch {checkpoint.epoch}: "
+                f"{error.strerror}; the older one stays"
+            )
+
+    def _take_up(self, trial: OpenTrial) -> None:
+        """Its worker was lost: another goes on from the checkpoint."""
+        again = OpenTrial(trial.candidate, trial.epochs, trial.losses + 1)
+        self._store.open(self._study, again)
+        self._waiting.append(again)
+
+    def _end(self, running: _Running) -> None:
+        trial, outcome = running.trial, self._outcome(running)
+        frozen = freeze(trial.candidate, outcome, attributes=self._attributes)
+        files = (running.result or {}).get("files")
+        if files is not None and outcome.state == "complete":
+            self._checkpoints.place(trial.name, files)
+        self._store.record(self._study, frozen, suggestion=trial.candidate.suggestion)
+        self._checkpoints.drop(trial.name)
+        if self._rule is not None:
+            self._curves[trial.candidate.suggestion] = trial.rewards
+        self._candidates.tell(trial.candidate, frozen)
+        self._progress.ended(trial.candidate, outcome)
+
+    def _outcome(self, running: _Running) -> Outcome:
+        trial, result = running.trial, running.result
+        measured: dict[str, Any] = {
+            "curve": tuple(told.accuracy for told in trial.epochs),
+            "at": tuple(told.epoch for told in trial.epochs),
+            "curves": trial.curves(),
+            "seconds": (result or {}).get("seconds", trial.seconds),
+            "host": running.host,
+            "device": running.device,
+        }
+        last = trial.epochs[-1].accuracy if trial.epochs else None
+        if result is not None and "accuracy" in result:
+            return Outcome("complete", result["accuracy"], extra=result["extra"], **measured)
+        if result is not None and result.get("hangs"):
+            reason = f"stopped by its time limit of {self._limit:g} s"
+        elif result is not None:
+            reason = result["failure"]
+        elif running.stopped:
+            epoch = trial.epochs[-1].epoch
+            reason = f"stopped after epoch {epoch} of {self._epochs}"
+            return Outcome("pruned", last, reason=reason, **measured)
+        else:
+            reason = f"the worker process was lost {trial.losses + 1} times"
+        return Outcome("fail", last, reason=reason, **measured)

@@ -19,7 +19,7 @@ from search_spaces.records import InputError
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
-    from experiments.studies.worker import Evaluate
+    from experiments.studies.evaluation import Evaluate
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Session:
         epochs: int,
         done: int = 0,
         early_stopping: EarlyStopping | None = None,
+        time_limit: float | None = None,
         final: bool = False,
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
@@ -62,6 +63,7 @@ class Session:
             progress=Progress(study, total=done + trials, done=done),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
+            time_limit=time_limit,
             attributes=self.sizes,
         )
 

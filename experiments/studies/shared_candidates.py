@@ -1,11 +1,13 @@
 """Candidates where the store is a database: of the only driver, or of one among several."""
 
 import time
+from collections import deque
 
 from optuna.trial import FrozenTrial
 
 from experiments.studies.candidates import Candidates, Later, SampledCandidates
 from experiments.studies.drivers import Claim, Drivers
+from experiments.studies.open_trial import OpenTrial
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate
 
@@ -15,7 +17,7 @@ PAUSE = 1.0  # seconds between two looks at what the other drivers still train
 class SharedCandidates:
     """Hands out what `candidates` draws until `limit` trials of the study are claimed by anyone.
 
-    Then it waits for the other drivers' last trials, since one that is killed leaves its own to be
+    Then it waits for the other drivers' last trials: one that is killed leaves its own to be
     trained here. So every driver ends with the same, whole study.
     """
 
@@ -33,47 +35,68 @@ class SharedCandidates:
         self._store = store
         self._study = study
         self._limit = limit
-        self._known = {trial.number for trial in store.trials(study)}
-        self._own: set[str] = set()
-        self._looked = 0.0
-        drivers.ended(study, (trial.user_attrs["key"] for trial in store.trials(study)))
+        self._looked = float("-inf")
+        finished = store.ended_lately(study)
+        self._known = {trial.number for trial in finished}
+        drivers.ended(study, _suggestions(finished))
+        self._inherited: deque[Candidate] = deque()
+        self._taken = drivers.take_over(study)
+        self._own = set(self._taken)
 
     @property
     def screened(self) -> int:
         return self._candidates.screened
+
+    def ours(self, left: OpenTrial) -> bool:
+        """Only what a driver that is gone has left."""
+        return left.candidate.suggestion in self._taken.values()
+
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        unopened = self._taken.keys() - {trial.candidate.architecture.key for trial in left}
+        self._drivers.give_back(self._study, unopened)
+        self._candidates.forget(unopened)
+        return self._candidates.reopen(left)
 
     def next(self) -> Candidate | Later | None:
         if time.monotonic() - self._looked < PAUSE:
             return Later.LATER
         self._drivers.stay()
         self._learn()
+        self._inherit()
+        if self._inherited:
+            return self._inherited.popleft()
         while (candidate := self._candidates.next()) is not None:
             key = candidate.architecture.key
             claim = self._drivers.claim(self._study, key, limit=self._limit)
-            if claim is Claim.OURS:
+            if not isinstance(claim, Claim):
                 self._own.add(key)
-                return candidate
+                return self._candidates.renumber(candidate, claim)
             self._candidates.withdraw(candidate)
             if claim is Claim.FULL:
                 self._candidates.forget([key])
                 break
         self._looked = time.monotonic()
-        others = self._drivers.others(self._study)
-        self._candidates.forget(others.given_back)
-        return Later.LATER if others.running or others.given_back else None
+        return Later.LATER if self._drivers.running_elsewhere(self._study) else None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
-        self._drivers.ended(self._study, [candidate.architecture.key])
+        self._drivers.ended(self._study, {candidate.architecture.key: candidate.suggestion})
         self._candidates.tell(candidate, trial)
 
     def _learn(self) -> None:
         """What others have stored since we last looked."""
-        trials = self._store.trials(self._study)
-        fresh = [trial for trial in trials if trial.number not in self._known]
-        self._known.update(trial.number for trial in fresh)
-        others = [trial for trial in fresh if trial.user_attrs["key"] not in self._own]
+        trials = self._store.ended_lately(self._study)[len(self._known) :]
+        self._known.update(trial.number for trial in trials)
+        others = [trial for trial in trials if trial.user_attrs["key"] not in self._own]
         self._candidates.learn(others)
-        self._drivers.ended(self._study, (trial.user_attrs["key"] for trial in others))
+        self._drivers.ended(self._study, _suggestions(others))
+
+    def _inherit(self) -> None:
+        """What drivers that died have left."""
+        self._taken = self._drivers.take_over(self._study)
+        if self._taken:
+            self._own.update(self._taken)
+            left = [trial for trial in self._store.opened(self._study) if self.ours(trial)]
+            self._inherited.extend(trial.candidate for trial in self.reopen(left))
 
 
 class GuardedCandidates:
@@ -87,9 +110,23 @@ class GuardedCandidates:
     def screened(self) -> int:
         return self._candidates.screened
 
+    def ours(self, left: OpenTrial) -> bool:
+        return self._candidates.ours(left)
+
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        return self._candidates.reopen(left)
+
     def next(self) -> Candidate | Later | None:
         self._drivers.stay()
         return self._candidates.next()
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         self._candidates.tell(candidate, trial)
+
+
+def _suggestions(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Network -> number of its suggestion."""
+    return {
+        trial.user_attrs["key"]: trial.user_attrs.get("suggestion", trial.number)
+        for trial in trials
+    }

@@ -1,9 +1,11 @@
 """The one durable store of a run: Optuna's storage, a SQLite file or any database URL.
 
-A trial is written whole when it ends, in one call; what runs is in nobody's store. So a finished
-trial survives any kill, and a killed one leaves nothing half-written.
+A trial that ends is written whole, in one transaction which also closes it in the table of open
+trials. So a finished trial survives any kill, none is there twice, and one that was running is
+known to the next driver.
 """
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,24 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
 
 from experiments.run_folder import RunFolder
-from experiments.studies.database import masked, open_database, patiently
+from experiments.studies.database import at_once, masked, open_database, patiently
+from experiments.studies.open_trial import OpenTrial
+from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
 
 STUDIES = ("search", "coefficients", "family", "comparison")
+
+# Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
+_OPEN = Table(
+    "scaler_open_trials",
+    MetaData(),
+    Column("study", String(512), primary_key=True),
+    Column("suggestion", Integer, primary_key=True, autoincrement=False),
+    Column("record", Text, nullable=False),
+)
 
 
 class Store:
@@ -30,13 +44,15 @@ class Store:
         """
         self.path = path if database is None else masked(database)
         self._prefix = "" if database is None else f"{run}."
-        self._away = database is not None
         if database is not None:
-            self._storage = open_database(database)
+            self._storage = open_database(database, tables=_OPEN.metadata)
         else:
             if path.exists():
                 _check_sqlite(path)
             self._storage = _open_sqlite(path)
+            _OPEN.create(self._storage.engine, checkfirst=True)
+        self.engine = self._storage.engine
+        self._patiently = at_once if database is None else patiently
         self._studies: dict[str, optuna.Study] = {}
 
     @classmethod
@@ -44,10 +60,6 @@ class Store:
         """The store that the config of a run's folder names."""
         config = folder.config
         return cls(folder.study, database=config.cluster.storage, run=config.name)
-
-    @property
-    def engine(self) -> sqlalchemy.Engine:
-        return self._storage.engine
 
     def study(self, name: str) -> optuna.Study:
         """A study to be maximised; made if it is not there yet."""
@@ -62,18 +74,59 @@ class Store:
 
     def trials(self, name: str) -> list[FrozenTrial]:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
-        return self.study(name).get_trials(deepcopy=False) if self._has(name) else []
+        if not self._has(name):
+            return []
+        with self.engine.connect() as connection:
+            return read_trials(connection, self.study(name)._study_id)
 
-    def record(self, name: str, trial: FrozenTrial) -> None:
-        if not self._away:
-            self.study(name).add_trial(trial)
-            return
-        study, mark = self.study(name), _mark(trial)
+    def ended_lately(self, name: str) -> list[FrozenTrial]:
+        """All trials as `trials`; where it is asked often, only what is new is read."""
+        return self.study(name).get_trials(deepcopy=False)
 
-        def recorded() -> bool | None:
-            return any(_mark(other) == mark for other in study.get_trials(deepcopy=False)) or None
+    def record(self, name: str, trial: FrozenTrial, *, suggestion: int | None = None) -> None:
+        """Append a finished trial; the open one of that `suggestion` is closed with it."""
+        study_id = self.study(name)._study_id
 
-        patiently(lambda: study.add_trial(trial), done=recorded)
+        def write() -> bool:
+            with self.engine.begin() as connection:
+                if suggestion is not None:
+                    connection.execute(delete(_OPEN).where(self._is(name, suggestion)))
+                write_trial(connection, study_id, trial)
+            return True
+
+        def written() -> bool | None:
+            """The one transaction has closed the open trial, or nothing has happened."""
+            with self.engine.connect() as connection:
+                row = connection.execute(select(_OPEN).where(self._is(name, suggestion))).first()
+            return True if suggestion is not None and row is None else None
+
+        self._patiently(write, done=written)
+
+    def open(self, name: str, trial: OpenTrial) -> None:
+        """Keep how far a running trial has come."""
+        suggestion = trial.candidate.suggestion
+        record = json.dumps(trial.to_record())
+        row = {"study": self._prefix + name, "suggestion": suggestion, "record": record}
+
+        def write() -> None:
+            with self.engine.begin() as connection:
+                connection.execute(delete(_OPEN).where(self._is(name, suggestion)))
+                connection.execute(insert(_OPEN).values(row))
+
+        self._patiently(write)
+
+    def opened(self, name: str) -> list[OpenTrial]:
+        """What an earlier driver left running, in the order in which it was handed out."""
+        of_study = _OPEN.c.study == self._prefix + name
+        query = select(_OPEN.c.record).where(of_study).order_by(_OPEN.c.suggestion)
+        with self.engine.connect() as connection:
+            records = connection.execute(query).scalars().all()
+        return [OpenTrial.from_record(json.loads(record)) for record in records]
+
+    def close(self, name: str, trial: OpenTrial) -> None:
+        """Forget an open trial that nobody wants any more."""
+        with self.engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(self._is(name, trial.candidate.suggestion)))
 
     def note(self, name: str, key: str, value: Any) -> None:
         """Keep a figure of the study as a whole, as the count of candidates screened out."""
@@ -83,21 +136,19 @@ class Store:
         return self.study(name).user_attrs if self._has(name) else {}
 
     def begun(self) -> set[str]:
-        """The studies that hold at least one trial."""
+        """The studies that hold at least one trial, ended or open."""
         summaries = optuna.get_all_study_summaries(self._storage)
-        names = {study.study_name for study in summaries if study.n_trials}
-        return {name for name in STUDIES if self._prefix + name in names}
+        ended = {study.study_name for study in summaries if study.n_trials}
+        with self.engine.connect() as connection:
+            begun = ended | set(connection.execute(select(_OPEN.c.study).distinct()).scalars())
+        return {name for name in STUDIES if self._prefix + name in begun}
 
     def _has(self, name: str) -> bool:
-        if name in self._studies:
-            return True
-        return self._prefix + name in {s.study_name for s in self._storage.get_all_studies()}
+        names = {study.study_name for study in self._storage.get_all_studies()}
+        return self._prefix + name in names
 
-
-def _mark(trial: FrozenTrial) -> tuple[object, ...]:
-    """What tells a trial from every other of its study."""
-    ended = trial.datetime_complete
-    return (*(trial.user_attrs[name] for name in ("key", "seed")), ended and int(ended.timestamp()))
+    def _is(self, study: str, suggestion: int | None) -> sqlalchemy.ColumnElement[bool]:
+        return (_OPEN.c.study == self._prefix + study) & (_OPEN.c.suggestion == suggestion)
 
 
 def _open_sqlite(path: Path) -> RDBStorage:

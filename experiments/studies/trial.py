@@ -18,7 +18,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to be trained. `suggestion` counts what was handed out in this session."""
+    """A network to be trained. `suggestion` is its number among those handed out."""
 
     architecture: Architecture
     cost: Cost
@@ -32,11 +32,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. `curve` is the accuracy after each epoch; `curves` further figures."""
+    """How a trial ended. `curve` is the accuracy after each epoch; `curves` further figures.
+
+    `at` are the epochs that were told, where those are not 1, 2, 3, ...
+    """
 
     state: Literal["complete", "pruned", "fail"]
     accuracy: float | None
     curve: tuple[float, ...] = ()
+    at: tuple[int, ...] | None = None
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
@@ -52,6 +56,7 @@ def freeze(
     value = None
     if outcome.accuracy is not None and outcome.state != "fail":
         value = outcome.accuracy * candidate.reward_factor
+    at = outcome.at or tuple(range(1, len(outcome.curve) + 1))
     own = {
         **(attributes or {}),
         **candidate.attributes,
@@ -62,17 +67,21 @@ def freeze(
         "flops": candidate.cost.flops,
         "params": candidate.cost.params,
         "activations": candidate.cost.activations,
-        "epochs": len(outcome.curve),
+        "epochs": at[-1] if at else 0,
         "curve": list(outcome.curve),
         "curves": outcome.curves,
         "seconds": outcome.seconds,
         "seed": candidate.seed,
+        "suggestion": candidate.suggestion,
         "host": outcome.host,
         "device": outcome.device,
         "key": candidate.architecture.key,
         "architecture": candidate.architecture.model_dump_json(exclude_defaults=True),
     }
-    rewards = {i: a * candidate.reward_factor for i, a in enumerate(outcome.curve, start=1)}
+    rewards = {
+        epoch: accuracy * candidate.reward_factor
+        for epoch, accuracy in zip(at, outcome.curve, strict=True)
+    }
     return create_trial(
         state=STATES[outcome.state],
         value=value,

@@ -25,15 +25,32 @@ def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any])
     """
     _check_suffix(path)
     text = json.dumps(metadata, allow_nan=False, indent=2)
-    weights = {
-        # Clones: safetensors takes neither channels_last nor two names for one memory.
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
-    content = save(weights, metadata={"metadata": text})
+    content = save(_plain(network.state_dict()), metadata={"metadata": text})
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))
     replace_file(path.with_suffix(".json"), lambda file: file.write(f"{text}\n".encode()))
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], *, facts: dict[str, Any]) -> None:
+    """Write what a training goes on from, whole or not at all: tensors, and JSON values with them.
+
+    Raises OSError where the folder cannot be written.
+    """
+    _check_suffix(path)
+    content = save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: file.write(content))
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values that `save_state` wrote. Raises InputError for a damaged file."""
+    _check_suffix(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()["facts"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' is damaged or no state of a training ({error})") from None
 
 
 def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
@@ -56,6 +73,14 @@ def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
     _check_same(path, weights, network.state_dict())
     network.load_state_dict(weights)
     return metadata
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Clones: safetensors takes neither channels_last nor two names for one memory."""
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def _check_suffix(path: Path) -> None:

@@ -26,13 +26,32 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.SGD:
     )
 
 
-def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, rate: float) -> None:
-    """One update along the gradient of `loss` at learning rate `rate`."""
+def take_step(optimizer: torch.optim.Optimizer, *, rate: float) -> None:
+    """One update along the gradients at learning rate `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
     optimizer.step()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimizer remembers, as its momenta, by `<parameter's number>.<name>`."""
+    states = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": value
+        for number, state in states.items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; each tensor lies in memory as its parameter does."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, tensor in tensors.items():
+        number, name = key.split(".", 1)
+        parameter = parameters[int(number)]
+        like = parameter if parameter.shape == tensor.shape else tensor
+        optimizer.state[parameter][name] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
 
 
 def gradient_norms(network: nn.Module) -> dict[str, float]:

@@ -1,24 +1,30 @@
 """The built-in evaluation: trains an architecture on a data set, one report an epoch."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from experiments.config import DataConfig, TrainConfig
 from experiments.data.images import ImageData
-from experiments.studies.worker import Report
-from experiments.training.checkpoint import save_checkpoint
-from experiments.training.loop import evaluate, train_epochs
+from experiments.studies.evaluation import Report
+from experiments.training.checkpoint import load_state, save_checkpoint, save_state
+from experiments.training.loop import EpochResult, TrainingState, evaluate, train_epochs
 from search_spaces.architecture import Architecture
 from search_spaces.network import build_network
+
+STATE = "training.safetensors"  # within the checkpoint folder, while the training runs
+MOST_SAVING = 0.1  # of the time of the training
 
 
 @dataclass(frozen=True)
 class TrainingEvaluation:
-    """An `Evaluate` (see experiments.studies.worker) over image data held in memory.
+    """An `Evaluate` (see experiments.studies.evaluation) over image data held in memory.
 
-    A `final` training also looks at the test part, once, and keeps the weights.
+    It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
+    `final` training also looks at the test part, once, and keeps the weights.
     """
 
     data: ImageData
@@ -36,7 +42,11 @@ class TrainingEvaluation:
         network = build_network(
             architecture, num_classes=self.data.num_classes, in_channels=self.data.channels
         )
+        saved = checkpoint_dir / STATE
+        state = _read(saved) if saved.is_file() else None
+        figures: dict[str, float] = {}
         accuracy = 0.0
+        pace = _Pace()
         for result in train_epochs(
             network,
             self.data,
@@ -47,18 +57,33 @@ class TrainingEvaluation:
             crop_padding=self.data_config.crop_padding,
             seed=seed,
             device=self.train_config.device,
+            state=state,
         ):
             accuracy = result.accuracy
-            seen = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
-            norms = {f"gradient_norm.{k}": v for k, v in result.gradient_norms.items()}
-            report(result.epoch, accuracy, {**seen, **norms})
+            if result.parts > 1:  # memory ran out: into how many parts a batch was cut
+                figures["batch_parts"] = float(result.parts)
+            began = time.perf_counter()
+            due = result.epoch < self.epochs and pace.due(result.seconds)
+            if due:
+                _write(saved, result.state())
+            report(result.epoch, accuracy, _figures(result))
+            if due:
+                pace.saved(time.perf_counter() - began)
+        saved.unlink(missing_ok=True)
         if not self.final:
-            return {"accuracy": accuracy}
+            return {"accuracy": accuracy, **figures}
+        test_accuracy = self._keep(network, architecture, checkpoint_dir, accuracy)
+        return {"accuracy": accuracy, "test_accuracy": test_accuracy, **figures}
+
+    def _keep(
+        self, network: nn.Module, architecture: Architecture, folder: Path, accuracy: float
+    ) -> float:
+        """Look at the test part and write the weights; the accuracy on the test part."""
         test_accuracy = evaluate(
             network, self.data.test, data=self.data, resolution=architecture.resolution
         )
         save_checkpoint(
-            checkpoint_dir / "weights.safetensors",
+            folder / "weights.safetensors",
             network,
             metadata={
                 "architecture": architecture.model_dump(mode="json", exclude_defaults=True),
@@ -69,4 +94,39 @@ class TrainingEvaluation:
                 "test_accuracy": test_accuracy,
             },
         )
-        return {"accuracy": accuracy, "test_accuracy": test_accuracy}
+        return test_accuracy
+
+
+class _Pace:
+    """Lets a training save so seldom that saving takes at most MOST_SAVING of its time."""
+
+    def __init__(self) -> None:
+        self._cost = 0.0  # of the last saving, with its way to the driver's disk
+        self._trained = 0.0  # seconds since
+
+    def due(self, seconds: float) -> bool:
+        self._trained += seconds
+        return self._cost <= MOST_SAVING * self._trained
+
+    def saved(self, cost: float) -> None:
+        self._cost, self._trained = cost, 0.0
+
+
+def _figures(result: EpochResult) -> dict[str, float]:
+    norms = {f"gradient_norm.{name}": norm for name, norm in result.gradient_norms.items()}
+    return {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy, **norms}
+
+
+def _write(path: Path, state: TrainingState) -> None:
+    tensors = {f"weights.{name}": tensor for name, tensor in state.weights.items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in state.optimizer.items()}
+    save_state(path, tensors, facts={"epoch": state.epoch, "parts": state.parts})
+
+
+def _read(path: Path) -> TrainingState:
+    tensors, facts = load_state(path)
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    return TrainingState(facts["epoch"], part("weights."), part("optimizer."), facts["parts"])

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import optuna
 import pytest
 import sqlalchemy
 
@@ -67,6 +68,8 @@ def test_what_is_stored_is_what_was_measured(tmp_path, url, trial):
     (read,) = Store(tmp_path / "no.db", database=url, run="a").trials("search")
     assert (read.value, read.intermediate_values) == (0.4, {1: 0.2, 2: 0.4})
     assert read.user_attrs == trial.user_attrs
+    plain = optuna.load_study(study_name="a.search", storage=url).trials
+    assert [other.params for other in plain] == [trial.params]
     assert not (tmp_path / "no.db").exists()
 
 
@@ -154,26 +157,28 @@ def test_drivers_claim_each_network_once_up_to_the_limit(url):
     engine = open_database(url).engine
     a, b = (Drivers(engine, "a", mode="many") for _ in range(2))
     with a.joined(), b.joined():
-        assert a.claim("search", "x", limit=2) is Claim.OURS
+        assert a.claim("search", "x", limit=2) == 0
         assert b.claim("search", "x", limit=2) is Claim.TAKEN
-        assert b.claim("search", "y", limit=2) is Claim.OURS
+        assert b.claim("search", "y", limit=2) == 1
         assert a.claim("search", "z", limit=2) is Claim.FULL
-        assert (a.others("search").running, b.others("search").running) == (1, 1)
-        a.ended("search", ["x"])
-        assert b.others("search").running == 0
+        assert (a.running_elsewhere("search"), b.running_elsewhere("search")) == (1, 1)
+        a.ended("search", {"x": 0})
+        assert b.running_elsewhere("search") == 0
+        assert b.take_over("search") == {}
 
 
-def test_what_a_dead_driver_claimed_is_given_back_but_not_what_it_ended(url):
+def test_what_a_dead_driver_claimed_is_taken_over_but_not_what_it_ended(url):
     engine = open_database(url).engine
     dead, alive = (Drivers(engine, "a", mode="many") for _ in range(2))
     with alive.joined():
         with dead.joined():
             for key in ("ended", "running"):
                 dead.claim("search", key, limit=2)
-            dead.ended("search", ["ended"])
-        assert alive.others("search").given_back == ("running",)
-        assert alive.claim("search", "ended", limit=2) is Claim.TAKEN
-        assert alive.claim("search", "running", limit=2) is Claim.OURS
+            dead.ended("search", {"ended": 0})
+        assert alive.take_over("search") == {"running": 1}
+        assert alive.claim("search", "ended", limit=3) is Claim.TAKEN
+        alive.give_back("search", ["running", "ended"])
+        assert alive.claim("search", "running", limit=2) == 1
 
 
 def test_a_driver_that_lost_its_locks_to_another_stops(server, url):

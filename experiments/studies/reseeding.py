@@ -1,0 +1,44 @@
+"""Random numbers of their own for every suggestion of an Optuna sampler."""
+
+from typing import Any
+
+import numpy as np
+from optuna.samplers import BaseSampler
+from optuna.samplers._lazy_random_state import LazyRandomState
+
+_FEW = 64  # parts; a longer list is what a sampler remembers of trials
+
+
+def reseed(sampler: BaseSampler, entropy: tuple[int, ...]) -> None:
+    """Set every random generator within `sampler` anew, as a function of `entropy` alone.
+
+    What a sampler draws next then depends on the study and on `entropy`, not on how many draws came
+    before: so a continued search goes on as one that was never interrupted. Generators are found
+    in the sampler's attributes and in those of the samplers within it.
+    """
+    seeds = np.random.SeedSequence(entropy)
+    for generator in _generators(sampler, set()):
+        (child,) = seeds.spawn(1)
+        if isinstance(generator, np.random.Generator):
+            fresh = type(generator.bit_generator)(child)
+            generator.bit_generator.state = fresh.state
+        else:
+            generator.seed(int(child.generate_state(1)[0]))
+
+
+def _generators(holder: Any, seen: set[int]) -> list[np.random.RandomState | np.random.Generator]:
+    if id(holder) in seen:
+        return []
+    seen.add(id(holder))
+    if isinstance(holder, LazyRandomState):
+        return [holder.rng]
+    if isinstance(holder, np.random.RandomState | np.random.Generator):
+        return [holder]
+    inner: list[Any] = []
+    if isinstance(holder, dict) and len(holder) <= _FEW:
+        inner = list(holder.values())
+    elif isinstance(holder, list | tuple) and len(holder) <= _FEW:
+        inner = list(holder)
+    elif type(holder).__module__.split(".")[0] in ("optuna", "experiments"):
+        inner = list(vars(holder).values()) if hasattr(holder, "__dict__") else []
+    return [found for part in inner for found in _generators(part, seen)]
