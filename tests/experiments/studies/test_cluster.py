@@ -15,15 +15,14 @@ from experiments.studies.cluster import check_cluster
 from search_spaces import InputError
 from tests.experiments.studies.clusters import started
 
+TOKEN = "0123456789abcdef" * 4
 RAY_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory):
+def closed():
     """A head that asks for a token, on a node with one CPU and two (declared) GPUs."""
-    token = tmp_path_factory.mktemp("secret") / "token"
-    token.write_text("0123456789abcdef" * 4)
-    with started("--num-cpus=1", "--num-gpus=2", token=token) as head:
+    with started("--num-cpus=1", "--num-gpus=2", token=TOKEN) as head:
         yield head
 
 
@@ -54,7 +53,7 @@ def tell(head, table: str, key: str, value: str) -> None:
 
 
 def test_the_clusters_token_lets_in_and_stays_switched_on(closed, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(closed.token))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     check_cluster(ClusterSection(address=closed.address))
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
@@ -75,7 +74,7 @@ def test_a_wrong_token_is_refused(closed, monkeypatch):
 
 
 def test_a_trial_larger_than_every_node_is_refused(closed, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(closed.token))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     check_cluster(ClusterSection(address=closed.address, gpus_per_trial=0.5))
     wanted = ClusterSection(address=closed.address, gpus_per_trial=4)
     with pytest.raises(InputError, match=r"1 CPUs and 4 GPUs, but no node .*1 CPUs and 2 GPUs"):
