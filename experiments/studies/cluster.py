@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ClusterSection
+from experiments.studies.head_watch import answers, head_watched
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
@@ -62,12 +63,21 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
+    if cluster.address is None:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    head = ray.get_runtime_context().gcs_address
     try:
-        if cluster.address and cluster.wait:
-            _wait_for_a_node(cluster)
-        yield
+        with head_watched(head):
+            if cluster.wait:
+                _wait_for_a_node(cluster)
+            yield
     finally:
-        ray.shutdown()
+        if answers(head):  # else it would not end
+            ray.shutdown()
 
 
 def check_cluster(cluster: ClusterSection) -> None:

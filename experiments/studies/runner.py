@@ -8,14 +8,11 @@ from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
 from experiments.studies.checkpoints import Checkpoints
 from experiments.studies.evaluation import Evaluate
+from experiments.studies.failed import WorkFailed as WorkFailed
 from experiments.studies.progress import Progress
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
 from experiments.studies.worker import Worker
-
-
-class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
-    """The input was right, but the work came to nothing."""
 
 
 def run_study(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from experiments import SearchConfig, search
+from experiments.studies.runner import WorkFailed
 
 config = SearchConfig.load(sys.argv[1])
 SECONDS = float(sys.argv[2])  # an epoch
@@ -36,4 +37,8 @@ def evaluate(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
 
 
 if __name__ == "__main__":
-    search(config, evaluate=evaluate, num_classes=10, in_channels=1)
+    try:
+        search(config, evaluate=evaluate, num_classes=10, in_channels=1)
+    except WorkFailed as failed:
+        print(failed, file=sys.stderr)
+        sys.exit(1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import SearchConfig, load_trials
+from experiments.benchmarks.postgres_server import free_port
 from experiments.config import ClusterSection, SearchSection
 from search_spaces import InputError
 from tests.experiments.studies.clusters import can_seal, environment, started
@@ -92,3 +93,31 @@ def test_a_lost_node_loses_no_trial_and_its_own_go_on_elsewhere(cluster, tmp_pat
     assert len(Counter(trials.node)) == 2
     assert (trials.gpu == 0.5).all()
     assert not (can_seal() and trials.sees_the_run.any())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_lost_head_ends_the_driver_with_a_line_and_the_same_command_goes_on(tmp_path):
+    port = free_port()
+    hidden = tmp_path if can_seal() else None
+    with started("--num-cpus=0", token=TOKEN, port=port) as head, ExitStack() as stack:
+        config = write_config(tmp_path, head.address, trials=10, epochs=6)
+        join = {"address": head.address, "token": TOKEN, "hidden": hidden}
+        stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
+        driver = launch(tmp_path, seconds=0.4)
+        before = wait_for_trials(config, driver, tmp_path, 3)
+        head.kill()
+        assert driver.wait(timeout=100) == 1
+    last = (tmp_path / "said").read_text().strip().splitlines()[-1]
+    assert "the Ray cluster at" in last
+    assert "every finished trial is kept" in last
+    with started("--num-cpus=0", token=TOKEN, port=port), ExitStack() as stack:
+        stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
+        driver = launch(tmp_path, seconds=0.4)
+        assert driver.wait(timeout=200) == 0, (tmp_path / "said").read_text()
+    trials = load_trials(config.run)
+    assert list(trials.key[: len(before)]) == before
+    assert len(trials) == 10
+    assert trials.key.is_unique
+    assert (trials.epochs == 6).all()
+    assert trials.began.max() > 0
