@@ -1,4 +1,4 @@
-"""Ends a run whose cluster has lost its head: Ray would abort the process, and say nothing of it."""
+"""Ends a run whose cluster has lost its head; Ray would abort the process without a word of it."""
 
 import _thread
 import os
