@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
 
 from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
@@ -185,12 +185,47 @@ class ComparisonSection(Record):
 
 
 class ClusterSection(Record):
-    """Where trials run. No address: an embedded Ray on this machine."""
+    """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
 
-    address: str | None = None
+    address: str | None = None  # host:port of a cluster's head; `auto` on its nodes
     workers: Positive | None = None  # trials at a time; None: as many as fit
     cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
-    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
+    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0  # 0.25: four trials share one
+    wait: Annotated[FiniteFloat, Field(ge=0)] = 0  # seconds for a node that can take a trial
+    dashboard_host: str | None = None  # of the embedded Ray; None: no dashboard
+    # A database URL, as `postgresql+psycopg://user@host/scaler`; None: study.db in the run folder.
+    storage: Annotated[str | None, Field(repr=False)] = None
+    drivers: Literal["one", "many"] = "one"  # commands that may work on one run in a database
+
+    @field_validator("storage")
+    @classmethod
+    def _database_url(cls, storage: str | None) -> str | None:
+        if storage is not None:
+            from experiments.studies.database import masked
+
+            masked(storage)
+        return storage
+
+    @field_serializer("storage", when_used="json")
+    def _without_password(self, storage: str | None) -> str | None:
+        from experiments.studies.database import masked
+
+        return None if storage is None else masked(storage)
+
+    @model_validator(mode="after")
+    def _drivers_share_a_database(self) -> Self:
+        if self.drivers == "many" and self.storage is None:
+            raise ValueError(
+                "drivers: many needs a database that they share; set storage, or drivers: one"
+            )
+        return self
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _whole_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"above 1 it must be a whole number of GPUs, but got {gpus:g}")
+        return gpus
 
 
 class SearchConfig(Record):

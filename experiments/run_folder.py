@@ -3,6 +3,7 @@
 import fcntl
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class RunFolder:
         """
         path = config.run_folder
         if (path / "config.yaml").is_file():
-            _check_same(cls.open(path).config, config, path, begun)
+            check_same(cls.open(path).config, config, path, begun)
         elif path.is_dir() and any(path.iterdir()):
             raise InputError(
                 f"'{path}' is not empty and not a run folder; name a new one with `run:` or --run"
@@ -86,13 +87,7 @@ class RunFolder:
 
     def check_facts(self, facts: dict[str, Any]) -> None:
         """Raise InputError where a run was begun on other data or with another evaluation."""
-        before = self.environment()
-        for name, now in facts.items():
-            if name in before and before[name] != now:
-                raise InputError(
-                    f"'{self.path}' was begun with {name} {before[name]}, but now it is {now}; "
-                    f"put it back, or name a new folder with --run"
-                )
+        check_facts(self.environment(), facts, self.path)
 
     @property
     def study(self) -> Path:
@@ -120,7 +115,7 @@ class RunFolder:
         environment = {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "command": sys.argv,
+            "command": [_without_password(part) for part in sys.argv],
             "packages": packages,
             **facts,
         }
@@ -151,6 +146,10 @@ class RunFolder:
         write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
 
 
+def _without_password(argument: str) -> str:
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", argument)
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -158,7 +157,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _check_same(before: SearchConfig, now: SearchConfig, path: Path, begun: set[str]) -> None:
+def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun: set[str]) -> None:
+    """Raise InputError where a run is continued with another config than it was begun with."""
     if not begun:
         return
     untouched = {"coefficients", "family", "comparison"} - begun
@@ -170,6 +170,16 @@ def _check_same(before: SearchConfig, now: SearchConfig, path: Path, begun: set[
             raise InputError(
                 f"'{path}' holds a run with {name} = {old.get(name)}, but now it is "
                 f"{new.get(name)}; continue with the same config or name a new folder with --run"
+            )
+
+
+def check_facts(before: dict[str, Any], now: dict[str, Any], path: Path | str) -> None:
+    """Raise InputError where a fact that was kept differs from what it is now."""
+    for name, value in now.items():
+        if name in before and before[name] != value:
+            raise InputError(
+                f"'{path}' was begun with {name} {before[name]}, but now it is {value}; "
+                f"put it back, or name a new folder with --run"
             )
 
 

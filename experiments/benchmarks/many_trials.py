@@ -21,8 +21,8 @@ from typing import Any
 
 from experiments.benchmarks.record import keep, summary
 from experiments.config import ClusterSection, SearchConfig, SearchSection
+from experiments.studies.cluster import ray_session
 from experiments.studies.progress import Progress
-from experiments.studies.runner import ray_session
 from experiments.studies.trial import Candidate, Outcome
 
 NOTE = (

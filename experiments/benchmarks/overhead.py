@@ -20,7 +20,7 @@ from typing import Any
 
 from experiments.benchmarks.record import keep, summary
 from experiments.config import ClusterSection, SearchConfig, SearchSection
-from experiments.studies.runner import ray_session
+from experiments.studies.cluster import ray_session
 from search_spaces.space import load_space
 
 NOTE = (

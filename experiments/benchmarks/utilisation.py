@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.benchmarks.record import keep, summary
 from experiments.config import ClusterSection, SearchConfig, SearchSection
-from experiments.studies.runner import ray_session
+from experiments.studies.cluster import ray_session
 
 NOTE = "Share of the time of 2 workers that is trial work, {trials} trials of 2 s, {rounds} rounds."
 SECONDS = 2.0

@@ -20,6 +20,7 @@ _OVERRIDES = {
     "data": "data.source",
     "workers": "cluster.workers",
     "address": "cluster.address",
+    "storage": "cluster.storage",
     "space": "search.space",
     "resolution": "search.resolution",
     "sampler": "search.sampler",
@@ -46,6 +47,11 @@ def config_options(command: Command) -> Command:
         click.option("--seed", type=int),
         click.option("--workers", type=int, help="Trials at a time."),
         click.option("--address", help="A running Ray cluster; without it an embedded Ray."),
+        click.option(
+            "--storage",
+            envvar="SCALER_STORAGE",
+            help="A database URL (or in SCALER_STORAGE); without it a file in the run folder.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)

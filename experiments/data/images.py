@@ -21,6 +21,11 @@ class Split:
         assert (self.images.dtype.name, self.images.ndim) == ("uint8", 4)
         assert (self.labels.dtype.name, self.labels.shape) == ("int64", self.images.shape[:1])
 
+    def __reduce__(self) -> tuple[type["Split"], tuple[np.ndarray, np.ndarray]]:
+        # A memory map pickles as one string, which each process of a node would then hold for
+        # itself; a plain view of it goes out of band, so that they share the node's one copy.
+        return Split, (np.asarray(self.images), np.asarray(self.labels))
+
     def __len__(self) -> int:
         return len(self.labels)
 

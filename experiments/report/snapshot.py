@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.pool import StaticPool
 
+from experiments.run_folder import RunFolder
+from experiments.studies.store import Store
 from experiments.studies.whole_trials import read_trials
 from search_spaces.records import InputError
 
@@ -75,6 +78,16 @@ class Snapshot:
     def notes(self, study: str) -> dict[str, Any]:
         """What `Store.note` kept of a study as a whole."""
         return self._storage.get_study_user_attrs(self._ids[study]) if study in self._ids else {}
+
+
+@contextmanager
+def reading(folder: RunFolder) -> Iterator[Snapshot | Store]:
+    """A run's studies for reading, wherever its store is."""
+    if folder.config.cluster.storage is not None:
+        yield Store.of(folder)
+        return
+    with Snapshot(folder.study) as snapshot:
+        yield snapshot
 
 
 def _copy(path: Path, memory: sqlite3.Connection) -> str:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from experiments.config import SearchConfig
-from experiments.report.snapshot import Snapshot
+from experiments.report.snapshot import reading
 from experiments.run_folder import RunFolder
 from experiments.studies.progress import screened_text
 from experiments.units import NAMES, readable_cost, readable_count
@@ -82,7 +82,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
 
 
 def _screened(folder: RunFolder) -> str:
-    with Snapshot(folder.study) as snapshot:
+    with reading(folder) as snapshot:
         return screened_text(snapshot.notes("search").get("screened_out", {}))
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from experiments.report.sizes import sizes_of
-from experiments.report.snapshot import Snapshot
+from experiments.report.snapshot import Snapshot, reading
 from experiments.run_folder import RunFolder
-from experiments.studies.store import STUDIES
+from experiments.studies.store import STUDIES, Store
 from search_spaces.records import InputError, suggest
 
 # What every trial has. Of text, an empty string says "none"; a number that is missing is NA.
@@ -125,7 +125,7 @@ def _curves(trial: FrozenTrial) -> dict[str, list[float | None]]:
     return {"accuracy": attributes.get("curve", []), **attributes.get("curves", {})}
 
 
-def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapshot]]:
+def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapshot | Store]]:
     """(run, study, store) of every study of every run."""
     if study is not None and study not in STUDIES:
         raise InputError(f"unknown study '{study}'; {suggest(study, STUDIES)}")
@@ -135,7 +135,7 @@ def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapsho
         folder = RunFolder.open(path)
         short = path.resolve().name
         name = short if times[short] == 1 else path.as_posix()
-        with Snapshot(folder.study) as snapshot:
+        with reading(folder) as snapshot:
             for part in STUDIES if study is None else (study,):
                 yield name, part, snapshot
 

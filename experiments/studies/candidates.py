@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from enum import Enum
 from typing import Protocol
 
 import optuna
@@ -21,10 +23,18 @@ MOST_SLOW = 100  # of one suggestion, where each was measured, a second or two
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
 
 
-class Candidates(Protocol):
-    screened_by: Counter[str]  # thrown back before any training, by reason (progress.SCREENED)
+class Later(Enum):
+    """Instead of a candidate: none now, perhaps later, since other drivers' trials still run."""
 
-    def next(self) -> Candidate | None:
+    LATER = "later"
+
+
+class Candidates(Protocol):
+    @property
+    def screened_by(self) -> Counter[str]:
+        """Candidates thrown back before any training, by the reason (see progress.SCREENED)."""
+
+    def next(self) -> Candidate | Later | None:
         """The next candidate, or None when there is none left."""
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
@@ -35,6 +45,9 @@ class Candidates(Protocol):
 
         They are not handed out again by `next`.
         """
+
+    def ours(self, left: OpenTrial) -> bool:
+        """Whether an open trial is left for this driver, and not running under another."""
 
 
 class ListedCandidates:
@@ -61,6 +74,9 @@ class ListedCandidates:
                 listed.remove(candidate)
         self._left = iter(listed)
         return wanted
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
 
 
 def _same(listed: Candidate, left: Candidate) -> bool:
@@ -104,11 +120,6 @@ class SampledCandidates:
         self._study.add_trials(sorted(finished, key=_suggestion))
         self._open: dict[int, optuna.Trial] = {}
 
-    @property
-    def screened(self) -> int:
-        """How many were thrown back, for whatever reason."""
-        return self.screened_by.total()
-
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
         for trial in left:
             candidate = trial.candidate
@@ -123,6 +134,9 @@ class SampledCandidates:
             trial_id = self._study.get_trials(deepcopy=False)[-1]._trial_id
             self._open[candidate.suggestion] = optuna.Trial(self._study, trial_id)
         return left
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
 
     def next(self) -> Candidate | None:
         reseed(self._study.sampler, (self._seed, self._handed_out))
@@ -146,6 +160,26 @@ class SampledCandidates:
             asked.report(reached, step)
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+
+    def renumber(self, candidate: Candidate, suggestion: int) -> Candidate:
+        """It counts as that suggestion, a number that no other driver has."""
+        self._open[suggestion] = self._open.pop(candidate.suggestion)
+        self._handed_out = max(self._handed_out, suggestion + 1)
+        return replace(candidate, suggestion=suggestion, seed=self._seed + suggestion)
+
+    def withdraw(self, candidate: Candidate) -> None:
+        """It is not trained after all: another driver has it."""
+        self._study.tell(self._open.pop(candidate.suggestion), state=TrialState.FAIL)
+        self.screened_by["repeated"] += 1
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """These networks may be drawn again."""
+        self._seen.difference_update(keys)
+
+    def learn(self, trials: list[FrozenTrial]) -> None:
+        """Finished trials of another driver of the same study."""
+        self._study.add_trials(trials)
+        self._seen.update(trial.user_attrs["key"] for trial in trials)
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | str:
         """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""

@@ -47,9 +47,8 @@ def search(
     from experiments.report.trials import load_trials
 
     check_search(config)
-    with open_session(
-        config, evaluate=evaluate, num_classes=num_classes, in_channels=in_channels
-    ) as session:
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    with open_session(config, evaluate=evaluate, shared=True, **sizes) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials)

@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from experiments.config import EarlyStopping
-from experiments.studies.candidates import Candidates
+from experiments.studies.candidates import Candidates, Later
 from experiments.studies.checkpoints import Checkpoint, Checkpoints
 from experiments.studies.early_stopping import stops
 from experiments.studies.evaluation import Job
@@ -79,6 +79,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         try:
             trial = self._next()
+            if isinstance(trial, Later):
+                return None
             if trial is None:
                 return None if self._running and not self.error else Searcher.FINISHED
             return {"job": self._start(trial_id, trial)}
@@ -146,7 +148,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self.error = problem
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # for the copy of everything that Tune pickles and nobody reads
+        return {}  # for Tune's copy of everything, which no database's password need be in
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: Ray's own state can be thrown away at any time."""
@@ -156,7 +158,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _taken_up(self) -> list[OpenTrial]:
         """Trials that an earlier driver left open; those that nobody wants any more are closed."""
-        left = self._store.opened(self._study)
+        opened = self._store.opened(self._study)
+        left = [trial for trial in opened if self._candidates.ours(trial)]
         wanted = self._candidates.reopen(left)
         for trial in left:
             if trial not in wanted:
@@ -169,14 +172,16 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         curves = {t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in ended}
         return curves | {trial.candidate.suggestion: trial.rewards for trial in self._waiting}
 
-    def _next(self) -> OpenTrial | None:
+    def _next(self) -> OpenTrial | Later | None:
         if self.error is not None:
             return None
         if self._waiting:
             return self._waiting.popleft()
         candidate = self._candidates.next() if self._new > 0 else None
-        self._new = self._new - 1 if candidate else 0
         self._progress.screened_by = self._candidates.screened_by
+        if isinstance(candidate, Later):
+            return candidate
+        self._new = self._new - 1 if candidate else 0
         return OpenTrial(candidate) if candidate else None
 
     def _start(self, trial_id: str, trial: OpenTrial) -> Job:

@@ -1,17 +1,22 @@
 """What the three studies of one run share: folder, store, data, Ray, and how a trial is trained."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.config import EarlyStopping, SearchConfig
-from experiments.run_folder import RunFolder
-from experiments.studies.candidates import Candidates
+from experiments.run_folder import RunFolder, check_facts, check_same
+from experiments.studies.candidates import Candidates, SampledCandidates
+from experiments.studies.cluster import check_cluster, ray_session
+from experiments.studies.database import masked
+from experiments.studies.drivers import Drivers
 from experiments.studies.pricing import latency_facts
 from experiments.studies.progress import Progress
-from experiments.studies.runner import check_cluster, ray_session, run_study
-from experiments.studies.store import Store
+from experiments.studies.runner import run_study
+from experiments.studies.shared_candidates import GuardedCandidates, SharedCandidates
+from experiments.studies.store import Store, backup_of
+from search_spaces.records import InputError
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
@@ -29,6 +34,7 @@ class Session:
     own_evaluate: "Evaluate | None"
     num_classes: int
     in_channels: int
+    drivers: Drivers | None = None  # where the store is a database
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -48,7 +54,7 @@ class Session:
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
         run_study(
-            candidates,
+            self._among_drivers(study, candidates, limit=done + trials),
             evaluate=self.own_evaluate or self._training(epochs, final=final),
             store=self.store,
             study=study,
@@ -61,6 +67,15 @@ class Session:
             time_limit=time_limit,
             attributes=self.sizes,
         )
+
+    def _among_drivers(self, study: str, candidates: Candidates, *, limit: int) -> Candidates:
+        if self.drivers is None:
+            return candidates
+        if isinstance(candidates, SampledCandidates) and self.drivers.many:
+            return SharedCandidates(
+                candidates, drivers=self.drivers, store=self.store, study=study, limit=limit
+            )
+        return GuardedCandidates(candidates, self.drivers)
 
     def _training(self, epochs: int, *, final: bool) -> "Evaluate":
         from experiments.training.trial import TrainingEvaluation
@@ -83,11 +98,18 @@ def open_session(
     evaluate: "Evaluate | None" = None,
     num_classes: int = 1000,
     in_channels: int = 3,
+    shared: bool = False,
 ) -> Iterator[Session]:
     """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
+    `shared` work may be done by several drivers at once.
     """
+    if config.cluster.drivers == "many" and not shared:
+        raise InputError(
+            "cluster.drivers: many is for `scaler search`; search with it, then do the rest with "
+            "cluster.drivers: one"
+        )
     data = None
     if evaluate is None:
         from experiments.data.sources import load_data
@@ -99,8 +121,7 @@ def open_session(
 
             choose_device(config.train.device)
     check_cluster(config.cluster)
-    study = config.run_folder / "study.db"
-    begun = Store(study).begun() if study.parent.is_dir() else set()
+    store, begun = _look(config)
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
@@ -111,12 +132,56 @@ def open_session(
     }
     if begun:
         folder.check_facts(facts)
-    with folder.locked():
-        store = Store(folder.study)
+    with ExitStack() as stack:
+        drivers = None
+        if store is not None:
+            drivers = Drivers(store.engine, config.name, mode=config.cluster.drivers)
+            stack.enter_context(drivers.joined())
+            _check_shared(store, config, facts, begun)
+        stack.enter_context(folder.locked())
+        store = store or Store(folder.study)
         folder.write_config()
         folder.write_environment(**facts)
-        try:
-            with ray_session(config.cluster):
-                yield Session(config, folder, store, data, evaluate, num_classes, in_channels)
-        finally:
-            store.finish()
+        stack.callback(store.finish)
+        stack.enter_context(ray_session(config.cluster))
+        sizes = (num_classes, in_channels)
+        yield Session(config, folder, store, data, evaluate, *sizes, drivers)
+
+
+def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
+    """The database, if the store is one, and the studies that hold trials; no file is made.
+
+    Raises InputError where the folder's run has its trials in another store.
+    """
+    path, now = config.run_folder / "study.db", _place(config)
+    before: str | None = None
+    if (config.run_folder / "config.yaml").is_file():
+        before = _place(RunFolder.open(config.run_folder).config)
+    in_file = Store(path).begun() if path.exists() or backup_of(path).exists() else set()
+    if (before or in_file) and before != now:
+        raise InputError(
+            f"'{config.run_folder}' has its trials in {before or path}, but now they would go to "
+            f"{now or path}; continue with the same, or name a new folder with --run"
+        )
+    if now is None:
+        return None, in_file
+    store = Store(path, database=config.cluster.storage, run=config.name)
+    return store, store.begun()
+
+
+def _place(config: SearchConfig) -> str | None:
+    """Where a config's trials are in a database."""
+    storage = config.cluster.storage
+    return None if storage is None else f"{masked(storage)} (run {config.name})"
+
+
+def _check_shared(
+    store: Store, config: SearchConfig, facts: dict[str, Any], begun: set[str]
+) -> None:
+    """In a database a run's name is its own: raise InputError where another run has it."""
+    where, kept = _place(config) or "", store.notes("run")
+    if begun and kept:
+        check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
+        check_facts(kept["facts"], facts, where)
+    store.note("run", "config", config.model_dump(mode="json", exclude={"run", "cluster"}))
+    store.note("run", "facts", facts)

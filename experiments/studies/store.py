@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
 
+from experiments.run_folder import RunFolder
+from experiments.studies.database import at_once, masked, open_database, patiently
 from experiments.studies.open_trial import OpenTrial
 from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
@@ -28,7 +31,7 @@ STUDIES = ("search", "coefficients", "family", "comparison")
 _OPEN = Table(
     "scaler_open_trials",
     MetaData(),
-    Column("study", String(64), primary_key=True),
+    Column("study", String(512), primary_key=True),
     Column("suggestion", Integer, primary_key=True, autoincrement=False),
     Column("record", Text, nullable=False),
 )
@@ -40,22 +43,39 @@ BACKUP_PERIOD = 60.0  # seconds at least; longer where a backup takes more than 
 class Store:
     """The studies of one run, by the names in STUDIES."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the SQLite file. Raises InputError if it is damaged, or only its backup
-        is there."""
-        self.path = path
-        _check_sqlite(path)
-        self._storage = _open_sqlite(path)
-        self._engine = self._storage.engine
-        _OPEN.create(self._engine, checkfirst=True)
+    def __init__(self, path: Path, *, database: str | None = None, run: str = "") -> None:
+        """Open or create the SQLite file, or else the run called `run` in the database at a URL.
+
+        Raises InputError if the file is damaged, or the database cannot be reached.
+        """
+        self.path = path if database is None else masked(database)
+        self._file = path if database is None else None
+        self._prefix = "" if database is None else f"{run}."
+        if database is not None:
+            self._storage = open_database(database, tables=_OPEN.metadata)
+        else:
+            _check_sqlite(path)
+            self._storage = _open_sqlite(path)
+            _OPEN.create(self._storage.engine, checkfirst=True)
+        self.engine = self._storage.engine
+        self._patiently = at_once if database is None else patiently
         self._studies: dict[str, optuna.Study] = {}
         self._next_backup = time.monotonic() + BACKUP_PERIOD
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "Store":
+        """The store that the config of a run's folder names."""
+        config = folder.config
+        return cls(folder.study, database=config.cluster.storage, run=config.name)
 
     def study(self, name: str) -> optuna.Study:
         """A study to be maximised; made if it is not there yet."""
         if name not in self._studies:
             self._studies[name] = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+                storage=self._storage,
+                study_name=self._prefix + name,
+                direction="maximize",
+                load_if_exists=True,
             )
         return self._studies[name]
 
@@ -63,38 +83,64 @@ class Store:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
         if not self._has(name):
             return []
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return read_trials(connection, self.study(name)._study_id)
+
+    def attributes(self, name: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """(number, state, user attributes) of each trial."""
+        for trial in self.trials(name):
+            yield trial.number, trial.state.name, trial.user_attrs
+
+    def ended_lately(self, name: str) -> list[FrozenTrial]:
+        """All trials as `trials`; where it is asked often, only what is new is read."""
+        return self.study(name).get_trials(deepcopy=False)
 
     def record(self, name: str, trial: FrozenTrial, *, suggestion: int | None = None) -> None:
         """Append a finished trial; the open one of that `suggestion` is closed with it."""
         study_id = self.study(name)._study_id
-        with self._engine.begin() as connection:
-            if suggestion is not None:
-                connection.execute(delete(_OPEN).where(_is(name, suggestion)))
-            write_trial(connection, study_id, trial)
-        if time.monotonic() > self._next_backup:
-            self.back_up()
+
+        def write() -> bool:
+            with self.engine.begin() as connection:
+                if suggestion is not None:
+                    connection.execute(delete(_OPEN).where(self._is(name, suggestion)))
+                write_trial(connection, study_id, trial)
+            return True
+
+        def written() -> bool | None:
+            """The one transaction has closed the open trial, or nothing has happened."""
+            with self.engine.connect() as connection:
+                row = connection.execute(select(_OPEN).where(self._is(name, suggestion))).first()
+            return True if suggestion is not None and row is None else None
+
+        self._patiently(write, done=written)
+        if self._file is not None and time.monotonic() > self._next_backup:
+            self._back_up(self._file)
 
     def open(self, name: str, trial: OpenTrial) -> None:
         """Keep how far a running trial has come."""
         suggestion = trial.candidate.suggestion
-        row = {"study": name, "suggestion": suggestion, "record": json.dumps(trial.to_record())}
-        with self._engine.begin() as connection:
-            connection.execute(delete(_OPEN).where(_is(name, suggestion)))
-            connection.execute(insert(_OPEN).values(row))
+        record = json.dumps(trial.to_record())
+        row = {"study": self._prefix + name, "suggestion": suggestion, "record": record}
+
+        def write() -> None:
+            with self.engine.begin() as connection:
+                connection.execute(delete(_OPEN).where(self._is(name, suggestion)))
+                connection.execute(insert(_OPEN).values(row))
+
+        self._patiently(write)
 
     def opened(self, name: str) -> list[OpenTrial]:
         """What an earlier driver left running, in the order in which it was handed out."""
-        query = select(_OPEN.c.record).where(_OPEN.c.study == name).order_by(_OPEN.c.suggestion)
-        with self._engine.connect() as connection:
+        of_study = _OPEN.c.study == self._prefix + name
+        query = select(_OPEN.c.record).where(of_study).order_by(_OPEN.c.suggestion)
+        with self.engine.connect() as connection:
             records = connection.execute(query).scalars().all()
         return [OpenTrial.from_record(json.loads(record)) for record in records]
 
     def close(self, name: str, trial: OpenTrial) -> None:
         """Forget an open trial that nobody wants any more."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(_OPEN).where(_is(name, trial.candidate.suggestion)))
+        with self.engine.begin() as connection:
+            connection.execute(delete(_OPEN).where(self._is(name, trial.candidate.suggestion)))
 
     def note(self, name: str, key: str, value: Any) -> None:
         """Keep a figure of the study as a whole, as the count of candidates screened out."""
@@ -107,16 +153,16 @@ class Store:
         """The studies that hold at least one trial, ended or open."""
         summaries = optuna.get_all_study_summaries(self._storage)
         ended = {study.study_name for study in summaries if study.n_trials}
-        with self._engine.connect() as connection:
-            opened = connection.execute(select(_OPEN.c.study).distinct()).scalars()
-            return ended | set(opened)
+        with self.engine.connect() as connection:
+            begun = ended | set(connection.execute(select(_OPEN.c.study).distinct()).scalars())
+        return {name for name in STUDIES if self._prefix + name in begun}
 
-    def back_up(self) -> None:
+    def _back_up(self, path: Path) -> None:
         """Copy the file as it stands to study.db.bak, which is the old copy or the new one."""
         began = time.monotonic()
-        new = self.path.with_name(f".{self.path.name}.bak.tmp")
+        new = path.with_name(f".{path.name}.bak.tmp")
         new.unlink(missing_ok=True)
-        source, copy = sqlite3.connect(self.path, timeout=60), sqlite3.connect(new)
+        source, copy = sqlite3.connect(path, timeout=60), sqlite3.connect(new)
         try:
             source.backup(copy)
         finally:
@@ -124,26 +170,26 @@ class Store:
             copy.close()
         with open(new, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(new, backup_of(self.path))
+        os.replace(new, backup_of(path))
         took = time.monotonic() - began
         self._next_backup = time.monotonic() + max(BACKUP_PERIOD, 50 * took)
 
     def finish(self) -> None:
         """Leave one file and its backup behind, without a log beside it."""
-        if self.begun():
-            self.back_up()
-        self._engine.dispose()
+        if self._file is not None and self.begun():
+            self._back_up(self._file)
+        self.engine.dispose()
 
     def _has(self, name: str) -> bool:
-        return name in {study.study_name for study in self._storage.get_all_studies()}
+        names = {study.study_name for study in self._storage.get_all_studies()}
+        return self._prefix + name in names
+
+    def _is(self, study: str, suggestion: int | None) -> sqlalchemy.ColumnElement[bool]:
+        return (_OPEN.c.study == self._prefix + study) & (_OPEN.c.suggestion == suggestion)
 
 
 def backup_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.bak")
-
-
-def _is(study: str, suggestion: int) -> sqlalchemy.ColumnElement[bool]:
-    return (_OPEN.c.study == study) & (_OPEN.c.suggestion == suggestion)
 
 
 def _open_sqlite(path: Path) -> RDBStorage:

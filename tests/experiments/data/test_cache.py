@@ -1,5 +1,6 @@
 import logging
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ from experiments.config import DataConfig
 from experiments.data import sources
 from experiments.data.cache import cache_folder, cache_key, cached_images
 from experiments.data.folder import list_folder
+from experiments.data.images import Split
 from experiments.data.sources import load_data
 
 IMAGES = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
@@ -83,3 +85,14 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "scaler"
+
+
+def test_a_memory_mapped_split_travels_by_value_and_out_of_band():
+    kept = cached_images("key", lambda: IMAGES)
+    split = Split(kept, np.arange(len(kept), dtype=np.int64))
+    buffers: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(split, protocol=5, buffer_callback=buffers.append)
+    (cache_folder() / "key.npy").unlink()
+    assert [buffer.raw().nbytes for buffer in buffers] == [IMAGES.nbytes, 8 * len(IMAGES)]
+    assert len(head) < 1000
+    assert np.array_equal(pickle.loads(head, buffers=buffers).images, IMAGES)

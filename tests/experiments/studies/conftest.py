@@ -7,8 +7,9 @@ import pytest
 
 from experiments.config import ClusterSection, SearchConfig, SearchSection
 from experiments.studies.candidates import ListedCandidates
+from experiments.studies.cluster import ray_session
 from experiments.studies.progress import Progress
-from experiments.studies.runner import ray_session, run_study
+from experiments.studies.runner import run_study
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate
 from scaler import Cost

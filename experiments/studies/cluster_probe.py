@@ -1,0 +1,57 @@
+"""Asks a Ray head what joining it would meet; a script of its own, for `cluster.inspect_cluster`.
+
+Ray aborts the process that has no token, and retries for minutes in one whose head is away: so
+this runs in a process that may die or be stopped, and prints one line of JSON.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def probe(address: str) -> dict[str, Any]:
+    """How the head at `address` (host:port) receives this process, with the token mode it has."""
+    from ray._private.services import find_node_ids
+    from ray._raylet import (  # type: ignore[attr-defined]
+        AuthenticationTokenLoader,
+        GcsClient,
+    )
+    from ray.exceptions import AuthenticationError
+
+    token_wanted = os.environ.get("RAY_AUTH_MODE") == "token"
+    if token_wanted and not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        return {"reply": "no token"}
+    try:
+        client = GcsClient(address=address)
+        metadata = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=10)
+        dashboard = client.internal_kv_get(b"webui:url", b"dashboard", timeout=10)
+        nodes = client.get_all_node_info(timeout=10)
+    except AuthenticationError:
+        return {"reply": "refused"}
+    alive = {
+        node.node_id.hex(): dict(node.resources_total)
+        for node in nodes.values()
+        if node.state == 0  # GcsNodeInfo.ALIVE
+    }
+    return {
+        "reply": "welcome",
+        "versions": json.loads(metadata or b"{}"),
+        "dashboard": (dashboard or b"").decode(),
+        "here": sorted(alive.keys() & set(find_node_ids())),
+        "nodes": list(alive.values()),
+    }
+
+
+def locate() -> dict[str, Any]:
+    """The address of the cluster that runs on this machine, for `auto`, or None and why."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        return {"address": canonicalize_bootstrap_address_or_die("auto")}
+    except ConnectionError as error:
+        return {"address": None, "reason": str(error)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(locate() if sys.argv[1] == "auto" else probe(sys.argv[1])))

@@ -1,0 +1,123 @@
+"""A cluster of three nodes on this machine: each has its own disk, and any may be lost."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from experiments import SearchConfig, load_trials
+from experiments.benchmarks.postgres_server import free_port
+from experiments.config import ClusterSection, SearchSection
+from search_spaces import InputError
+from tests.experiments.studies.clusters import can_seal, environment, started
+
+TOKEN = "fedcba9876543210" * 4
+DRIVER = Path(__file__).with_name("node_driver.py")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A head without CPUs, where the driver is, and two nodes with one (declared) GPU each."""
+    hidden = tmp_path if can_seal() else None
+    with ExitStack() as stack:
+        head = stack.enter_context(started("--num-cpus=0", token=TOKEN))
+        join = {"address": head.address, "token": TOKEN, "hidden": hidden}
+        nodes = [
+            stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join)) for _ in range(2)
+        ]
+        yield head, nodes
+
+
+def write_config(folder: Path, address: str, *, trials: int, epochs: int) -> SearchConfig:
+    config = SearchConfig(
+        name="nodes",
+        run=folder / "run",
+        search=SearchSection(
+            resolution=8, trials=trials, epochs=epochs, sampler="random", early_stopping=None
+        ),
+        cluster=ClusterSection(address=address, gpus_per_trial=0.5),
+    )
+    (folder / "nodes.yaml").write_text(config.to_yaml())
+    return config
+
+
+def launch(folder: Path, *, seconds: float) -> subprocess.Popen:
+    """The driver; what it says is in `said`."""
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, str(DRIVER), str(folder / "nodes.yaml"), str(seconds)],
+            env=environment(token=TOKEN),
+            stdout=said,
+            stderr=said,
+        )
+
+
+def wait_for_trials(config, driver, folder: Path, count: int) -> list[str]:
+    """The keys of the stored trials, once there are `count`."""
+    deadline = time.monotonic() + 200
+    while len(ended := stored(config)) < count:
+        said = (folder / "said").read_text()
+        assert driver.poll() is None, said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+    return ended
+
+
+def stored(config) -> list[str]:
+    try:
+        return list(load_trials(config.run).key)
+    except InputError:  # the driver is just making it
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_lost_node_loses_no_trial_and_its_own_go_on_elsewhere(cluster, tmp_path):
+    head, nodes = cluster
+    config = write_config(tmp_path, head.address, trials=24, epochs=6)
+    driver = launch(tmp_path, seconds=0.4)
+    before = wait_for_trials(config, driver, tmp_path, 6)
+    nodes[0].kill()
+    assert driver.wait(timeout=300) == 0, (tmp_path / "said").read_text()
+    trials = load_trials(config.run)
+    assert list(trials.key[: len(before)]) == before
+    assert len(trials) == 24
+    assert trials.key.is_unique
+    assert (trials.state == "complete").all()
+    assert (trials.epochs == 6).all()
+    assert trials.began.max() > 0  # taken up from a checkpoint that the lost node had made
+    assert len(Counter(trials.node)) == 2
+    assert (trials.gpu == 0.5).all()
+    assert not (can_seal() and trials.sees_the_run.any())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_lost_head_ends_the_driver_with_a_line_and_the_same_command_goes_on(tmp_path):
+    port = free_port()
+    hidden = tmp_path if can_seal() else None
+    with started("--num-cpus=0", token=TOKEN, port=port) as head, ExitStack() as stack:
+        config = write_config(tmp_path, head.address, trials=10, epochs=6)
+        join = {"address": head.address, "token": TOKEN, "hidden": hidden}
+        stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
+        driver = launch(tmp_path, seconds=0.4)
+        before = wait_for_trials(config, driver, tmp_path, 3)
+        head.kill()
+        assert driver.wait(timeout=100) == 1
+    last = (tmp_path / "said").read_text().strip().splitlines()[-1]
+    assert "the Ray cluster at" in last
+    assert "every finished trial is kept" in last
+    with started("--num-cpus=0", token=TOKEN, port=port), ExitStack() as stack:
+        stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
+        driver = launch(tmp_path, seconds=0.4)
+        assert driver.wait(timeout=200) == 0, (tmp_path / "said").read_text()
+    trials = load_trials(config.run)
+    assert list(trials.key[: len(before)]) == before
+    assert len(trials) == 10
+    assert trials.key.is_unique
+    assert (trials.epochs == 6).all()
+    assert trials.began.max() > 0
