@@ -45,8 +45,7 @@ class CostAwareSampler(ProposingSampler):
     """
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None) -> None:
-        super().__init__(seed=seed)
-        self._cost = cost
+        super().__init__(cost, seed=seed)
         self._pool: dict[Key, Params] = {}
         self._ranked: list[Params] = []
         self._ranked_for: object = None
@@ -63,7 +62,7 @@ class CostAwareSampler(ProposingSampler):
         # A suggestion that was thrown back teaches nothing new: the next best follows.
         state = (len(told), {key_of(params) for params in running})
         if state != self._ranked_for:
-            observed = Observations.of(told, self._cost, direction=study.direction)
+            observed = Observations.of(told, self.cost, direction=study.direction)
             if len(observed.values) < STARTUP:
                 return self._drawn(conditions, asked)
             self._ranked = self._rank(observed, conditions, running, asked)
@@ -79,7 +78,7 @@ class CostAwareSampler(ProposingSampler):
         """A random setting, new and allowed if one is found."""
         for _ in range(FRESH):
             params = conditions.complete({}, self.rng)
-            if key_of(params) not in asked and self._cost.allows(params):
+            if key_of(params) not in asked and self.allows(params):
                 return params
         return params
 
@@ -104,20 +103,27 @@ class CostAwareSampler(ProposingSampler):
             self._theta, self._fitted_at = model.process.theta, count
         reached, _ = model.rewards(observed.params, observed.factors)
         parents = [observed.params[i] for i in np.argsort(-reached)[:PARENTS]]
-        self._fill(conditions, parents, asked)
+        branch = self._fill(conditions, parents, asked)
         candidates = list(self._pool.values())
         if not candidates:
-            return []
-        factors = np.array([self._cost.factor(params) for params in candidates])
+            return branch
+        factors = np.array([self.cost.factor(params) for params in candidates])
         mean, deviation = model.rewards(candidates, factors)
         away = (mean - reached.max()) / deviation
         improvement = deviation * (away * norm.cdf(away) + norm.pdf(away))
         order = np.argsort(-improvement, kind="stable")
         self._pool = {key_of(candidates[i]): candidates[i] for i in order[:POOL]}
-        return [candidates[i] for i in order[:RANKED]]
+        return branch + [candidates[i] for i in order[:RANKED]]
 
-    def _fill(self, conditions: Conditions, parents: Sequence[Params], asked: set[Key]) -> None:
-        """New candidates into the pool, out of it what was asked for."""
+    def _fill(
+        self, conditions: Conditions, parents: Sequence[Params], asked: set[Key]
+    ) -> list[Params]:
+        """New candidates into the pool, out of it what was asked for.
+
+        Returns one that enters a branch of the space where no trial has been, if there is one: it
+        has to be tried for its parameters, and so its cost, to be known.
+        """
+        branch: list[Params] = []
         for at in range(FRESH):
             wanted: dict[str, Any] = {}
             if at % 2:
@@ -126,6 +132,9 @@ class CostAwareSampler(ProposingSampler):
                     name = list(wanted)[int(self.rng.integers(len(wanted)))]
                     wanted[name] = change(conditions.distributions[name], wanted[name], self.rng)
             params = conditions.complete(wanted, self.rng)
-            if self._cost.allows(params):
+            if self.cost.allows(params):
                 self._pool[key_of(params)] = params
+            elif self.allows(params) and key_of(params) not in asked:
+                branch = [params]
         self._pool = {key: params for key, params in self._pool.items() if key not in asked}
+        return branch

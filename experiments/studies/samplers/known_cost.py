@@ -57,14 +57,20 @@ class KnownCost:
             return 1.0
         return reward(1.0, self.of(params), target=self._target, exponent=self._exponent)
 
+    def knows(self, params: Mapping[str, Any]) -> bool:
+        """Whether the function or table has a cost for them."""
+        try:
+            return self._cost is None or math.isfinite(self.of(params))
+        except InputError:
+            return False
+
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the cost is known and within the limits."""
         if self._cost is None:
             return True
-        try:
-            cost = self.of(params)
-        except InputError:
+        if not self.knows(params):
             return False
+        cost = self.of(params)
         low, high = self._limits or (-math.inf, math.inf)
         return low <= cost <= high and (self._target is None or cost > 0)
 

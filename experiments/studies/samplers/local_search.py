@@ -25,8 +25,7 @@ class LocalSearchSampler(ProposingSampler):
     """
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None) -> None:
-        super().__init__(seed=seed)
-        self._cost = cost
+        super().__init__(cost, seed=seed)
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
         done = [t for t in finished(others) if t.params]
@@ -38,7 +37,7 @@ class LocalSearchSampler(ProposingSampler):
         for trial in sorted(done, key=lambda t: -sign * (t.value or 0.0)):
             for near in self._neighbours(trial):
                 whole = conditions.complete(near, self.rng)
-                if key_of(whole) not in asked and self._cost.allows(whole):
+                if key_of(whole) not in asked and self.allows(whole):
                     return whole
         return {}
 

@@ -32,22 +32,21 @@ class ParetoSampler(ProposingSampler):
     """Children of the best `population` networks by front and crowding, all trials considered."""
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None, population: int = 30) -> None:
-        super().__init__(seed=seed)
-        self._cost = cost
+        super().__init__(cost, seed=seed)
         self._population = population
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:  # noqa: ARG002
-        observed = Observations.of(finished(others), self._cost)
+        observed = Observations.of(finished(others), self.cost)
         conditions = self.learn(others)
         if conditions is None or len(observed.values) < self._population:
             return {}
-        costs = [self._cost.of(p) if self._cost.given else 0.0 for p in observed.params]
+        costs = [self.cost.of(p) if self.cost.given else 0.0 for p in observed.params]
         order = ranking(observed.values, np.array(costs))[: self._population]
         parents = [observed.params[i] for i in order]
         asked = asked_for(others, self.underway(others))
         for _ in range(TRIES):
             child = self._child(parents, conditions)
-            if key_of(child) not in asked and self._cost.allows(child):
+            if key_of(child) not in asked and self.allows(child):
                 return child
         return child
 

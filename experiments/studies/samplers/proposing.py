@@ -11,9 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.studies.samplers.conditions import Conditions
+from experiments.studies.samplers.known_cost import KnownCost
 from experiments.studies.samplers.values import draw
-
-RECENT = 20  # latest trials that are checked against what is known of the space
 
 Params = Mapping[str, Any]
 Key = frozenset[tuple[str, Any]]
@@ -26,12 +25,15 @@ class ProposingSampler(BaseSampler):
     parameters below a changed choice, is drawn at random.
     """
 
-    def __init__(self, *, seed: int | None = None) -> None:
+    def __init__(self, cost: KnownCost | None = None, *, seed: int | None = None) -> None:
+        self.cost = cost or KnownCost()
         self.rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         self._proposals: dict[int, Params] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._conditions: Conditions | None = None
+        self._met: set[int] = set()  # numbers of the trials that were looked at
+        self._values: set[tuple[str, Any]] = set()  # each value that each parameter ever had
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
         """The next trial's parameters. `others` are all trials but that one."""
@@ -91,19 +93,34 @@ class ProposingSampler(BaseSampler):
     def learn(self, others: Sequence[FrozenTrial]) -> Conditions | None:
         """The space as far as trials show it; learnt again when one does not fit in."""
         whole = [t for t in others if t.params and t.state != TrialState.RUNNING]
+        new = [t for t in whole if t.number not in self._met]
+        known = self._conditions
         news = False
-        for trial in whole:
+        for trial in new:
+            self._met.add(trial.number)
+            self._values.update(trial.params.items())
+            news |= known is None or not known.explain(trial.params)
             for name, distribution in trial.distributions.items():
                 if self._distributions.get(name) != distribution:
                     self._distributions[name] = distribution
                     news = True
-        known = self._conditions
-        if whole and (
-            known is None or news or not all(known.explain(t.params) for t in whole[-RECENT:])
-        ):
+        if news:
             known = Conditions.learn([t.params for t in whole], dict(self._distributions))
             self._conditions = known
         return known
+
+    def allows(self, params: Params) -> bool:
+        """Whether they may be proposed: within the limits, or a branch never entered.
+
+        The parameters of an option that no trial has had are not known, so neither is its cost.
+        """
+        if self.cost.knows(params):
+            return self.cost.allows(params)
+        return self.enters(params)
+
+    def enters(self, params: Params) -> bool:
+        """Whether some value in them was in no trial."""
+        return not params.items() <= self._values
 
     def underway(self, others: Sequence[FrozenTrial]) -> list[Params]:
         """The parameters of the trials that run; of one that has just begun, what it will be."""

@@ -27,8 +27,7 @@ class RegularizedEvolutionSampler(ProposingSampler):
     def __init__(
         self, cost: KnownCost, *, seed: int | None = None, population: int = 20, sample: int = 5
     ) -> None:
-        super().__init__(seed=seed)
-        self._cost = cost
+        super().__init__(cost, seed=seed)
         self._population = population
         self._sample = sample
 
@@ -45,6 +44,6 @@ class RegularizedEvolutionSampler(ProposingSampler):
             name = list(parent.params)[self.rng.integers(len(parent.params))]
             value = change(parent.distributions[name], parent.params[name], self.rng)
             child = conditions.complete({**parent.params, name: value}, self.rng)
-            if key_of(child) not in asked and self._cost.allows(child):
+            if key_of(child) not in asked and self.allows(child):
                 return child
         return child
