@@ -1,0 +1,134 @@
+"""Regret on NAS-Bench-Macro: the cost-aware search against the searchers that Optuna and we have.
+
+    python -m experiments.benchmarks.regret --runs macro_runs.jsonl
+
+`--runs` is what `macro_runs` has kept; its docstring says how the searches were made. A rival
+recommends its best observed network; `with our model` is what our model, fitted to the rival's
+trials, recommends instead. Intervals are 95 % bootstrap intervals of the mean. Where a seed was run
+by ours and the rival, `ours - rival` is the paired difference.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.trial import create_trial
+
+from experiments.benchmarks.macro import EXPONENT, TARGET_FLOPS, Macro, distinct
+from experiments.benchmarks.macro_runs import CHOICE, NAMES, kept
+from experiments.benchmarks.record import keep
+
+OURS = "cost_aware"
+COUNTS = (50, 100, 200)
+
+Array = npt.NDArray[np.float64]
+
+
+def best_observed(macro: Macro, record: dict[str, Any], count: int) -> float:
+    """The regret of the network that showed the highest reward."""
+    tried = np.array(record["tried"][:count])
+    shown = macro.shown(record["seed"]) * macro.factors
+    return float(macro.regrets[tried[np.argmax(shown[tried])]])
+
+
+def by_model(macro: Macro, record: dict[str, Any], count: int) -> float:
+    """The regret of the network that our model, fitted to these trials, recommends."""
+    from experiments.studies.samplers import recommend
+
+    flops = dict(zip(macro.codes, macro.flops, strict=True))
+    rewards = macro.shown(record["seed"]) * macro.factors
+    trials = [
+        create_trial(
+            value=float(rewards[i]),
+            params=dict(zip(NAMES, macro.codes[i], strict=True)),
+            distributions=dict.fromkeys(NAMES, CHOICE),
+            user_attrs={"index": i},
+        )
+        for i in record["tried"][:count]
+    ]
+    best = recommend(
+        trials,
+        cost=lambda params: float(flops[distinct(tuple(params[name] for name in NAMES))]),
+        target=TARGET_FLOPS,
+        exponent=EXPONENT,
+    )[0]
+    return float(macro.regrets[best.user_attrs["index"]])
+
+
+def interval(samples: Sequence[float]) -> str:
+    """Mean and its 95 % bootstrap interval."""
+    values = np.array(samples)
+    drawn = np.random.default_rng(0).choice(values, size=(2_000, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def regret_rows(macro: Macro, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a searcher and count; ours first."""
+    noisy = [record for record in records if record["noise"]]
+    searchers = sorted({r["searcher"] for r in noisy}, key=lambda name: (name != OURS, name))
+    rows = []
+    for count in COUNTS:
+        ours: dict[int, float] = {}
+        for name in searchers:
+            own = [r for r in noisy if r["searcher"] == name and len(r["tried"]) >= count]
+            if not own:
+                continue
+            modelled = {r["seed"]: by_model(macro, r, count) for r in own}
+            observed = {r["seed"]: best_observed(macro, r, count) for r in own}
+            if name == OURS:
+                ours = modelled
+            pairs = [ours[s] - observed[s] for s in observed if s in ours]
+            rows.append(
+                {
+                    "evaluations": count,
+                    "searcher": name,
+                    "n": len(own),
+                    "recommends": interval(list((modelled if name == OURS else observed).values())),
+                    "with our model": interval(list(modelled.values())),
+                    "median": round(float(np.median(list(observed.values()))), 3),
+                    "ours - rival": interval(pairs) if pairs and name != OURS else "",
+                }
+            )
+    return rows
+
+
+def exact_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Evaluations until one of the three best, without noise."""
+    exact = [record for record in records if not record["noise"]]
+    searchers = sorted({r["searcher"] for r in exact}, key=lambda name: (name != OURS, name))
+    lengths = {
+        name: [float(len(r["tried"])) for r in exact if r["searcher"] == name] for name in searchers
+    }
+    return [
+        {
+            "searcher": name,
+            "n": len(found),
+            "evaluations": interval(found),
+            "median": float(np.median(found)),
+            "most": max(found),
+            "ratio": round(float(np.mean(found) / np.mean(lengths.get(OURS, found))), 2),
+        }
+        for name, found in lengths.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    macro = Macro.load(args.data)
+    records = [record for path in args.runs for record in kept(path)]
+    note = "100 x regret, accuracy * (FLOPs / 57,602,560)^-0.07 on NAS-Bench-Macro, mean [95 %]."
+    keep("regret", regret_rows(macro, records), folder=args.out, note=note)
+    note = "Evaluations until one of the three best networks, without noise, mean [95 %]."
+    keep("regret_exact", exact_rows(records), folder=args.out, note=note)
+
+
+if __name__ == "__main__":
+    main()

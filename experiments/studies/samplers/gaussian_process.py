@@ -1,0 +1,154 @@
+"""A Gaussian process over choices: additive effects, interactions, and noise.
+
+    k(x, y) = 1 + a * sum_d w_d (1 - D_d(x, y)) / sum_d w_d + s * exp(-sum_d w_d D_d(x, y))
+
+D_d is how far apart x and y are in parameter d, from 0 (equal) to 1 (opposite ends); w_d says how
+much the parameter matters. With columns f scaled so that D_d = sum of (f - g)^2 over the columns
+of d, the last term is the Gaussian kernel with a length scale a parameter (Rasmussen and Williams,
+section 5.1), and every step below is a matrix product. The weights, both amplitudes and the noise
+are the most probable ones under log-normal priors (MAP), found by L-BFGS with the exact gradient.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Array = npt.NDArray[np.float64]
+
+DISTANCE = 3.0  # prior of sum_d w_d: networks that differ in everything are hardly related
+PRIOR = (-0.5, -0.5, -3.0)  # log of a, s and the noise's variance, of targets with variance 1
+SPREAD = 1.0  # standard deviation of every logarithm's prior
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """A fitted process; `fit` makes it. Columns as Encoding gives them."""
+
+    groups: npt.NDArray[np.intp]  # (C,) the parameter that a column belongs to
+    theta: Array  # log of a, s, noise, w_0, ..., w_D-1
+    columns: Array  # (N, C) what was observed
+    shift: float  # of the targets
+    scale: float
+    root: Array  # (N, N) Cholesky factor of their covariance
+    weights: Array  # (N,)
+
+    @classmethod
+    def fit(
+        cls,
+        columns: Array,
+        targets: Array,
+        *,
+        groups: npt.NDArray[np.intp],
+        extra_noise: Array | None = None,
+        start: Array | None = None,
+        steps: int = 30,
+    ) -> "GaussianProcess":
+        """The process given `targets` (N,) at `columns` (N, C).
+
+        `extra_noise` (N,) is further variance of single targets, in their unit squared. `start`
+        is an earlier `theta` to go on from; `steps=0` keeps it.
+        """
+        dimensions = int(groups.max()) + 1
+        prior = np.array([*PRIOR, *np.full(dimensions, np.log(DISTANCE / dimensions))])
+        theta = prior if start is None or len(start) != len(prior) else start
+        shift, scale = float(targets.mean()), float(targets.std()) or 1.0
+        y = (targets - shift) / scale
+        extra = np.zeros(len(y)) if extra_noise is None else extra_noise / scale**2
+        if steps:
+            bounds = [(centre - 4 * SPREAD, centre + 4 * SPREAD) for centre in prior]
+            found = minimize(
+                _loss,
+                theta,
+                args=(columns, y, extra, groups, prior),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"maxiter": steps},
+            )
+            theta = found.x
+        root = cholesky(_covariance(theta, columns, extra, groups)[0], lower=True)
+        return cls(groups, theta, columns, shift, scale, root, cho_solve((root, True), y))
+
+    def predict(self, columns: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the noise-free value at `columns` (M, C)."""
+        additive, interaction = _kernels(self.theta, self.columns, columns, self.groups)
+        kernel = 1.0 + additive + interaction
+        mean = kernel.T @ self.weights
+        known = solve_triangular(self.root, kernel, lower=True)
+        prior = 1.0 + np.exp(self.theta[0]) + np.exp(self.theta[1])
+        variance = np.maximum(prior - np.square(known).sum(axis=0), JITTER)
+        return self.shift + self.scale * mean, self.scale * np.sqrt(variance)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one observation."""
+        return float(self.scale * np.exp(self.theta[2] / 2))
+
+
+def _distances(w: Array, left: Array, right: Array, groups: npt.NDArray[np.intp]) -> Array:
+    """sum_d w_d D_d of every pair (N, M)."""
+    weighted = left * w[groups]
+    ends = (weighted * left).sum(axis=1)[:, None] + (right**2 @ w[groups])[None, :]
+    return np.maximum(ends - 2 * weighted @ right.T, 0.0)
+
+
+def _kernels(
+    theta: Array, left: Array, right: Array, groups: npt.NDArray[np.intp]
+) -> tuple[Array, Array]:
+    w = np.exp(theta[3:])
+    distance = _distances(w, left, right, groups)
+    additive = np.exp(theta[0]) * (1.0 - distance / w.sum())
+    return additive, np.exp(theta[1]) * np.exp(-distance)
+
+
+def _covariance(
+    theta: Array, columns: Array, extra: Array, groups: npt.NDArray[np.intp]
+) -> tuple[Array, Array, Array]:
+    additive, interaction = _kernels(theta, columns, columns, groups)
+    covariance = 1.0 + additive + interaction
+    covariance[np.diag_indices_from(covariance)] += np.exp(theta[2]) + JITTER + extra
+    return covariance, additive, interaction
+
+
+def _loss(
+    theta: Array,
+    columns: Array,
+    y: Array,
+    extra: Array,
+    groups: npt.NDArray[np.intp],
+    prior: Array,
+) -> tuple[float, Array]:
+    """Minus the logarithm of the posterior of theta, and its gradient."""
+    covariance, additive, interaction = _covariance(theta, columns, extra, groups)
+    root = cholesky(covariance, lower=True)
+    solved = cho_solve((root, True), y)
+    inverse = cho_solve((root, True), np.eye(len(y)))
+    away = theta - prior
+    loss = 0.5 * y @ solved + np.log(np.diag(root)).sum() + 0.5 * (away @ away) / SPREAD**2
+    slope = 0.5 * (inverse - np.outer(solved, solved))  # of the loss by the covariance
+    w = np.exp(theta[3:])
+    share = w / w.sum()
+    by_interaction = slope * interaction
+    amplitude = np.exp(theta[0])
+    # additive = a * (1 - distance / W): by w_d, -a (D_d - distance / W) / W
+    pull = -by_interaction - amplitude * slope / w.sum()
+    by_distance = _per_group(pull, columns, groups, len(w)) * w
+    shared = (slope * (amplitude - additive)).sum()  # a * distance / W, summed
+    gradient = np.concatenate(
+        [
+            [(slope * additive).sum(), by_interaction.sum(), np.exp(theta[2]) * np.trace(slope)],
+            by_distance + shared * share,
+        ]
+    )
+    return float(loss), gradient + away / SPREAD**2
+
+
+def _per_group(pull: Array, columns: Array, groups: npt.NDArray[np.intp], dimensions: int) -> Array:
+    """sum_ij pull_ij D_d,ij of each parameter d; `pull` is symmetric."""
+    each = 2 * (pull.sum(axis=1) @ columns**2 - (columns * (pull @ columns)).sum(axis=0))
+    totals: Array = np.bincount(groups, weights=each, minlength=dimensions).astype(float)
+    return totals

@@ -1,0 +1,97 @@
+"""Values of one parameter: drawn, changed, its neighbours."""
+
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search_spaces.records import InputError
+
+FEW = 16  # values of an integer that are treated one by one
+STEP = 0.2  # of a range's width: the standard deviation of a change
+
+
+def levels(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """All values of a choice or a short integer range; () for a longer range."""
+    if isinstance(distribution, CategoricalDistribution):
+        values = tuple(distribution.choices)
+        return tuple(sorted(values)) if numeric(values) else values
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        steps = range(distribution.low, distribution.high + 1, distribution.step)
+        return tuple(steps) if len(steps) <= FEW else ()
+    return ()
+
+
+def numeric(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def position(distribution: BaseDistribution, value: Any) -> float:
+    """Where a value lies in its range, from 0 to 1; in a logarithmic one by its logarithm."""
+    low, high = _ends(distribution)
+    at = np.log(value) if getattr(distribution, "log", False) else float(value)
+    return float(np.clip((at - low) / (high - low), 0.0, 1.0)) if high > low else 0.5
+
+
+def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
+    """A value, each equally likely (in a logarithmic range, each ratio)."""
+    known = levels(distribution)
+    if known:
+        return known[rng.integers(len(known))]
+    return _at(distribution, rng.random())
+
+
+def change(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> Any:
+    """Another value: of a choice any other; in a range one nearby."""
+    known = [level for level in levels(distribution) if level != value]
+    if known:
+        return known[rng.integers(len(known))]
+    if levels(distribution):
+        return value
+    return _at(distribution, position(distribution, value) + rng.normal(0.0, STEP))
+
+
+def neighbours(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> list[Any]:
+    """Every other value of a choice; of a range, four drawn nearby."""
+    if levels(distribution):
+        return [level for level in levels(distribution) if level != value]
+    return [change(distribution, value, rng) for _ in range(4)]
+
+
+def grid(distribution: BaseDistribution, name: str) -> tuple[Any, ...]:
+    """All values in order. Raises InputError for a continuous range without a step."""
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.step is None:
+        raise InputError(f"grid needs steps, but '{name}' is continuous; give suggest_float a step")
+    count = round((distribution.high - distribution.low) / distribution.step)
+    return tuple(distribution.low + i * distribution.step for i in range(count + 1))
+
+
+def _ends(distribution: BaseDistribution) -> tuple[float, float]:
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if distribution.log:
+        return float(np.log(distribution.low)), float(np.log(distribution.high))
+    return float(distribution.low), float(distribution.high)
+
+
+def _at(distribution: BaseDistribution, place: float) -> Any:
+    """The value at a place from 0 to 1 of a range, on its steps."""
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    low, high = _ends(distribution)
+    value = low + (high - low) * float(np.clip(place, 0.0, 1.0))
+    value = float(np.exp(value)) if distribution.log else value
+    if distribution.step is not None:
+        value = distribution.low + round((value - distribution.low) / distribution.step) * (
+            distribution.step
+        )
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else value
