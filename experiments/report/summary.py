@@ -1,15 +1,19 @@
-"""What a run was asked and what it found, in three sentences."""
+"""What a run was asked and what it found, in a few sentences."""
 
 import pandas as pd
 
 from experiments.config import SearchConfig
+from experiments.report.repeats_tables import confirmation_standings
 from experiments.run_folder import RunFolder
+from experiments.studies.noise import verdict
 from experiments.units import readable_count
 from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Three sentences: the question, the baseline, the family. True of a run of any state.
+    """The question, the search, its confirmation if there was one, the family.
+
+    True of a run of any state.
 
     Of a run that is a comparison only: what was compared, and which network came out best.
     """
@@ -18,6 +22,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
     return [
         _asked(folder.config),
         _searched(tables),
+        *_confirmed(tables),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -74,6 +79,13 @@ def _searched(tables: dict[str, pd.DataFrame]) -> str:
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters."
     )
+
+
+def _confirmed(tables: dict[str, pd.DataFrame]) -> list[str]:
+    if "confirmation" not in tables:
+        return []
+    ranked = confirmation_standings(tables["trials"])
+    return [f"Trained again with new seeds, {verdict(ranked, of='reward')}"]
 
 
 def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:

@@ -50,6 +50,14 @@ OWN = {
     "network": "string",  # of a comparison
     "panel": "string",
     "place": "Int64",  # in the config's list
+    "contender": "string",  # of a confirmation or the coefficients: what was trained repeatedly
+    "round": "Int64",
+    "search_reward": "float64",  # that it had in the search
+    "rule": "string",  # equal_flops or phi
+    "reached_depth": "float64",  # factors after rounding
+    "reached_width": "float64",
+    "reached_resolution": "float64",
+    "origin": "string",  # where a warm start took it from
 }
 CURVE = {
     "run": "string",
@@ -60,13 +68,13 @@ CURVE = {
     "value": "float64",
 }
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
-_NOT_COLUMNS = {"curve", "curves", "architecture", "label", *_STORED_AS.values()}
+_NOT_COLUMNS = {"curve", "curves", "architecture", "label", "training", *_STORED_AS.values()}
 
 Runs = str | Path | Sequence[str | Path]
 
 
 def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
-    """A row a trial of one run folder or several, all three studies unless one is named.
+    """A row a trial of one run folder or several, all studies unless one is named.
 
     The columns of FIXED come first, then `stages.<i>.<field>` and the rest of the architecture's
     sizes, then those of OWN that the trials have. `architecture` is the whole of it as JSON. A
@@ -86,6 +94,12 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
         _frame(whole, {"architecture": "string"}, names=["architecture"] if whole else []),
     ]
     return pd.concat(frames, axis=1)
+
+
+def load_notes(run: str | Path, *, study: str) -> dict[str, Any]:
+    """What one run's store keeps of a study as a whole."""
+    with Snapshot(RunFolder.open(run).study) as snapshot:
+        return snapshot.notes(study)
 
 
 def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
@@ -162,7 +176,8 @@ def _own(trial: FrozenTrial) -> dict[str, Any]:
     for column, stored in _STORED_AS.items():
         if stored in trial.user_attrs:
             own[column] = trial.user_attrs[stored]
-    return own
+    training = trial.user_attrs.get("training", {})
+    return own | {f"training.{name}": value for name, value in training.items()}
 
 
 def _stages_first(rows: list[dict[str, Any]]) -> list[str]:

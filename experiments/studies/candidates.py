@@ -1,6 +1,6 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import optuna
@@ -9,12 +9,17 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.config import SearchSection
 from experiments.studies.objective import reward
 from experiments.studies.samplers import make_sampler
-from experiments.studies.trial import Candidate
-from scaler.cost import measure_cost
+from experiments.studies.trial import Candidate, Known, identity, identity_of
+from scaler.cost import Cost, measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
+
+
+def reward_factor(cost: Cost, section: SearchSection) -> float:
+    """(FLOPS/T)^w, what a network's accuracy is multiplied with."""
+    return reward(1.0, cost.flops, target=section.target_flops, exponent=section.exponent)
 
 
 class Candidates(Protocol):
@@ -46,9 +51,11 @@ class SampledCandidates:
     """An Optuna sampler's suggestions, costed before any training.
 
     A suggestion outside the FLOPs window, or a network already tried (equal network, not equal
-    parameters), is thrown back and another drawn. The sampler's study is in memory and repeats the
-    stored one; what was thrown back stands in it as failed, which samplers leave out, so that it
-    biases nothing.
+    parameters; with another training it is another), is thrown back and another drawn. `enqueued`
+    parameters come first; `told` results the sampler knows, and draws none of them again.
+
+    The sampler's study is in memory and repeats the stored one; what was thrown back stands in it
+    as failed, which samplers leave out, so that it biases nothing.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class SampledCandidates:
         finished: list[FrozenTrial],
         num_classes: int,
         in_channels: int,
+        enqueued: Sequence[Known] = (),
+        told: Sequence[FrozenTrial] = (),
     ) -> None:
         self.screened = 0
         self._space = space
@@ -67,12 +76,16 @@ class SampledCandidates:
         self._seed = seed
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = len(finished)
-        self._seen = {trial.user_attrs["key"] for trial in finished}
+        self._seen = {identity_of(trial) for trial in [*told, *finished]}
         # A continued run draws on where the stored trials end, not from the start again.
         self._study = optuna.create_study(
             direction="maximize", sampler=make_sampler(section.sampler, seed=seed + len(finished))
         )
-        self._study.add_trials(finished)
+        self._study.add_trials([*told, *finished])
+        tried = {trial.user_attrs.get("origin") for trial in finished}
+        for known in enqueued:
+            if known.origin not in tried:
+                self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
         self._open: dict[int, optuna.Trial] = {}
 
     def next(self) -> Candidate | None:
@@ -96,24 +109,27 @@ class SampledCandidates:
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         try:
             architecture = self._space.suggest(trial)
+            training = self._space.suggest_training(trial)
         except InputError:  # parts that do not fit together, as a stride too many
             return None
         cost = measure_cost(architecture, **self._sizes)
         section = self._section
         if not section.min_flops <= cost.flops <= section.max_flops:
             return None
-        if architecture.key in self._seen:
+        name = identity(architecture.key, training)
+        if name in self._seen:
             return None
-        self._seen.add(architecture.key)
+        self._seen.add(name)
         suggestion = self._handed_out
         self._handed_out += 1
-        factor = reward(1.0, cost.flops, target=section.target_flops, exponent=section.exponent)
         return Candidate(
             architecture=architecture,
             cost=cost,
             seed=self._seed + suggestion,
             suggestion=suggestion,
-            reward_factor=factor,
+            reward_factor=reward_factor(cost, section),
+            attributes=trial.user_attrs,  # its origin, if it was enqueued
             params=trial.params,
             distributions=trial.distributions,
+            training=training,
         )

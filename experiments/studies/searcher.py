@@ -45,6 +45,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {
             "architecture": candidate.architecture.model_dump_json(exclude_defaults=True),
             "seed": candidate.seed,
+            "training": candidate.training,
             "reward_factor": candidate.reward_factor,
             "checkpoint_dir": f"{self._checkpoints}/{candidate.attributes.get('member', key)}",
         }

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.records import InputError
 
-STUDIES = ("search", "coefficients", "family", "comparison")
+STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
 
 
 class Store:

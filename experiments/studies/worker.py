@@ -27,6 +27,7 @@ class Evaluate(Protocol):
 
     It calls `report(epoch, accuracy)` after each epoch, and may be stopped there. Instead of a
     number it may return a mapping with `accuracy` and further figures, which are kept with it.
+    Where the search space has `training:` choices it is also called with `training`, what they are.
     """
 
     def __call__(
@@ -93,6 +94,7 @@ class _Evaluation:
                 report=self._report,
                 seed=trial["seed"],
                 checkpoint_dir=Path(trial["checkpoint_dir"]),
+                **({"training": trial["training"]} if trial["training"] else {}),
             )
             figures = dict(returned) if isinstance(returned, Mapping) else {"accuracy": returned}
             figures = {name: float(value) for name, value in figures.items()}

@@ -1,7 +1,9 @@
 """The built-in evaluation: trains an architecture on a data set, one report an epoch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +20,8 @@ from search_spaces.network import build_network
 class TrainingEvaluation:
     """An `Evaluate` (see experiments.studies.worker) over image data held in memory.
 
-    A `final` training also looks at the test part, once, and keeps the weights.
+    A `final` training also looks at the test part, once, and keeps the weights. The settings of
+    `training`, if any, go over those of `train_config`.
     """
 
     data: ImageData
@@ -29,7 +32,13 @@ class TrainingEvaluation:
     final: bool = False
 
     def __call__(
-        self, architecture: Architecture, *, report: Report, seed: int, checkpoint_dir: Path
+        self,
+        architecture: Architecture,
+        *,
+        report: Report,
+        seed: int,
+        checkpoint_dir: Path,
+        training: Mapping[str, Any] | None = None,
     ) -> dict[str, float]:
         torch.set_num_threads(self.threads)
         torch.manual_seed(seed)
@@ -40,7 +49,7 @@ class TrainingEvaluation:
         for result in train_epochs(
             network,
             self.data,
-            config=self.train_config,
+            config=self.train_config.replace(**training or {}),
             epochs=self.epochs,
             resolution=architecture.resolution,
             flip=self.data_config.flip,
