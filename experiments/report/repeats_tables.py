@@ -44,7 +44,8 @@ def confirmation_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 def confirmation_standings(trials: pd.DataFrame) -> list[Standing]:
     """The finalists, best first."""
-    return _standings(trials[trials["study"] == "confirmation"], "reward")
+    finalists = trials[trials["study"] == "confirmation"]
+    return _standings(finalists, "reward") if len(finalists) else []
 
 
 def coefficients_standings(grid: pd.DataFrame) -> list[Standing]:

@@ -43,7 +43,7 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
         "coefficients": coefficients_table(coefficient_trials(folder, trials)),
         "family": family_table(trials, baseline=key),
     }
-    if len(confirmed := confirmation_table(_with_columns(trials))):
+    if len(confirmed := confirmation_table(trials)):
         tables["confirmation"] = confirmed
     dropped = dropped_table(load_notes(folder.path, study="coefficients"), baseline=key)
     if len(dropped):

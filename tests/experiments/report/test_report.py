@@ -54,7 +54,7 @@ def test_a_finished_run_shows_everything(done):
     assert "chose alpha 2, beta 1, gamma 1" in text
     assert "the baseline grew to hand_b1" in text
     assert "fingerprint-1234" in text
-    assert len(Page(text).all("img")) == 3
+    assert len(Page(text).all("img")) == 4
     assert [tag["class"] for tag in Page(text).all("tr") if "class" in tag] == ["best", "best"]
 
 
