@@ -25,6 +25,7 @@ from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
+MOST_STRAY = 0.5  # of its growth: with more of it elsewhere no network stands for its direction
 GROWTH = 2.0  # alpha * beta^2 * gamma^2, arXiv:1905.11946, equation 3
 
 
@@ -104,8 +105,9 @@ def grown_members(
 ) -> tuple[list[tuple[CompoundCoefficients, Scaled]], list[Dropped]]:
     """The baseline grown along each direction of the grid, and the directions left out.
 
-    Of directions that round to one network the one stands for all that it is nearest to. Raises
-    InputError where no direction is left.
+    Small networks grow in coarse steps, and to cost what it should a network may have to leave its
+    direction. One that strays too far is left out, and of several directions that came to one
+    network the one stands for all that it strays least from. Raises InputError where none is left.
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     target = section.target_ratio * measure_cost(baseline, **sizes).flops
@@ -124,23 +126,32 @@ def grown_members(
                 )
         except InputError as error:
             dropped.append(Dropped(**direction.model_dump(), reason=str(error)))
+            continue
+        stray = _stray(member, direction)
+        if stray > MOST_STRAY:
+            depth, width, resolution = member.reached_factors()
+            reason = (
+                f"nearest at {member.cost.flops:,} FLOPs, off its direction: depth {depth:.2f}, "
+                f"width {width:.2f}, resolution {resolution:.2f} times the baseline's"
+            )
+            dropped.append(Dropped(**direction.model_dump(), reason=reason))
         else:
-            grown.append((direction, member))
+            grown.append((stray, direction, member))
     if not grown:
         raise InputError(
             f"none of {len(dropped)} directions can be scaled; the first: {dropped[0].reason}; "
             f"see coefficients.flops_tolerance and coefficients.target_ratio"
         )
     nearest: dict[str, tuple[CompoundCoefficients, Scaled]] = {}
-    for direction, member in sorted(grown, key=lambda pair: _stray(pair[1])):
+    for _, direction, member in sorted(grown, key=lambda one: one[0]):
         key = member.architecture.key
         if key in nearest:
             same = nearest[key][0]
-            reason = f"the same network as {_label(same)} after rounding"
+            reason = f"comes to the same network as {_label(same)}"
             dropped.append(Dropped(**direction.model_dump(), reason=reason))
         else:
             nearest[key] = (direction, member)
-    order = {direction: place for place, (direction, _) in enumerate(grown)}
+    order = {direction: place for place, (_, direction, _) in enumerate(grown)}
     return sorted(nearest.values(), key=lambda pair: order[pair[0]]), dropped
 
 
@@ -157,10 +168,18 @@ def _ranked(
     )
 
 
-def _stray(member: Scaled) -> float:
-    pure = (member.depth, member.width, member.resolution)
-    pairs = zip(member.reached_factors(), pure, strict=True)
-    return sum(abs(math.log(reached / factor)) for reached, factor in pairs)
+def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
+    """The part of its growth that lies in other dimensions than the direction says, 0 to about 1.
+
+    Growth is counted in FLOPs, as logarithms: depth + 2 width + 2 resolution.
+    """
+    reached, wanted = (
+        (math.log(depth), 2 * math.log(width), 2 * math.log(resolution))
+        for depth, width, resolution in (member.reached_factors(), direction.factors(1))
+    )
+    total = max(sum(reached), 1e-9)
+    shares = zip(reached, wanted, strict=True)
+    return sum(abs(r / total - w / math.log(direction.growth)) for r, w in shares) / 2
 
 
 def _label(coefficients: CompoundCoefficients) -> str:
