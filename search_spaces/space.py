@@ -35,8 +35,8 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         """Raises InputError unless every option of every choice gives a valid architecture."""
-        for name, node in self.training_options().items():
-            if not node or not all(isinstance(option, int | float | str) for option in node):
+        for name, options in self.training_options().items():
+            if not all(isinstance(option, int | float | str) for option in options):
                 raise InputError(
                     f"training.{name}: must be a value or {{choice: [a, b]}} of numbers or words, "
                     f"but got {self.training[name]!r}"
@@ -55,7 +55,9 @@ class SearchSpace:
     def training_options(self) -> dict[str, list[Any]]:
         """What each training setting may be; a setting without a choice is one option."""
         return {
-            name: list(_labels(node["choice"], f"training.{name}")) if _is_choice(node) else [node]
+            name: list(_labels(node["choice"], f"training.{name}").values())
+            if _is_choice(node)
+            else [node]
             for name, node in self.training.items()
         }
 

@@ -111,7 +111,7 @@ def test_the_training_part_is_read_from_the_file(tmp_path, small):
     path.write_text(small.to_yaml() + "training: {learning_rate: {choice: [0.1, 0.2]}}\n")
     assert load_space(path).training_options() == {"learning_rate": [0.1, 0.2]}
     path.write_text(small.to_yaml() + "training: fast\n")
-    with pytest.raises(InputError, match="training must be a mapping .* but is 'fast'"):
+    with pytest.raises(InputError, match=r"training must be a mapping .* but is 'fast'"):
         load_space(path)
 
 

@@ -101,7 +101,7 @@ MISTAKES = [
     (["search", "--warm-start", "no.csv"], "cannot read 'no.csv': No such file"),
     (["search", "--warm-start-mode", "tell"], "'search.warm_start.source' is required"),
     (["coefficients", "lenet"], "unknown architecture 'lenet'"),
-    (["coefficients", "resnet18", "--step", "0.9"], "no alpha, beta, gamma on a grid of step 0.9"),
+    (["coefficients", "resnet18", "--step", "0.7"], "no alpha, beta, gamma on a grid of step 0.7"),
     (["coefficients", "resnet18", "--target-ratio", "1"], "target_ratio: input should be greater"),
     (["coefficients", "resnet18", "--rule", "best"], "'best' is not one of 'equal_flops', 'phi'"),
     (["run"], "Give --config"),
