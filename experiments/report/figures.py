@@ -43,10 +43,12 @@ def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str
     scored = searched[searched["state"].isin(["complete", "pruned"])].dropna(subset=["accuracy"])
     members = tables["family"][tables["family"]["state"] == "complete"]
     section = folder.config.search
+    baseline = folder.baseline()
+    key = baseline.key if baseline else None
     figures: dict[str, bytes] = {}
     if len(scored):
         figures["flops_accuracy"] = _png(
-            lambda axes: draw_flops_accuracy(axes[0], scored, section=section)
+            lambda axes: draw_flops_accuracy(axes[0], scored, section=section, baseline=key)
         )
         figures["search_history"] = _png(lambda axes: draw_history(axes[0], searched))
     if "confirmation" in tables:

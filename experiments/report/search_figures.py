@@ -23,8 +23,13 @@ from experiments.report.style import (
 from experiments.units import readable_count
 
 
-def draw_flops_accuracy(axes: Axes, trials: pd.DataFrame, *, section: SearchSection) -> None:
-    """FLOPs against accuracy, over curves along which the reward is equal."""
+def draw_flops_accuracy(
+    axes: Axes, trials: pd.DataFrame, *, section: SearchSection, baseline: str | None = None
+) -> None:
+    """FLOPs against accuracy, over curves along which the reward is equal.
+
+    `baseline` is the key of the network that the confirmation chose, if it is not the best.
+    """
     done = trials[trials["state"] == "complete"].sort_values("number")
     stopped = trials[trials["state"] == "pruned"]
     flops_axis(axes, trials["flops"], section.target_flops)
@@ -52,6 +57,13 @@ def draw_flops_accuracy(axes: Axes, trials: pd.DataFrame, *, section: SearchSect
             zorder=4,
             label=f"best: reward {best['reward']:.3f}",
         )
+        chosen = done[done["key"] == baseline]
+        if len(chosen) and baseline != best["key"]:
+            ring = {"marker": "o", "s": 150, "facecolors": "none", "edgecolors": ORANGE}
+            label = "confirmed as the baseline"
+            axes.scatter(
+                chosen["flops"], chosen["accuracy"], linewidths=2, zorder=4, label=label, **ring
+            )
     legend_below(axes)
 
 
