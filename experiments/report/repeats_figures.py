@@ -23,8 +23,7 @@ def draw_confirmation(axes: Axes, ranked: Sequence[Standing], table: pd.DataFram
         f"{name}\nround {number}, {epochs} epochs"
         for name, number, epochs in zip(table["contender"], rounds, table["epochs"], strict=True)
     ]
-    slanted = {"rotation": 50, "ha": "right"} if len(names) > 7 else {}
-    axes.set_xticks(place, names, fontsize=8, **slanted)
+    axes.set_xticks(place, names, fontsize=8, rotation=90 if len(names) > 7 else 0)
     axes.set(ylabel="reward", title="Confirmation: the search's best, trained again with new seeds")
     edges = [i + 0.5 for i in range(len(rounds) - 1) if rounds[i] != rounds[i + 1]]
     for edge in edges:  # other rounds have other lengths: not to be compared

@@ -59,10 +59,15 @@ def draw_flops_accuracy(
         )
         chosen = done[done["key"] == baseline]
         if len(chosen) and baseline != best["key"]:
-            ring = {"marker": "o", "s": 150, "facecolors": "none", "edgecolors": ORANGE}
-            label = "confirmed as the baseline"
             axes.scatter(
-                chosen["flops"], chosen["accuracy"], linewidths=2, zorder=4, label=label, **ring
+                chosen["flops"],
+                chosen["accuracy"],
+                s=150,
+                facecolors="none",
+                edgecolors=ORANGE,
+                linewidths=2,
+                zorder=4,
+                label="confirmed as the baseline",
             )
     legend_below(axes)
 
