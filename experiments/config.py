@@ -1,4 +1,4 @@
-"""The one schema of a run: sections data, search, coefficients, family, comparison, train, cluster.
+"""The one schema of a run, a section for each of its parts.
 
 `scaler run` and `scaler search` read the same file; a run folder keeps it as used.
 """
@@ -65,6 +65,18 @@ class EarlyStopping(Record):
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
     first_epoch: Positive = 1
     factor: Annotated[float, Field(gt=1)] = 3
+
+
+class WarmStart(Record):
+    """What is known before the search: an earlier run, or a CSV with a column a parameter.
+
+    `enqueue` tries its networks first; `tell` lets the sampler know its accuracies, and trains none
+    of them but in the confirmation.
+    """
+
+    source: Path
+    mode: Literal["enqueue", "tell"] = "enqueue"
+    top: Positive | None = None  # only the best so many; None: all
 
 
 class SearchSection(Record):
@@ -144,6 +156,8 @@ class SearchSection(Record):
             )
         return self
 
+    warm_start: WarmStart | None = None
+
     @model_validator(mode="after")
     def _window(self) -> Self:
         if not self.min_flops < self.max_flops:
@@ -154,13 +168,36 @@ class SearchSection(Record):
         return self
 
 
-class CoefficientsSection(Record):
-    """The grid of alpha, beta, gamma, each from 1, alpha * beta^2 * gamma^2 near 2."""
+class ConfirmationSection(Record):
+    """The search's best, trained again with new seeds before one of them is the baseline.
 
+    In each round every network is trained `seeds` times; the better half, two at the least, goes on
+    to the next round, whose trainings are twice as long.
+    """
+
+    top: Positive = 4  # networks in the first round; 1: no confirmation
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 2  # trainings of each in a round
+    rounds: Annotated[int, Field(ge=1, le=8)] = 2
+    epochs: Positive | None = None  # of the first round's trainings; None: search.epochs
+
+
+class CoefficientsSection(Record):
+    """The grid of alpha, beta, gamma, each from 1, alpha * beta^2 * gamma^2 near 2.
+
+    `equal_flops` scales every direction to the same measured FLOPs; `phi` is the paper's rule, the
+    same phi for all, whose FLOPs differ once layers and channels are rounded. Each is trained once,
+    then the `leaders` with `seeds` new seeds.
+    """
+
+    rule: Literal["equal_flops", "phi"] = "equal_flops"
     step: Annotated[float, Field(ge=0.02, le=1)] = 0.1
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of the 2
-    phi: Annotated[float, Field(gt=0, le=8)] = 1.0
+    target_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0  # equal_flops: over the baseline's
+    flops_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # equal_flops: of that target
+    phi: Annotated[float, Field(gt=0, le=8)] = 1.0  # phi
     epochs: Positive = 5
+    leaders: Positive = 3  # 1: the best of the first trainings is chosen as it is
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
 
 
 class FamilySection(Record):
@@ -235,6 +272,7 @@ class SearchConfig(Record):
     run: Path | None = None  # the run folder; None: runs/<name>
     data: DataConfig = DataConfig()
     search: SearchSection = SearchSection()
+    confirmation: ConfirmationSection | None = ConfirmationSection()
     coefficients: CoefficientsSection = CoefficientsSection()
     family: FamilySection = FamilySection()
     comparison: ComparisonSection = ComparisonSection()

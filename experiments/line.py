@@ -1,12 +1,12 @@
 """The whole line: search, coefficients, family, report."""
 
-import sys
 import time
 
 from experiments.config import SearchConfig
 from experiments.run_folder import RunFolder
 from experiments.studies.coefficients import coefficient_grid, run_coefficients
 from experiments.studies.family import run_family
+from experiments.studies.progress import say
 from experiments.studies.search import check_search, run_search
 from experiments.studies.session import open_session
 from experiments.units import readable_seconds
@@ -29,18 +29,14 @@ def run_line(config: SearchConfig) -> RunFolder:
         baseline = run_search(session)
         lap("search")
         cost = measure_cost(baseline, **session.sizes)
-        _say(f"baseline: {cost.flops:,} FLOPs, {cost.params:,} parameters")
+        say(f"baseline: {cost.flops:,} FLOPs, {cost.params:,} parameters")
         coefficients = run_coefficients(session, baseline)
         lap("coefficients")
         values = ", ".join(f"{name} {value:g}" for name, value in coefficients)
-        _say(f"coefficients: {values} (growth {coefficients.growth:.3f})")
+        say(f"coefficients: {values} (growth {coefficients.growth:.3f})")
         run_family(session, baseline, coefficients)
         lap("family")
         session.folder.write_environment(**{**session.folder.environment(), "seconds": seconds})
     write_report(session.folder)
-    _say(f"done in {readable_seconds(time.monotonic() - began)}")
+    say(f"done in {readable_seconds(time.monotonic() - began)}")
     return session.folder
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

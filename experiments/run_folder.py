@@ -14,13 +14,20 @@ from typing import Any
 
 from experiments.config import SearchConfig
 from experiments.files import write_json, write_text
-from scaler.compound import CompoundCoefficients
+from scaler.compound import FILE_VERSION, CompoundCoefficients
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError, read_mapping
+from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
-_MAY_GROW = ("search.trials", "comparison.seeds")
+_MAY_GROW = (
+    "search.trials",
+    "confirmation.top",
+    "confirmation.seeds",
+    "coefficients.leaders",
+    "coefficients.seeds",
+    "comparison.seeds",
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,15 @@ class RunFolder:
         path = self.path / "environment.json"
         return dict(json.loads(path.read_text())) if path.is_file() else {}
 
-    def write_baseline(self, architecture: Architecture) -> None:
+    def write_baseline(
+        self, architecture: Architecture, *, recipe: dict[str, Any] | None = None
+    ) -> None:
+        """`recipe` is what the search chose for its training, if its space has such choices."""
+        path = self.path / "recipe.yaml"
+        if recipe:
+            write_text(path, dump_yaml(recipe))
+        else:
+            path.unlink(missing_ok=True)
         write_text(self.path / "baseline.yaml", architecture.to_yaml())
 
     def baseline(self) -> Architecture | None:
@@ -134,8 +149,14 @@ class RunFolder:
             return None
         return Architecture.parse(read_mapping(path), source=str(path))
 
+    def recipe(self) -> dict[str, Any]:
+        """The training settings that the baseline was found with, over those of the config."""
+        path = self.path / "recipe.yaml"
+        return read_mapping(path) if path.is_file() else {}
+
     def write_coefficients(self, coefficients: CompoundCoefficients) -> None:
-        text = "".join(f"{name}: {value}\n" for name, value in coefficients)
+        lines = {"version": FILE_VERSION, **dict(coefficients)}
+        text = "".join(f"{name}: {value}\n" for name, value in lines.items())
         write_text(self.path / "coefficients.yaml", text)
 
     def coefficients(self) -> CompoundCoefficients | None:
@@ -161,7 +182,7 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     """Raise InputError where a run is continued with another config than it was begun with."""
     if not begun:
         return
-    untouched = {"coefficients", "family", "comparison"} - begun
+    untouched = {"confirmation", "coefficients", "family", "comparison"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
         if name in _MAY_GROW or name.split(".")[0] in (*_MAY_CHANGE, *untouched):

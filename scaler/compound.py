@@ -13,6 +13,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, Record, choose, read_mapping
 from search_spaces.resizing import RoundingName, resize, round_resolution
 
+FILE_VERSION = 1  # of a coefficients file
 MOST = 10_000  # times the baseline's FLOPs: eight times what L2 is to B0
 
 Factor = Annotated[FiniteFloat, Field(ge=1)]
@@ -42,8 +43,18 @@ class CompoundCoefficients(Record):
 
     @classmethod
     def from_file(cls, path: str | Path) -> "CompoundCoefficients":
-        """Read a coefficients file, as `scaler coefficients` and `scaler run` write it."""
-        return cls.parse(read_mapping(Path(path)), source=str(path))
+        """Read a coefficients file, as `scaler coefficients` and `scaler run` write it.
+
+        One without a version is of the first. Raises InputError for one of another version.
+        """
+        data = read_mapping(Path(path))
+        version = data.pop("version", FILE_VERSION)
+        if version != FILE_VERSION or isinstance(version, bool):
+            raise InputError(
+                f"{path}: a coefficients file of version {version!r} cannot be read, only one of "
+                f"version {FILE_VERSION}; write it anew with `scaler coefficients`"
+            )
+        return cls.parse(data, source=str(path))
 
     @classmethod
     def named(cls, rule: str) -> "CompoundCoefficients":

@@ -3,13 +3,16 @@
 A choice is always `{choice: [...]}`. Its parameter is named by its place: `stages.2.channels`;
 inside an option of another choice the option's label follows: `stages.2.block.mbconv.kernel_size`,
 so that conditional parameters never share a name.
+
+A space may have a part `training:` with settings of the training, choices too; those are named
+`training.learning_rate` and so on. Whether a training knows them is for it to say.
 """
 
 import json
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +28,20 @@ Pick = Callable[[str, list[str | int | float | bool | None]], Any]
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """`tree` is the data of an architecture file with choices in it."""
+    """`tree` is the data of an architecture file with choices in it, `training` a flat mapping."""
 
     name: str
     tree: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises InputError unless every option of every choice gives a valid architecture."""
+        for name, options in self.training_options().items():
+            if not all(isinstance(option, int | float | str) for option in options):
+                raise InputError(
+                    f"training.{name}: must be a value or {{choice: [a, b]}} of numbers or words, "
+                    f"but got {self.training[name]!r}"
+                )
         for choices in self._each_option_once():
             self._resolve(_recording(choices, {}))
 
@@ -39,9 +49,22 @@ class SearchSpace:
         """The architecture that `trial` picks. InputError if its parts do not fit together."""
         return self._resolve(trial.suggest_categorical)
 
+    def suggest_training(self, trial: "optuna.trial.BaseTrial") -> dict[str, Any]:
+        """The training settings that `trial` picks; empty where the space has none."""
+        return self._training(trial.suggest_categorical)
+
+    def training_options(self) -> dict[str, list[Any]]:
+        """What each training setting may be; a setting without a choice is one option."""
+        return {
+            name: list(_labels(node["choice"], f"training.{name}").values())
+            if _is_choice(node)
+            else [node]
+            for name, node in self.training.items()
+        }
+
     def at(self, resolution: int) -> "SearchSpace":
         """The same space for inputs of `resolution` pixels."""
-        return SearchSpace(self.name, {**self.tree, "resolution": resolution})
+        return replace(self, tree={**self.tree, "resolution": resolution})
 
     def members(self, count: int, *, seed: int) -> list[Architecture]:
         """Random members, no network twice, named by their number; fewer where the space ends."""
@@ -59,14 +82,18 @@ class SearchSpace:
 
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""
-        return _size(self.tree)
+        return _size(self.tree) * _size(self.training)
 
     def parameters(self) -> dict[str, list[str | int | float | bool | None]]:
         """Every parameter that can be asked for, conditional ones too, with its options."""
         found: dict[str, list[str | int | float | bool | None]] = {}
         for choices in self._each_option_once():
             self._resolve(_recording(choices, found))
+        self._training(_recording({}, found))
         return found
+
+    def _training(self, pick: Pick) -> dict[str, Any]:
+        return dict(_walk(self.training, "training", pick)) if self.training else {}
 
     def _resolve(self, pick: Pick) -> Architecture:
         data = {"name": self.name, **_walk(self.tree, "", pick)}
@@ -169,4 +196,10 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         path = choose(_shipped(), text, what="search space")
     tree = read_mapping(path)
     name = tree.pop("name", path.stem)
-    return SearchSpace(str(name), tree)
+    training = tree.pop("training", None) or {}
+    if not isinstance(training, dict):
+        raise InputError(
+            f"'{path}': training must be a mapping of settings to values or choices, "
+            f"but is {training!r:.40}"
+        )
+    return SearchSpace(str(name), tree, training)

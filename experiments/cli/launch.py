@@ -24,6 +24,8 @@ _OVERRIDES = {
     "space": "search.space",
     "resolution": "search.resolution",
     "sampler": "search.sampler",
+    "warm_start": "search.warm_start.source",
+    "warm_start_mode": "search.warm_start.mode",
     "trials": "search.trials",
     "epochs": "search.epochs",
     "cost": "search.cost",
@@ -70,6 +72,7 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
         *sections, key = _OVERRIDES[option].split(".")
         target = data
         for section in sections:
+            target[section] = target[section] or {}  # one that is off is switched on
             target = target[section]
         target[key] = value
     return SearchConfig.parse(data, source=config or "command line")
@@ -96,6 +99,16 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
 @click.option("--space", help="A search space's name or a YAML file.")
 @click.option("--resolution", type=int, help="Of the candidates' input, in pixels.")
 @click.option("--sampler", help="As tpe, random.")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    help="A run folder or a CSV whose trials to begin with.",
+)
+@click.option(
+    "--warm-start-mode",
+    type=click.Choice(["enqueue", "tell"]),
+    help="Train them first (the default), or let the sampler know their accuracies.",
+)
 @click.option("--trials", type=int, help="In all; a continued run trains what is missing.")
 @click.option("--epochs", type=int, help="Of a trial that is not stopped early.")
 @click.option("--target-flops", type=float, help="Short for --cost flops --target.")

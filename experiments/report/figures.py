@@ -18,12 +18,23 @@ from experiments.report.comparison_figures import (
 )
 from experiments.report.comparison_tables import compared_trials
 from experiments.report.family_figure import draw_family
+from experiments.report.repeats_figures import draw_coefficients, draw_confirmation
+from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
 from experiments.report.search_figures import draw_flops_accuracy, draw_history
+from experiments.report.tables import coefficient_trials
 from experiments.report.trials import load_curves
 from experiments.run_folder import RunFolder
 from search_spaces.records import InputError
 
-FIGURES = ("flops_accuracy", "search_history", "family", "comparison", "gradient_norms")
+FIGURES = (
+    "flops_accuracy",
+    "search_history",
+    "confirmation",
+    "coefficients",
+    "family",
+    "comparison",
+    "gradient_norms",
+)
 
 
 def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -32,12 +43,24 @@ def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str
     scored = searched[searched["state"].isin(["complete", "pruned"])].dropna(subset=["accuracy"])
     members = tables["family"][tables["family"]["state"] == "complete"]
     section = folder.config.search
+    baseline = folder.baseline()
+    key = baseline.key if baseline else None
     figures: dict[str, bytes] = {}
     if len(scored):
         figures["flops_accuracy"] = _png(
-            lambda axes: draw_flops_accuracy(axes[0], scored, section=section)
+            lambda axes: draw_flops_accuracy(axes[0], scored, section=section, baseline=key)
         )
         figures["search_history"] = _png(lambda axes: draw_history(axes[0], searched))
+    if "confirmation" in tables:
+        finalists = confirmation_standings(tables["trials"])
+        figures["confirmation"] = _png(
+            lambda axes: draw_confirmation(axes[0], finalists, tables["confirmation"])
+        )
+    directions = coefficients_standings(coefficient_trials(folder, tables["trials"]))
+    if directions:
+        figures["coefficients"] = _png(
+            lambda axes: draw_coefficients(axes[0], directions, tables["coefficients"])
+        )
     if len(members):
         figures["family"] = _png(lambda axes: draw_family(axes[0], members))
     if "comparison" in tables:

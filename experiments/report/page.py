@@ -9,13 +9,27 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from experiments.config import CoefficientsSection
 from experiments.report.cells import alignments, readable_rows
 from experiments.report.figures import FIGURES
+from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
 from experiments.report.stages import stages_table
 from experiments.report.summary import only_compared, summary
+from experiments.report.tables import coefficient_trials
 from experiments.run_folder import RunFolder
+from experiments.studies.noise import verdict
 from scaler.compound import CompoundCoefficients
 
+_TABLES = (
+    "search",
+    "confirmation",
+    "coefficients",
+    "dropped",
+    "family",
+    "comparison",
+    "gradient_norms",
+    "failures",
+)
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 # figure -> what is on it, for those who do not see it; the caption for those who do
@@ -29,6 +43,18 @@ _TEXTS = {
     "search_history": (
         "The reward of each trial of the search in order, and the best reward so far as a line.",
         "Trials in the order in which they ended.",
+    ),
+    "confirmation": (
+        "Dot plot of the finalists by rank: the reward of each repeated training, with mean and "
+        "standard deviation, and the reward in the search.",
+        "The winner, the baseline, stands first. Across a dotted line the trainings differ in "
+        "length, so that rewards are not to be compared.",
+    ),
+    "coefficients": (
+        "Dot plot of the directions of growth by rank: the accuracy of each training, of the "
+        "leaders with mean and standard deviation.",
+        "Left of the dotted line the leaders, trained again with new seeds; right of it the others "
+        "with their one training.",
     ),
     "family": (
         "Line plot of the family: FLOPs, logarithmic, against validation and test accuracy.",
@@ -77,17 +103,35 @@ def make_page(
     return template.render(
         name=folder.config.name,
         summary=summary(folder, tables),
-        tables={"failures": None, "comparison": None, **shown},
+        tables={name: shown.get(name) for name in _TABLES},
         figures={name: _picture(name, figures.get(name)) for name in FIGURES},
         baseline=baseline.name if baseline else None,
         stages=_shown(stages_table(baseline)) if baseline else None,
         chosen=chosen,
         winner_first=_leads(tables["coefficients"], coefficients),
-        phi=f"{folder.config.coefficients.phi:g}",
+        verdicts=_verdicts(folder, tables["trials"]),
+        grown=_grown(folder.config.coefficients),
         line=not only_compared(tables["trials"]),
         config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
         facts=_facts(folder.environment()),
     )
+
+
+def _verdicts(folder: RunFolder, trials: pd.DataFrame) -> dict[str, str | None]:
+    """What can be said of first and second."""
+    directions = coefficients_standings(coefficient_trials(folder, trials))
+    finalists = confirmation_standings(trials)
+    return {
+        "confirmation": verdict(finalists, of="reward") if finalists else None,
+        "coefficients": verdict(directions, of="accuracy") if directions else None,
+    }
+
+
+def _grown(section: CoefficientsSection) -> str:
+    if section.rule == "phi":
+        return f"to phi = {section.phi:g}, whatever it then cost"
+    within = f"within {section.flops_tolerance:.2%}"
+    return f"to {section.target_ratio:g} times its own measured FLOPs, {within}"
 
 
 def _leads(grid: pd.DataFrame, chosen: CompoundCoefficients | None) -> bool:

@@ -8,9 +8,11 @@ from experiments.files import write_text
 from experiments.report.cells import plain
 from experiments.report.figures import make_figures, write_figures
 from experiments.report.page import make_page
+from experiments.report.repeats_tables import coefficients_standings
 from experiments.report.summary import only_compared
-from experiments.report.tables import make_tables, write_tables
+from experiments.report.tables import coefficient_trials, make_tables, write_tables
 from experiments.run_folder import RunFolder
+from experiments.studies.noise import verdict
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"
@@ -41,6 +43,16 @@ def result_text(folder: RunFolder) -> str:
     if family.empty:
         return "no member of the family has been trained yet"
     return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
+
+
+def coefficients_text(folder: RunFolder) -> str:
+    """The directions ranked, what can be said of the first two, and what was left out."""
+    tables = make_tables(folder)
+    ranked = coefficients_standings(coefficient_trials(folder, tables["trials"]))
+    parts = [plain(tables["coefficients"]), verdict(ranked, of="accuracy")]
+    if "dropped" in tables:
+        parts.append(f"Left out:\n{plain(tables['dropped'])}")
+    return "\n\n".join([*parts, "FLOPs are multiply-adds."])
 
 
 def _comparison_text(tables: dict[str, pd.DataFrame]) -> str:

@@ -23,8 +23,13 @@ from experiments.report.style import (
 from experiments.units import NAMES, readable_cost
 
 
-def draw_flops_accuracy(axes: Axes, trials: pd.DataFrame, *, section: SearchSection) -> None:
-    """The objective's cost against accuracy, over curves along which the reward is equal."""
+def draw_flops_accuracy(
+    axes: Axes, trials: pd.DataFrame, *, section: SearchSection, baseline: str | None = None
+) -> None:
+    """The objective's cost against accuracy, over curves along which the reward is equal.
+
+    `baseline` is the key of the network that the confirmation chose, if it is not the best.
+    """
     cost = section.cost
     done = trials[trials["state"] == "complete"].sort_values("number")
     stopped = trials[trials["state"] == "pruned"]
@@ -53,6 +58,18 @@ def draw_flops_accuracy(axes: Axes, trials: pd.DataFrame, *, section: SearchSect
             zorder=4,
             label=f"best: reward {best['reward']:.3f}",
         )
+        chosen = done[done["key"] == baseline]
+        if len(chosen) and baseline != best["key"]:
+            axes.scatter(
+                chosen[cost],
+                chosen["accuracy"],
+                s=150,
+                facecolors="none",
+                edgecolors=ORANGE,
+                linewidths=2,
+                zorder=4,
+                label="confirmed as the baseline",
+            )
     legend_below(axes)
 
 

@@ -1,17 +1,21 @@
-"""What a run was asked and what it found, in three sentences."""
+"""What a run was asked and what it found, in a few sentences."""
 
 import pandas as pd
 
 from experiments.config import SearchConfig
+from experiments.report.repeats_tables import confirmation_standings
 from experiments.report.snapshot import reading
 from experiments.run_folder import RunFolder
+from experiments.studies.noise import verdict
 from experiments.studies.progress import screened_text
 from experiments.units import NAMES, readable_cost, readable_count
 from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Three sentences: the question, the baseline, the family. True of a run of any state.
+    """The question, the search, its confirmation if there was one, the family.
+
+    True of a run of any state.
 
     Of a run that is a comparison only: what was compared, and which network came out best.
     """
@@ -20,6 +24,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
     return [
         _asked(folder.config),
         _searched(tables, folder),
+        *_confirmed(tables),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -84,6 +89,13 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
 def _screened(folder: RunFolder) -> str:
     with reading(folder) as snapshot:
         return screened_text(snapshot.notes("search").get("screened_out", {}))
+
+
+def _confirmed(tables: dict[str, pd.DataFrame]) -> list[str]:
+    if "confirmation" not in tables:
+        return []
+    ranked = confirmation_standings(tables["trials"])
+    return [f"Trained again with new seeds, {verdict(ranked, of='reward')}"]
 
 
 def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:

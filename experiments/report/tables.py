@@ -9,24 +9,27 @@ from experiments.report.comparison_tables import (
     errors_table,
     gradients_table,
 )
-from experiments.report.trials import FIXED, OWN, load_curves, load_trials
+from experiments.report.repeats_tables import (
+    coefficients_table,
+    confirmation_table,
+    dropped_table,
+)
+from experiments.report.trials import FIXED, OWN, load_curves, load_notes, load_trials
 from experiments.run_folder import RunFolder
 
 TOP = 10  # trials in the table of the search
 
 _SEARCH = "number reward accuracy flops params activations epochs seconds key"
-_COEFFICIENTS = "alpha beta gamma growth accuracy flops params seconds state"
 _FAMILY = (
     "member phi depth width resolution_factor resolution flops times_baseline target_flops "
     "times_target params accuracy test_accuracy seconds state"
 )
 _FAILURES = "study number reason epochs seconds host device key"
-_RANKS = {"complete": 0, "pruned": 1}  # then what failed
 
 
 def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
-    """`trials`, `search`, `coefficients`, `family`; `comparison`, `gradient_norms` and
-    `failures` if there are some.
+    """`trials`, `search`, `coefficients`, `family`; `confirmation`, `dropped` (directions),
+    `comparison`, `gradient_norms` and `failures` if there are some.
 
     Coefficients and family are those of the folder's baseline: an earlier one's stand in the store
     beside them, and in `trials`.
@@ -37,9 +40,14 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
     tables = {
         "trials": trials,
         "search": search_table(trials),
-        "coefficients": coefficients_table(trials, baseline=key),
+        "coefficients": coefficients_table(coefficient_trials(folder, trials)),
         "family": family_table(trials, baseline=key),
     }
+    if len(confirmed := confirmation_table(trials)):
+        tables["confirmation"] = confirmed
+    dropped = dropped_table(load_notes(folder.path, study="coefficients"), baseline=key)
+    if len(dropped):
+        tables["dropped"] = dropped
     compared = compared_trials(trials)
     if len(compared):
         curves = load_curves(folder.path, study="comparison")
@@ -58,18 +66,16 @@ def search_table(trials: pd.DataFrame) -> pd.DataFrame:
     return _columns(ranked.head(TOP), names)
 
 
-def coefficients_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
-    """The grid by accuracy, finished trials first: the first row is the one chosen.
+def coefficient_trials(folder: RunFolder, trials: pd.DataFrame) -> pd.DataFrame:
+    """Those of the folder's baseline, grown by the rule of its config.
 
-    growth is alpha * beta^2 * gamma^2, the nominal growth of FLOPs from phi to phi + 1.
+    Runs of older versions named no rule: theirs was phi, and if nothing has been trained by the
+    config's rule since, theirs are shown.
     """
-    grid = _of_baseline(trials, "coefficients", baseline)
-    grid = grid.assign(
-        growth=grid["alpha"] * grid["beta"] ** 2 * grid["gamma"] ** 2,
-        rank=grid["state"].map(_RANKS).fillna(len(_RANKS)),
-    )
-    order = grid.sort_values(["rank", "accuracy", "number"], ascending=[True, False, True])
-    return _columns(order, _COEFFICIENTS)
+    baseline = folder.baseline()
+    grid = _of_baseline(trials, "coefficients", baseline.key if baseline else None)
+    ours = grid[grid["rule"] == folder.config.coefficients.rule]
+    return ours if len(ours) else grid
 
 
 def family_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:

@@ -51,6 +51,14 @@ OWN = {
     "network": "string",  # of a comparison
     "panel": "string",
     "place": "Int64",  # in the config's list
+    "contender": "string",  # of a confirmation or the coefficients: what was trained repeatedly
+    "round": "Int64",
+    "search_reward": "float64",  # that it had in the search
+    "rule": "string",  # equal_flops or phi
+    "reached_depth": "float64",  # factors after rounding
+    "reached_width": "float64",
+    "reached_resolution": "float64",
+    "origin": "string",  # where a warm start took it from
 }
 CURVE = {
     "run": "string",
@@ -62,7 +70,7 @@ CURVE = {
 }
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
 _NOT_COLUMNS = {
-    *("curve", "curves", "architecture", "label", "suggestion"),
+    *("curve", "curves", "architecture", "label", "suggestion", "training"),
     *_STORED_AS.values(),
 }
 _LEFT_OUT = FIXED.keys() | _NOT_COLUMNS
@@ -71,7 +79,7 @@ Runs = str | Path | Sequence[str | Path]
 
 
 def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
-    """A row a trial of one run folder or several, all three studies unless one is named.
+    """A row a trial of one run folder or several, all studies unless one is named.
 
     The columns of FIXED come first, then `stages.<i>.<field>` and the rest of the architecture's
     sizes, then those of OWN that the trials have. `architecture` is the whole of it as JSON. A
@@ -94,6 +102,12 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
         _frame(whole, {"architecture": "string"}, names=["architecture"] if whole else []),
     ]
     return pd.concat(frames, axis=1)
+
+
+def load_notes(run: str | Path, *, study: str) -> dict[str, Any]:
+    """What one run's store keeps of a study as a whole."""
+    with Snapshot(RunFolder.open(run).study) as snapshot:
+        return snapshot.notes(study)
 
 
 def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
@@ -145,7 +159,8 @@ def _own(attributes: dict[str, Any]) -> dict[str, Any]:
     for column, stored in _STORED_AS.items():
         if stored in attributes:
             own[column] = attributes[stored]
-    return own
+    training = attributes.get("training", {})
+    return own | {f"training.{name}": value for name, value in training.items()}
 
 
 def _stages_first(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Protocol
@@ -14,7 +14,7 @@ from experiments.studies.open_trial import OpenTrial
 from experiments.studies.pricing import Pricing
 from experiments.studies.reseeding import reseed
 from experiments.studies.samplers import make_sampler
-from experiments.studies.trial import Candidate
+from experiments.studies.trial import Candidate, Known, identity, identity_of
 from scaler.cost import measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -91,10 +91,13 @@ class SampledCandidates:
     """An Optuna sampler's suggestions, costed before any training.
 
     A suggestion outside the limits, or a network already tried (equal network, not equal
-    parameters), is thrown back and another drawn. The sampler's study is in memory and repeats the
-    stored one; what was thrown back stands in it as failed, which samplers leave out, so that it
-    biases nothing. Every suggestion has random numbers of its own, so that a continued search
-    proposes what the uninterrupted one would have, given the same trials.
+    parameters; with another training it is another), is thrown back and another drawn. `enqueued`
+    parameters come first; `told` results the sampler knows, and draws none of them again.
+
+    The sampler's study is in memory and repeats the stored one; what was thrown back stands in it
+    as failed, which samplers leave out, so that it biases nothing. Every suggestion has random
+    numbers of its own, so that a continued search proposes what the uninterrupted one would have,
+    given the same trials.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class SampledCandidates:
         finished: list[FrozenTrial],
         num_classes: int,
         in_channels: int,
+        enqueued: Sequence[Known] = (),
+        told: Sequence[FrozenTrial] = (),
     ) -> None:
         self.screened_by: Counter[str] = Counter()
         self._space = space
@@ -113,17 +118,21 @@ class SampledCandidates:
         self._seed = seed
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
-        self._seen = {trial.user_attrs["key"] for trial in finished}
+        self._seen = {identity_of(trial) for trial in [*told, *finished]}
         self._study = optuna.create_study(
             direction="maximize", sampler=make_sampler(section.sampler, seed=seed)
         )
-        self._study.add_trials(sorted(finished, key=_suggestion))
+        self._study.add_trials([*told, *sorted(finished, key=_suggestion)])
+        tried = {trial.user_attrs.get("origin") for trial in finished}
+        for known in enqueued:
+            if known.origin not in tried:
+                self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
         self._open: dict[int, optuna.Trial] = {}
 
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
         for trial in left:
             candidate = trial.candidate
-            self._seen.add(candidate.architecture.key)
+            self._seen.add(candidate.identity)
             self._handed_out = max(self._handed_out, candidate.suggestion + 1)
             running = create_trial(
                 state=TrialState.RUNNING,
@@ -179,36 +188,39 @@ class SampledCandidates:
     def learn(self, trials: list[FrozenTrial]) -> None:
         """Finished trials of another driver of the same study."""
         self._study.add_trials(trials)
-        self._seen.update(trial.user_attrs["key"] for trial in trials)
+        self._seen.update(identity_of(trial) for trial in trials)
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | str:
         """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""
         try:
             architecture = self._space.suggest(trial)
+            training = self._space.suggest_training(trial)
         except InputError:  # parts that do not fit together, as a stride too many
             return "unfit"
         cost = measure_cost(architecture, **self._sizes)
         if not self._pricing.allows(cost):
             return "outside"
-        if architecture.key in self._seen:
+        name = identity(architecture.key, training)
+        if name in self._seen:
             return "repeated"
         latency = self._pricing.latency(architecture, cost)
         if not self._pricing.allows_latency(latency):
             return "slow"
-        self._seen.add(architecture.key)
+        self._seen.add(name)
         suggestion = self._handed_out
         self._handed_out += 1
         price = self._pricing.price(cost, latency)
-        attributes = {"cost": price} | ({} if latency is None else {"latency": latency})
+        priced = {"cost": price} | ({} if latency is None else {"latency": latency})
         return Candidate(
             architecture=architecture,
             cost=cost,
             seed=self._seed + suggestion,
             suggestion=suggestion,
             reward_factor=self._pricing.factor(price),
-            attributes=attributes,
+            attributes={**priced, **trial.user_attrs},  # its origin, if it was enqueued
             params=trial.params,
             distributions=trial.distributions,
+            training=training,
         )
 
 

@@ -1,21 +1,43 @@
-"""The coefficients study: a small grid of alpha, beta, gamma, trained at phi = 1."""
+"""The coefficients study: which alpha, beta, gamma grow a baseline best.
 
+The paper compares settings with alpha * beta^2 * gamma^2 near 2 at phi = 1 (arXiv:1905.11946,
+section 3.3). Once layers, channels and pixels are rounded those cost anything from 1.5 to 3 times
+the baseline, and the dearest wins for its cost. So each direction is scaled to the same measured
+FLOPs instead; the paper's rule stays as an option.
+"""
+
+import math
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import product
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import Any
 
 from experiments.config import CoefficientsSection
-from experiments.studies.candidates import ListedCandidates
+from experiments.studies.noise import Standing, standings, verdict
+from experiments.studies.progress import say
+from experiments.studies.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
-from experiments.studies.trial import Candidate, best_complete
-from scaler.compound import CompoundCoefficients, scale
+from experiments.studies.trial import Candidate, identity_of
+from scaler.budget import scale_to_flops, scaled_by_phi
+from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
+from scaler.scaled import Scaled
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
+MOST_STRAY = 0.5  # of its growth: with more of it elsewhere no network stands for its direction
 GROWTH = 2.0  # alpha * beta^2 * gamma^2, arXiv:1905.11946, equation 3
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A direction that is not trained, and why."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    reason: str
 
 
 def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficients]:
@@ -38,65 +60,160 @@ def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficie
 
 
 def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoefficients:
-    """Train each distinct member of the grid once; write and return the best by accuracy."""
+    """Train each direction once, the leaders with new seeds; write and return the winner.
+
+    Raises InputError where no direction can be scaled to the target, WorkFailed where none of the
+    trainings finished.
+    """
     section = session.config.coefficients
-    done = completed(session, "coefficients", baseline)
-    trained = {trial.user_attrs["key"] for trial in done}
-    listed = [
-        candidate
-        for candidate in _candidates(session, section, baseline)
-        if candidate.architecture.key not in trained
-    ]
-    session.train(
+    members, dropped = grown_members(baseline, section, **session.sizes)
+    note = {"baseline": baseline.key, "directions": [asdict(each) for each in dropped]}
+    session.store.note("coefficients", "dropped", note)
+    candidates = {
+        candidate.attributes["contender"]: candidate
+        for candidate in _candidates(session, section, baseline, members)
+    }
+    first = train_repeats(
+        session,
         "coefficients",
-        ListedCandidates(listed),
-        trials=len(listed),
+        list(candidates.values()),
+        round_=1,
+        seeds=[session.config.seed],
         epochs=section.epochs,
-        done=len(done),
     )
-    best = best_complete(completed(session, "coefficients", baseline))
-    if best is None:
-        raise WorkFailed("no trial of the coefficients grid finished; see `scaler report`")
-    chosen = {name: best.user_attrs[name] for name in ("alpha", "beta", "gamma")}
-    coefficients = CompoundCoefficients(**chosen)
+    leaders = [candidates[standing.contender] for standing in first[: section.leaders]]
+    if len(leaders) > 1:
+        train_repeats(
+            session,
+            "coefficients",
+            leaders,
+            round_=2,
+            seeds=new_seeds(session, round_=2, count=section.seeds),
+            epochs=section.epochs,
+        )
+    ranked = _ranked(session, baseline, candidates)
+    if not ranked:
+        raise WorkFailed("no training of the coefficients grid finished; see `scaler report`")
+    say(f"coefficients: {verdict(ranked, of='accuracy')}")
+    attributes = candidates[ranked[0].contender].attributes
+    coefficients = CompoundCoefficients(**{k: attributes[k] for k in ("alpha", "beta", "gamma")})
     session.folder.write_coefficients(coefficients)
     return coefficients
 
 
-def completed(session: Session, study: str, baseline: Architecture) -> list[FrozenTrial]:
-    """The study's finished trials of this baseline.
+def grown_members(
+    baseline: Architecture, section: CoefficientsSection, *, num_classes: int, in_channels: int
+) -> tuple[list[tuple[CompoundCoefficients, Scaled]], list[Dropped]]:
+    """The baseline grown along each direction of the grid, and the directions left out.
 
-    An earlier baseline's stand beside them in the store, and failed ones, which are tried again.
+    Small networks grow in coarse steps, and to cost what it should a network may have to leave its
+    direction. One that strays too far is left out, and of several directions that came to one
+    network the one stands for all that it strays least from. Raises InputError where none is left.
     """
-    return [
-        trial
-        for trial in session.store.trials(study)
-        if trial.state == TrialState.COMPLETE and trial.user_attrs["baseline"] == baseline.key
-    ]
+    sizes: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
+    target = section.target_ratio * measure_cost(baseline, **sizes).flops
+    grown, dropped = [], []
+    for direction in coefficient_grid(step=section.step, tolerance=section.tolerance):
+        try:
+            if section.rule == "phi":
+                member = scaled_by_phi(baseline, phi=section.phi, coefficients=direction, **sizes)
+            else:
+                member = scale_to_flops(
+                    baseline,
+                    target_flops=target,
+                    coefficients=direction,
+                    tolerance=section.flops_tolerance,
+                    **sizes,
+                )
+        except InputError as error:
+            dropped.append(Dropped(**direction.model_dump(), reason=str(error)))
+            continue
+        stray = _stray(member, direction)
+        if stray > MOST_STRAY:
+            depth, width, resolution = member.reached_factors()
+            reason = (
+                f"nearest at {member.cost.flops:,} FLOPs, off its direction: depth {depth:.2f}, "
+                f"width {width:.2f}, resolution {resolution:.2f} times the baseline's"
+            )
+            dropped.append(Dropped(**direction.model_dump(), reason=reason))
+        else:
+            grown.append((stray, direction, member))
+    if not grown:
+        raise InputError(
+            f"none of {len(dropped)} directions can be scaled; the first: {dropped[0].reason}; "
+            f"see coefficients.flops_tolerance and coefficients.target_ratio"
+        )
+    nearest: dict[str, tuple[CompoundCoefficients, Scaled]] = {}
+    for _, direction, member in sorted(grown, key=lambda one: one[0]):
+        key = member.architecture.key
+        if key in nearest:
+            same = nearest[key][0]
+            reason = f"comes to the same network as {_label(same)}"
+            dropped.append(Dropped(**direction.model_dump(), reason=reason))
+        else:
+            nearest[key] = (direction, member)
+    order = {direction: place for place, (_, direction, _) in enumerate(grown)}
+    return sorted(nearest.values(), key=lambda pair: order[pair[0]]), dropped
+
+
+def _ranked(
+    session: Session, baseline: Architecture, candidates: dict[str, Candidate]
+) -> list[Standing]:
+    """Leaders first, each group by mean. Trials of another rule or baseline do not count."""
+    names = {(name, candidate.identity) for name, candidate in candidates.items()}
+    return standings(
+        training
+        for trial, training in repeated(completed(session, "coefficients"))
+        if trial.user_attrs["baseline"] == baseline.key
+        and (training.contender, identity_of(trial)) in names
+    )
+
+
+def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
+    """The part of its growth that lies in other dimensions than the direction says, 0 to about 1.
+
+    Growth is counted in FLOPs, as logarithms: depth + 2 width + 2 resolution.
+    """
+    reached, wanted = (
+        (math.log(depth), 2 * math.log(width), 2 * math.log(resolution))
+        for depth, width, resolution in (member.reached_factors(), direction.factors(1))
+    )
+    total = max(sum(reached), 1e-9)
+    shares = zip(reached, wanted, strict=True)
+    return sum(abs(r / total - w / math.log(direction.growth)) for r, w in shares) / 2
+
+
+def _label(coefficients: CompoundCoefficients) -> str:
+    return " ".join(f"{name} {value:g}" for name, value in coefficients)
 
 
 def _candidates(
-    session: Session, section: CoefficientsSection, baseline: Architecture
+    session: Session,
+    section: CoefficientsSection,
+    baseline: Architecture,
+    members: list[tuple[CompoundCoefficients, Scaled]],
 ) -> Iterator[Candidate]:
-    """The grid's members; of those that round to one network, the first stands for all."""
-    keys = set()
-    grid = coefficient_grid(step=section.step, tolerance=section.tolerance)
-    for number, coefficients in enumerate(grid):
-        member = scale(baseline, phi=section.phi, coefficients=coefficients)
-        if member.key in keys:
-            continue
-        keys.add(member.key)
-        values = coefficients.model_dump()
-        label = " ".join(f"{name} {value:g}" for name, value in values.items())
+    for place, (direction, member) in enumerate(members):
+        depth, width, resolution = member.reached_factors()
+        attributes: dict[str, Any] = {
+            **direction.model_dump(),
+            "phi": member.phi,
+            "depth": member.depth,
+            "width": member.width,
+            "resolution": member.resolution,
+            "reached_depth": depth,
+            "reached_width": width,
+            "reached_resolution": resolution,
+            "target_flops": member.target_flops,
+            "rule": section.rule,
+            "baseline": baseline.key,
+            "contender": _label(direction),
+        }
         yield Candidate(
-            architecture=member,
-            cost=measure_cost(member, **session.sizes),
+            architecture=member.architecture,
+            cost=member.cost,
             seed=session.config.seed,
-            suggestion=number,
-            attributes={
-                **values,
-                "phi": section.phi,
-                "baseline": baseline.key,
-                "label": label,
-            },
+            suggestion=place,
+            attributes=attributes,
+            training=session.folder.recipe(),
         )

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ class Evaluate(Protocol):
 
     It calls `report(epoch, accuracy)` after each epoch, and may be stopped there. Instead of a
     number it may return a mapping with `accuracy` and further figures, which are kept with it.
+    Where the search space has `training:` choices it is also called with `training`, what they are.
 
     `checkpoint_dir` is an empty folder on the worker's own disk. What lies in it at a report
     travels to the driver, which keeps it; a trial that is taken up again, on this machine or
@@ -47,6 +48,7 @@ class Job:
     name: str
     architecture: str  # JSON
     seed: int
+    training: dict[str, Any] = field(default_factory=dict)
     checkpoint: bytes | None = None
     seconds_left: float | None = None  # of the time limit; None: no limit
 
@@ -129,6 +131,7 @@ class Evaluation:
                 report=self._report,
                 seed=job.seed,
                 checkpoint_dir=self._folder,
+                **({"training": job.training} if job.training else {}),
             )
             figures = dict(returned) if isinstance(returned, Mapping) else {"accuracy": returned}
             figures = {name: float(value) for name, value in figures.items()}

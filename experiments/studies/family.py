@@ -1,10 +1,12 @@
 """The family study: the baseline and its members, trained and looked at on the test part."""
 
+from optuna.trial import FrozenTrial
+
 from experiments.studies.candidates import ListedCandidates
-from experiments.studies.coefficients import completed
+from experiments.studies.repeats import completed
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
-from experiments.studies.trial import Candidate
+from experiments.studies.trial import Candidate, training_of
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
 from scaler.family import scale_family
@@ -31,7 +33,7 @@ def run_family(
     )
     members = [Scaled(baseline, baseline, 0.0, 1.0, 1.0, 1.0, cost), *grown]
     members = [_named(member, f"b{i}") for i, member in enumerate(members)]
-    done = completed(session, "family", baseline)
+    done = _trained(session, baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []
     for number, member in enumerate(members):
@@ -46,9 +48,22 @@ def run_family(
         done=len(done),
         final=True,
     )
-    if not completed(session, "family", baseline):
+    if not _trained(session, baseline):
         raise WorkFailed("no member of the family finished its training; see `scaler report`")
     return members
+
+
+def _trained(session: Session, baseline: Architecture) -> list[FrozenTrial]:
+    """The finished members of this baseline, trained as it was found.
+
+    An earlier baseline's stand beside them in the store, and failed ones, which are tried again.
+    """
+    recipe = session.folder.recipe()
+    return [
+        trial
+        for trial in completed(session, "family")
+        if trial.user_attrs["baseline"] == baseline.key and training_of(trial) == recipe
+    ]
 
 
 def _named(member: Scaled, suffix: str) -> Scaled:
@@ -73,4 +88,5 @@ def _candidate(session: Session, member: Scaled, number: int) -> Candidate:
             "resolution": member.resolution,
             "baseline": member.baseline.key,
         },
+        training=session.folder.recipe(),
     )

@@ -31,7 +31,9 @@ class OpenTrial:
     @property
     def name(self) -> str:
         """Of its folder under checkpoints/."""
-        return str(self.candidate.attributes.get("member", self.candidate.architecture.key))
+        candidate = self.candidate
+        own = f"{candidate.architecture.key}-{candidate.seed}"  # one network may be trained anew
+        return str(candidate.attributes.get("member", own))
 
     @property
     def seconds(self) -> float:
@@ -67,6 +69,7 @@ class OpenTrial:
             "reward_factor": candidate.reward_factor,
             "attributes": candidate.attributes,
             "params": candidate.params,
+            "training": candidate.training,
             "distributions": {
                 name: distribution_to_json(kind) for name, kind in candidate.distributions.items()
             },
@@ -85,6 +88,7 @@ class OpenTrial:
             reward_factor=record["reward_factor"],
             attributes=record["attributes"],
             params=record["params"],
+            training=record["training"],
             distributions={name: json_to_distribution(kind) for name, kind in kinds},
         )
         epochs = tuple(Epoch(**told) for told in record["epochs"])

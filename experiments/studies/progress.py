@@ -57,21 +57,23 @@ class Progress:
             parts.append(f"best {self.best:.4f}")
         parts.append(f"{readable_seconds(self._left())} left")
         width = len(str(self.total))
-        self._say(f"{self.study} {self._done:>{width}}/{self.total}  " + "  ".join(parts))
+        say(f"{self.study} {self._done:>{width}}/{self.total}  " + "  ".join(parts))
 
     def warn(self, line: str) -> None:
-        self._say(f"{self.study}: {line}")
+        say(f"{self.study}: {line}")
 
     def summary(self) -> None:
         counts = ", ".join(f"{number} {state}" for state, number in self._ended.items() if number)
         screened = screened_text(self.screened_by)
         took = readable_seconds(time.monotonic() - self._began)
         parts = [f"{counts or 'nothing left to do'} in {took}", *([screened] if screened else [])]
-        self._say(f"{self.study}: {'; '.join(parts)}")
+        say(f"{self.study}: {'; '.join(parts)}")
 
     def _left(self) -> float:
         done = self._done - self._before
         return (time.monotonic() - self._began) / done * (self.total - self._done)
 
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+
+def say(line: str) -> None:
+    """To standard error, so that standard output stays the result's."""
+    print(line, file=sys.stderr, flush=True)

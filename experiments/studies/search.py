@@ -1,18 +1,21 @@
 """The search study: candidates from a space, the best of them the baseline."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
 from experiments.config import SearchConfig, SearchSection
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import SampledCandidates
+from experiments.studies.confirmation import run_confirmation
 from experiments.studies.pricing import latency_facts
+from experiments.studies.recipes import check_training_choices
 from experiments.studies.runner import WorkFailed
 from experiments.studies.samplers import make_sampler
 from experiments.studies.session import Session, open_session
-from experiments.studies.trial import architecture_of, best_complete
+from experiments.studies.trial import architecture_of, best_complete, training_of
+from experiments.studies.warm_start import load_warm_start, read_warm_start
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace, load_space
 
@@ -24,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search gives: its folder, the baseline, a row a trial."""
+    """What a search gives: its folder, the baseline, a row a trial, the baseline's training.
+
+    `training` holds the choices of the space's `training:` part; empty where it has none.
+    """
 
     run: RunFolder
     best: Architecture
     trials: "pandas.DataFrame"
+    training: dict[str, Any]
 
 
 def search(
@@ -41,24 +48,29 @@ def search(
     """Search a space under ACC * (FLOPS/T)^w; begin a run folder or continue the one that is there.
 
     `evaluate(architecture, *, report, seed, checkpoint_dir) -> accuracy` replaces the built-in
-    training; then `num_classes` and `in_channels` say what the cost is counted for. Raises
-    InputError for a wrong config, WorkFailed when no trial finished.
+    training; then `num_classes` and `in_channels` say what the cost is counted for. Where the space
+    has `training:` choices it is also given `training`. Raises InputError for a wrong config,
+    WorkFailed when no trial finished.
     """
     from experiments.report.trials import load_trials
 
-    check_search(config)
+    check_search(config, evaluate)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     with open_session(config, evaluate=evaluate, shared=True, **sizes) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
-    return SearchResult(session.folder, best, trials)
+    return SearchResult(session.folder, best, trials, session.folder.recipe())
 
 
-def check_search(config: SearchConfig) -> None:
+def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
     """Raise InputError for what the search would stumble over, before anything is made."""
-    search_space(config)
+    space = search_space(config)
     make_sampler(config.search.sampler)
     latency_facts(config.search)
+    check_training_choices(space, evaluate)
+    warm_start = config.search.warm_start
+    if warm_start is not None and not (config.run_folder / "study.db").exists():
+        read_warm_start(warm_start, space)
 
 
 def search_space(config: SearchConfig) -> SearchSpace:
@@ -70,12 +82,16 @@ def search_space(config: SearchConfig) -> SearchSpace:
 def run_search(session: Session) -> Architecture:
     """Train what is left of the search's trials; write and return the baseline."""
     section = session.config.search
+    space = search_space(session.config)
+    enqueued, told = load_warm_start(session, space)
     finished = session.store.trials("search")
     candidates = SampledCandidates(
-        search_space(session.config),
+        space,
         section=section,
         seed=session.config.seed,
         finished=finished,
+        enqueued=enqueued,
+        told=told,
         **session.sizes,
     )
     session.train(
@@ -91,8 +107,11 @@ def run_search(session: Session) -> Architecture:
     best = best_complete(trials)
     if best is None:
         raise WorkFailed(_why_nothing(trials, session))
+    confirmation = session.config.confirmation
+    if confirmation is not None and confirmation.top > 1:
+        best = run_confirmation(session, confirmation)
     baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
-    session.folder.write_baseline(baseline)
+    session.folder.write_baseline(baseline, recipe=training_of(best))
     return baseline
 
 

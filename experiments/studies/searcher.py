@@ -196,6 +196,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             name=f"{self._study} {trial.candidate.suggestion}",
             architecture=trial.candidate.architecture.model_dump_json(exclude_defaults=True),
             seed=trial.candidate.seed,
+            training=trial.candidate.training,
             checkpoint=checkpoint.content if checkpoint else None,
             seconds_left=left,
         )

@@ -1,5 +1,6 @@
 """A candidate before its trial, and what came of it: the data that the engine passes around."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +29,28 @@ class Candidate:
     attributes: dict[str, Any] = field(default_factory=dict)  # alpha, beta, gamma; member; ...
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # settings over the config's `train`
+
+    @property
+    def identity(self) -> str:
+        return identity(self.architecture.key, self.training)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Parameters of a trial that was made elsewhere; `origin` says where, `accuracy` what it had.
+
+    They may be a part of the parameters; the sampler then chooses the others.
+    """
+
+    origin: str
+    params: dict[str, Any]
+    accuracy: float | None
+
+
+def identity(key: str, training: dict[str, Any]) -> str:
+    """Equal networks trained in the same way have the same."""
+    return f"{key} {json.dumps(training, sort_keys=True)}" if training else key
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,8 @@ def freeze(
         "key": candidate.architecture.key,
         "architecture": candidate.architecture.model_dump_json(exclude_defaults=True),
     }
+    if candidate.training:
+        own["training"] = candidate.training
     rewards = {
         epoch: accuracy * candidate.reward_factor
         for epoch, accuracy in zip(at, outcome.curve, strict=True)
@@ -95,6 +120,15 @@ def freeze(
 def architecture_of(trial: FrozenTrial) -> Architecture:
     """The architecture that a stored trial trained."""
     return Architecture.model_validate_json(trial.user_attrs["architecture"])
+
+
+def training_of(trial: FrozenTrial) -> dict[str, Any]:
+    """The training settings that a stored trial chose; none where its space has no such choices."""
+    return dict(trial.user_attrs.get("training", {}))
+
+
+def identity_of(trial: FrozenTrial) -> str:
+    return identity(trial.user_attrs["key"], training_of(trial))
 
 
 def best_complete(trials: list[FrozenTrial]) -> FrozenTrial | None:

@@ -1,8 +1,10 @@
 """The built-in evaluation: trains an architecture on a data set, one report an epoch."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,13 @@ class TrainingEvaluation:
     final: bool = False
 
     def __call__(
-        self, architecture: Architecture, *, report: Report, seed: int, checkpoint_dir: Path
+        self,
+        architecture: Architecture,
+        *,
+        report: Report,
+        seed: int,
+        checkpoint_dir: Path,
+        training: Mapping[str, Any] | None = None,
     ) -> dict[str, float]:
         torch.set_num_threads(self.threads)
         torch.manual_seed(seed)
@@ -50,7 +58,7 @@ class TrainingEvaluation:
         for result in train_epochs(
             network,
             self.data,
-            config=self.train_config,
+            config=self.train_config.replace(**training or {}),
             epochs=self.epochs,
             resolution=architecture.resolution,
             flip=self.data_config.flip,

@@ -10,7 +10,16 @@ from scaler import measure_cost
 
 SHORT = {
     "search": {"space": "mbconv_small", "resolution": 12, "trials": 3, "epochs": 2},
-    "coefficients": {"step": 0.5, "tolerance": 0.6, "epochs": 1},
+    "confirmation": {"top": 2, "seeds": 1, "rounds": 1},
+    "coefficients": {
+        "step": 0.5,
+        "tolerance": 0.6,
+        "target_ratio": 3,
+        "flops_tolerance": 0.2,
+        "epochs": 1,
+        "leaders": 2,
+        "seeds": 2,
+    },
     "family": {"kind": "budgets", "ratios": [2, 3, 4], "tolerance": 0.1, "epochs": 2},
 }
 
@@ -43,12 +52,18 @@ def test_the_family_costs_what_was_asked(digits):
     assert family.test_accuracy.between(0, 1).all()
 
 
-def test_the_winner_of_the_grid_is_the_best_by_accuracy(digits):
+def test_the_winner_of_the_grid_is_the_leader_of_the_best_mean(digits):
     grid = load_trials(digits.path, study="coefficients")
-    best = grid.loc[grid.accuracy.idxmax()]
-    chosen = digits.coefficients()
-    assert best.accuracy == grid.accuracy.max()
-    assert (chosen.alpha, chosen.beta, chosen.gamma) == (best.alpha, best.beta, best.gamma)
+    leaders = grid[grid["round"] == 2]
+    means = leaders.groupby(["alpha", "beta", "gamma"]).accuracy.mean()
+    assert len(means) == 2
+    assert tuple(dict(digits.coefficients()).values()) == means.idxmax()
+
+
+def test_the_baseline_is_the_best_of_the_confirmation(digits):
+    again = load_trials(digits.path, study="confirmation")
+    assert digits.baseline().key == again.groupby("key").reward.mean().idxmax()
+    assert "confirmation" in digits.report.read_text()
 
 
 def test_a_finished_line_has_nothing_left_to_do(digits, capsys):

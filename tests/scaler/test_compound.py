@@ -50,6 +50,8 @@ def test_phi_beyond_what_can_be_built_is_refused(small):
     [
         ("alpha: 0.9", "alpha: .*greater than or equal to 1, but got 0.9"),
         ("alpha: .nan", "alpha: .*finite"),
+        ("version: 2", r"c\.yaml: a coefficients file of version 2 cannot be read, only one of"),
+        ("version: one\nalpha: 1.2", "of version 'one' cannot be read"),
         ("alfa: 1.2", "unknown key 'alfa'; did you mean 'alpha'"),
     ],
 )
@@ -58,3 +60,10 @@ def test_a_wrong_coefficients_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         CompoundCoefficients.from_file(path)
+
+
+@pytest.mark.parametrize("version", ["", "version: 1\n"])
+def test_a_coefficients_file_of_this_version_or_of_none_is_read(tmp_path, version):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{version}alpha: 1.4\nbeta: 1.0\ngamma: 1.2\n")
+    assert CompoundCoefficients.from_file(path).alpha == 1.4

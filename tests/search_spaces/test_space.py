@@ -90,6 +90,31 @@ def test_conditional_choices_have_names_of_their_own(small):
     assert fixed(space, chosen).stages[0].block.kernel_size == 5
 
 
+def test_training_choices_are_parameters_and_leave_the_architecture_alone(small):
+    rates = {"learning_rate": {"choice": [0.1, 0.2]}, "momentum": 0.9}
+    space = SearchSpace("trained", small.model_dump(mode="json"), rates)
+    assert space.parameters() == {"training.learning_rate": [0.1, 0.2]}
+    assert space.size() == 2
+    trial = optuna.trial.FixedTrial({"training.learning_rate": 0.2})
+    assert space.at(8).suggest_training(trial) == {"learning_rate": 0.2, "momentum": 0.9}
+    assert space.suggest(trial).key == small.key
+
+
+@pytest.mark.parametrize("value", [{"choice": []}, {"choice": [[1]]}, {"rate": 0.1}, None])
+def test_a_training_setting_that_is_no_value_or_choice_is_refused(small, value):
+    with pytest.raises(InputError, match=r"training\.learning_rate: "):
+        SearchSpace("broken", small.model_dump(mode="json"), {"learning_rate": value})
+
+
+def test_the_training_part_is_read_from_the_file(tmp_path, small):
+    path = tmp_path / "mine.yaml"
+    path.write_text(small.to_yaml() + "training: {learning_rate: {choice: [0.1, 0.2]}}\n")
+    assert load_space(path).training_options() == {"learning_rate": [0.1, 0.2]}
+    path.write_text(small.to_yaml() + "training: fast\n")
+    with pytest.raises(InputError, match=r"training must be a mapping .* but is 'fast'"):
+        load_space(path)
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

@@ -51,6 +51,41 @@ class HandMadeRun:
         self.record("search", accuracy=None, state="fail", channels=48, reason="ValueError: no")
         self.folder.write_baseline(self.baseline)
 
+    def confirm(self) -> None:
+        """#0 and #1 in round 1, #1 and #2 in round 2; #1 wins by mean, #2 has the one best."""
+        for contender, number, accuracies in (
+            ("#0", 1, (0.80, 0.82)),
+            ("#1", 1, (0.85, 0.85)),
+            ("#1", 2, (0.90, 0.92)),
+            ("#2", 2, (0.85, 0.93)),
+        ):
+            attributes = {"contender": contender, "round": number, "search_reward": 0.95}
+            channels = 32 + 8 * int(contender[1:])
+            for accuracy in accuracies:
+                self.record(
+                    "confirmation", accuracy=accuracy, channels=channels, attributes=attributes
+                )
+
+    def repeated_grid(self) -> None:
+        """Three directions, the first two of them led and were trained again."""
+        for alpha, number, accuracy in (
+            (1.2, 1, 0.91),
+            (2.0, 1, 0.93),
+            (1.4, 1, 0.80),
+            (1.2, 2, 0.94),
+            (2.0, 2, 0.90),
+            (1.2, 2, 0.96),
+            (2.0, 2, 0.92),
+        ):
+            attributes = {"alpha": alpha, "beta": 1.0, "gamma": 1.0, "rule": "equal_flops"}
+            attributes |= {"contender": f"alpha {alpha:g} beta 1 gamma 1", "round": number}
+            attributes |= {"baseline": self.baseline.key}
+            self.record("coefficients", accuracy=accuracy, attributes=attributes)
+        directions = [{"alpha": 1.0, "beta": 1.4, "gamma": 1.0, "reason": "too coarse"}]
+        note = {"baseline": self.baseline.key, "directions": directions}
+        self.store.note("coefficients", "dropped", note)
+        self.folder.write_coefficients(CompoundCoefficients(alpha=1.2, beta=1.0, gamma=1.0))
+
     def grid(self) -> None:
         for alpha, accuracy in ((1.2, 0.91), (2.0, 0.93)):
             attributes = {"alpha": alpha, "beta": 1.0, "gamma": 1.0, "phi": 1.0}
@@ -105,6 +140,11 @@ def searched(run, shelf) -> HandMadeRun:
 @pytest.fixture
 def done(run, shelf) -> HandMadeRun:
     return grown(run, "search", "grid", "family", shelf=shelf)
+
+
+@pytest.fixture
+def repeated(run, shelf) -> HandMadeRun:
+    return grown(run, "search", "confirm", "repeated_grid", shelf=shelf)
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ def test_no_trial_of_the_front_is_beaten_and_every_other_is():
         assert (rivals.index.tolist() == [i]) == (i in front.index)
 
 
-def test_a_finished_run_has_three_figures(done):
+def test_a_finished_run_has_a_figure_of_each_part(done):
     figures = make_figures(done.folder, make_tables(done.folder))
-    assert set(figures) == {"flops_accuracy", "search_history", "family"}
+    assert set(figures) == {"flops_accuracy", "search_history", "coefficients", "family"}
     assert all(data.startswith(PNG) for data in figures.values())
 
 

@@ -54,8 +54,20 @@ def test_a_finished_run_shows_everything(done):
     assert "chose alpha 2, beta 1, gamma 1" in text
     assert "the baseline grew to hand_b1" in text
     assert "fingerprint-1234" in text
-    assert len(Page(text).all("img")) == 3
+    assert len(Page(text).all("img")) == 4
     assert [tag["class"] for tag in Page(text).all("tr") if "class" in tag] == ["best", "best"]
+
+
+def test_repeated_trainings_are_shown_with_what_can_be_said_of_them(repeated):
+    text = report(repeated)
+    verdict = "#1 is first with a mean reward of 0.9100 ± 0.0141 (n = 2), then #2 with 0.8900"
+    assert text.count(verdict) == 2  # in the summary and in its section
+    assert "is within noise (Welch&#39;s t-test, p = " in text
+    assert "alpha 1.2 beta 1 gamma 1 is first with a mean accuracy of 0.9500" in text
+    assert "too coarse" in text
+    images = [image["alt"] for image in Page(text).all("img")]
+    assert sum("standard deviation" in alt for alt in images) == 2
+    assert len([tag for tag in Page(text).all("tr") if "class" in tag]) == 3
 
 
 def test_a_run_in_which_all_failed_says_why(run):

@@ -32,6 +32,35 @@ def test_the_coefficients_table_has_the_winner_first_and_the_growth(done):
     assert table["growth"].tolist() == [2.0, 1.2]  # beta and gamma are 1
 
 
+def test_the_confirmation_table_has_mean_and_spread_of_the_last_round(repeated):
+    table = make_tables(repeated.folder)["confirmation"]
+    assert table["contender"].tolist() == ["#1", "#2", "#0"]
+    assert table["round"].tolist() == [2, 2, 1]
+    first = table.iloc[0]
+    assert (first["reward"], first["accuracy"]) == pytest.approx((0.91, 0.91))
+    assert first["reward_spread"] == pytest.approx(0.02 / 2**0.5)
+    assert (first["seeds"], first["search_reward"]) == (2, 0.95)
+
+
+def test_the_coefficients_table_ranks_leaders_by_mean_before_the_others(repeated):
+    table = make_tables(repeated.folder)["coefficients"]
+    assert table["alpha"].tolist() == [1.2, 2.0, 1.4]
+    assert table["accuracy"].tolist() == pytest.approx([0.95, 0.91, 0.80])
+    assert table["first_accuracy"].tolist() == [0.91, 0.93, 0.80]
+    assert table["seeds"].tolist() == [2, 2, 1]
+    assert pd.isna(table["spread"][2])
+    assert make_tables(repeated.folder)["dropped"]["reason"].tolist() == ["too coarse"]
+
+
+def test_a_direction_whose_training_failed_comes_last_without_a_rank(repeated):
+    attributes = {"alpha": 1.0, "beta": 1.0, "gamma": 1.4, "rule": "equal_flops", "round": 1}
+    attributes |= {"contender": "alpha 1 beta 1 gamma 1.4", "baseline": repeated.baseline.key}
+    repeated.record("coefficients", accuracy=None, state="fail", attributes=attributes)
+    last = make_tables(repeated.folder)["coefficients"].iloc[-1]
+    assert (last["gamma"], last["state"]) == (1.4, "fail")
+    assert pd.isna(last["rank"])
+
+
 def test_the_family_table_sets_flops_beside_baseline_and_target(done):
     table = make_tables(done.folder)["family"]
     assert table["member"].tolist() == ["hand_b0", "hand_b1"]

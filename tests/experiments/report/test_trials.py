@@ -76,6 +76,13 @@ def test_further_figures_of_an_evaluation_are_columns(run):
     assert trials["run"].tolist() == ["hand"]
 
 
+def test_training_choices_are_columns(run):
+    run.record("search", attributes={"training": {"learning_rate": 0.1, "batch_size": 32}})
+    trials = load_trials(run.folder.path)
+    assert trials["training.learning_rate"].tolist() == [0.1]
+    assert trials["training.batch_size"].dtype == "Int64"
+
+
 def test_several_runs_stand_in_one_frame(searched, begin_run):
     other = begin_run("other")
     other.record("search")

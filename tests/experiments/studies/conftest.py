@@ -27,7 +27,13 @@ def ray() -> Iterator[None]:
 def config(tmp_path: Path) -> SearchConfig:
     """A search of 12 trials of 3 epochs on the small space, one at a time."""
     section = SearchSection(resolution=8, trials=12, epochs=3, sampler="random")
-    return SearchConfig(name="test", run=tmp_path / "run", search=section, cluster=ONE_WORKER)
+    return SearchConfig(
+        name="test",
+        run=tmp_path / "run",
+        search=section,
+        confirmation=None,  # has tests of its own
+        cluster=ONE_WORKER,
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""The tables of what was trained repeatedly: the confirmation, the coefficients."""
+
+from typing import Any
+
+import pandas as pd
+
+from experiments.studies.noise import Standing, Training, standings
+
+_CONFIRMATION = (
+    "rank contender round epochs seeds reward reward_spread accuracy accuracy_spread search_reward "
+    "flops params"
+)
+_COEFFICIENTS = (
+    "rank alpha beta gamma growth seeds accuracy spread first_accuracy flops params "
+    "reached_depth reached_width resolution seconds state"
+)
+_DROPPED = "alpha beta gamma reason"
+
+
+def confirmation_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row a finalist, the winner first: means and deviations of the last round it reached.
+
+    search_reward is what its one training in the search had.
+    """
+    ranked = confirmation_standings(trials)
+    rows = []
+    for rank, standing in enumerate(ranked, start=1):
+        own = _trainings(trials, "confirmation", standing)
+        first = own.iloc[0]
+        rows.append(
+            {
+                **_shared(standing, rank),
+                "round": standing.round,
+                "epochs": first["epochs"],
+                "reward": standing.mean,
+                "reward_spread": standing.spread,
+                "accuracy": own["accuracy"].mean(),
+                "accuracy_spread": own["accuracy"].std(),
+                **{name: first[name] for name in ("search_reward", "flops", "params")},
+            }
+        )
+    return _frame(rows, _CONFIRMATION)
+
+
+def confirmation_standings(trials: pd.DataFrame) -> list[Standing]:
+    """The finalists, best first."""
+    finalists = trials[trials["study"] == "confirmation"]
+    return _standings(finalists, "reward") if len(finalists) else []
+
+
+def coefficients_standings(grid: pd.DataFrame) -> list[Standing]:
+    """The directions, best first; `grid` is the trials of one baseline."""
+    return _standings(_named(grid), "accuracy")
+
+
+def coefficients_table(grid: pd.DataFrame) -> pd.DataFrame:
+    """A row a direction, the chosen one first: the leaders by mean, the others by their one.
+
+    `grid` is the trials of one baseline. first_accuracy is of the training that all had, which
+    chose the leaders. growth is alpha * beta^2 * gamma^2. Directions of which no training finished
+    come last, without a rank.
+    """
+    grid = _named(grid)
+    ranked = _standings(grid, "accuracy")
+    rows = []
+    for rank, standing in enumerate(ranked, start=1):
+        own = _trainings(grid, "coefficients", standing)
+        screened = _finished(grid)
+        screened = screened[
+            (screened["contender"] == standing.contender) & (screened["round"] == 1)
+        ]
+        rows.append(
+            {
+                **_direction(own.iloc[0]),
+                **_shared(standing, rank),
+                "accuracy": standing.mean,
+                "spread": standing.spread,
+                "first_accuracy": screened["accuracy"].mean(),
+                "seconds": own["seconds"].mean(),
+                "state": "complete",
+            }
+        )
+    named = {standing.contender for standing in ranked}
+    others = grid[~grid["contender"].isin(named)].drop_duplicates("contender", keep="last")
+    for _, trial in others.iterrows():
+        rows.append({**_direction(trial), "seconds": trial["seconds"], "state": trial["state"]})
+    return _frame(rows, _COEFFICIENTS)
+
+
+def dropped_table(notes: dict[str, Any], *, baseline: str | None) -> pd.DataFrame:
+    """The directions that were not trained, and why."""
+    dropped = notes.get("dropped", {})
+    rows = dropped.get("directions", []) if dropped.get("baseline") == baseline else []
+    return _frame(rows, _DROPPED)
+
+
+def _named(grid: pd.DataFrame) -> pd.DataFrame:
+    """Runs of older versions named no contender: there each direction was trained once."""
+    names = [
+        f"alpha {alpha:g} beta {beta:g} gamma {gamma:g}"
+        for alpha, beta, gamma in zip(grid["alpha"], grid["beta"], grid["gamma"], strict=True)
+    ]
+    old = pd.Series(names, index=grid.index, dtype="string")
+    named = grid["contender"].replace("", pd.NA).fillna(old)
+    return grid.assign(contender=named, round=grid["round"].fillna(1))
+
+
+def _standings(trials: pd.DataFrame, value: str) -> list[Standing]:
+    done = _finished(trials)
+    named = zip(done["contender"], done["round"], done[value], strict=True)
+    return standings(Training(str(name), int(number), float(v)) for name, number, v in named)
+
+
+def _finished(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[trials["state"] == "complete"].sort_values("number")
+
+
+def _trainings(trials: pd.DataFrame, study: str, standing: Standing) -> pd.DataFrame:
+    done = _finished(trials[trials["study"] == study])
+    return done[(done["contender"] == standing.contender) & (done["round"] == standing.round)]
+
+
+def _shared(standing: Standing, rank: int) -> dict[str, Any]:
+    return {"rank": rank, "contender": standing.contender, "seeds": len(standing.values)}
+
+
+def _direction(trial: "pd.Series[Any]") -> dict[str, Any]:
+    alpha, beta, gamma = (float(trial[name]) for name in ("alpha", "beta", "gamma"))
+    names = ("alpha", "beta", "gamma", "flops", "params", "reached_depth", "reached_width")
+    own = {name: trial[name] for name in (*names, "resolution")}
+    return {**own, "growth": alpha * beta**2 * gamma**2}
+
+
+_WHOLE = {"rank", "round", "epochs", "seeds", "flops", "params", "resolution"}
+_TEXT = {"contender", "state", "reason"}
+
+
+def _frame(rows: list[dict[str, Any]], names: str) -> pd.DataFrame:
+    columns = {}
+    for name in names.split():
+        kind = "Int64" if name in _WHOLE else "string" if name in _TEXT else "float64"
+        values = [row.get(name) for row in rows]
+        values = [None if value is pd.NA else value for value in values]
+        columns[name] = pd.Series(values, dtype=kind)
+    return pd.DataFrame(columns, index=range(len(rows)))

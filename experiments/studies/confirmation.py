@@ -1,0 +1,87 @@
+"""The confirmation study: the search's best, trained again before one of them is the baseline.
+
+The highest of many short trainings is high by luck too. So the first few start anew, all with the
+same new seeds, in rounds of fewer networks and longer trainings; the winner is the best by mean.
+"""
+
+import math
+
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.config import ConfirmationSection
+from experiments.studies.noise import standings, verdict
+from experiments.studies.progress import say
+from experiments.studies.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.studies.runner import WorkFailed
+from experiments.studies.session import Session
+from experiments.studies.store import Store
+from experiments.studies.trial import Candidate, architecture_of, identity_of, training_of
+from scaler.cost import Cost
+
+
+def finalists(store: Store, *, top: int) -> dict[str, FrozenTrial]:
+    """The `top` distinct trials of highest reward, by name: `#12`, or where it was told from.
+
+    Results that were told (see warm_start) compete too, for here they are trained; but the best of
+    the search's own is always among them.
+    """
+    own = [t for t in store.trials("search") if t.state == TrialState.COMPLETE]
+    told = store.trials("warm_start")
+    ranked: dict[str, FrozenTrial] = {}
+    for trial in sorted([*own, *told], key=lambda trial: -_value(trial)):  # stable: earlier first
+        ranked.setdefault(identity_of(trial), trial)
+    chosen = list(ranked.values())[:top]
+    best = max(own, key=_value, default=None)
+    if best is not None and best not in chosen:
+        chosen[-1] = best
+    return {trial.user_attrs.get("origin", f"#{trial.number}"): trial for trial in chosen}
+
+
+def run_confirmation(session: Session, section: ConfirmationSection) -> FrozenTrial:
+    """Train the finalists in rounds; a trial with the network and training that came out first.
+
+    Finalists of an earlier time, before the search was given more trials, compete with what they
+    have in the store.
+    """
+    found = finalists(session.store, top=section.top)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    going_on = {name: _candidate(name, trial) for name, trial in found.items()}
+    epochs = section.epochs or session.config.search.epochs
+    for number in range(1, section.rounds + 1):
+        now = train_repeats(
+            session,
+            "confirmation",
+            list(going_on.values()),
+            round_=number,
+            seeds=new_seeds(session, round_=number, count=section.seeds),
+            epochs=epochs * 2 ** (number - 1),
+        )
+        best_half = [standing.contender for standing in now[: max(2, math.ceil(len(now) / 2))]]
+        going_on = {name: going_on[name] for name in best_half}
+    trained = repeated(completed(session, "confirmation"))
+    ranked = standings(training for _, training in trained)
+    if not ranked:
+        raise WorkFailed("no training of the confirmation finished; see `scaler report`")
+    say(f"confirmation: {verdict(ranked, of='reward')}")
+    return next(trial for trial, one in trained if one.contender == ranked[0].contender)
+
+
+def _candidate(name: str, trial: FrozenTrial) -> Candidate:
+    """The trial's network anew. Its cost's part of the reward is known and stays as it is."""
+    attributes = trial.user_attrs
+    accuracy = attributes["accuracy"]
+    return Candidate(
+        architecture=architecture_of(trial),
+        cost=Cost(attributes["flops"], attributes["params"], attributes["activations"]),
+        seed=0,  # each repeat has its own
+        suggestion=0,
+        reward_factor=_value(trial) / accuracy if accuracy else 1.0,
+        attributes={"contender": name, "search_reward": _value(trial)},
+        training=training_of(trial),
+    )
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value

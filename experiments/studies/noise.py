@@ -1,0 +1,127 @@
+"""Repeated trainings: mean, spread, rank, and whether the first differs from the second.
+
+What is called noise is that of training: other seeds, so other initial weights and another order of
+the images. The validation part is the same for all, and its own sampling error is not in it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.05  # a difference counts where chance alone would show it less often than this
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a contender: `value` is its reward or accuracy."""
+
+    contender: str
+    round: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender's trainings in the last round that it reached."""
+
+    contender: str
+    round: int
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation with n - 1; NaN for one training."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+    def describe(self) -> str:
+        """`0.9866 ± 0.0021 (n = 4)`: mean, standard deviation, trainings."""
+        spread = "" if math.isnan(self.spread) else f" ± {self.spread:.4f}"
+        return f"{self.mean:.4f}{spread} (n = {len(self.values)})"
+
+
+def standings(trainings: Iterable[Training]) -> list[Standing]:
+    """Best first: by the round reached, then by trainings that finished in it, then by mean.
+
+    So a contender that lost a training ranks behind those that lost none. Of two equals the one
+    whose trainings come first leads.
+    """
+    by_round: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for training in trainings:
+        by_round[training.contender, training.round].append(training.value)
+    last = {contender: -1 for contender, _ in by_round}
+    for contender, number in by_round:
+        last[contender] = max(last[contender], number)
+    reached = [Standing(c, number, tuple(by_round[c, number])) for c, number in last.items()]
+    return sorted(reached, key=lambda s: (-s.round, -len(s.values), -s.mean))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two means: Welch's t-test, two-sided (B. L. Welch, Biometrika 34, 1947).
+
+    `p` and `margin`, half of the 95 % confidence interval, are NaN where the trainings are too few
+    or agree to the last digit, so that nothing can be said.
+    """
+
+    value: float
+    p: float
+    margin: float
+
+    @property
+    def beyond_noise(self) -> bool:
+        return self.p < LEVEL
+
+
+def difference(first: Iterable[float], second: Iterable[float]) -> Difference:
+    """How far the mean of `first` lies above that of `second`, and how sure that is.
+
+    Not paired by seed: networks of other shapes share no initial weights, and pairing halves the
+    degrees of freedom. The first two of several were picked as the highest of them, which narrows
+    their gap rather than widens it, so that false alarms are rarer than LEVEL, not more frequent.
+    """
+    a, b = np.asarray(tuple(first), dtype=float), np.asarray(tuple(second), dtype=float)
+    value = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2 or a.var() + b.var() == 0:
+        return Difference(value, math.nan, math.nan)
+    from scipy import stats  # takes a second to load
+
+    result = stats.ttest_ind(a, b, equal_var=False)
+    interval = result.confidence_interval(1 - LEVEL)
+    return Difference(value, float(result.pvalue), float(interval.high - interval.low) / 2)
+
+
+def verdict(ranked: list[Standing], *, of: str) -> str:
+    """In a sentence or two: who leads, by how much, and whether noise alone would show as much.
+
+    `of` names the figure, as `reward`.
+    """
+    first = ranked[0]
+    leads = f"{first.contender} is first with a mean {of} of {first.describe()}"
+    if len(ranked) == 1:
+        return f"{leads}; there is no second to compare it with."
+    second = ranked[1]
+    leads = f"{leads}, then {second.contender} with {second.describe()}"
+    if second.round != first.round:
+        return f"{leads}, trained in an earlier round only: the two are not compared."
+    gap = difference(first.values, second.values)
+    if math.isnan(gap.p):
+        why = "with one training each" if min(_counts(ranked)) < 2 else "as the repeats agree"
+        return f"{leads}. Whether they differ beyond noise cannot be said {why}."
+    test = f"Welch's t-test, p = {gap.p:.2g}"
+    if gap.beyond_noise:
+        return f"{leads}. They differ beyond noise ({test})."
+    return (
+        f"{leads}. The difference of {gap.value:.4f} is within noise ({test}); "
+        f"with so few trainings only one beyond {gap.margin:.4f} would have stood out."
+    )
+
+
+def _counts(ranked: list[Standing]) -> tuple[int, int]:
+    return len(ranked[0].values), len(ranked[1].values)

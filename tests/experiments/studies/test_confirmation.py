@@ -1,0 +1,112 @@
+"""The best is really the best: the search's first few are trained again with new seeds."""
+
+import pytest
+
+from experiments import load_trials, search
+from experiments.config import ConfirmationSection
+from experiments.studies.confirmation import finalists
+from experiments.studies.runner import WorkFailed
+from experiments.studies.store import Store
+from experiments.studies.trial import Candidate, Outcome, freeze
+from scaler import Cost
+
+SIZES = {"num_classes": 10, "in_channels": 1}
+SECTION = ConfirmationSection(top=3, seeds=2, rounds=2)
+
+
+@pytest.fixture
+def lucky():
+    """In a search the narrowest networks look best; trained again, the widest are."""
+
+    def evaluate(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        width = architecture.head.channels / 1000
+        return 0.5 - width if seed < 1000 else 0.5 + width + seed % 10 / 1e4
+
+    return evaluate
+
+
+def confirmed(config, evaluate, **section):
+    config = config.replace(confirmation=SECTION.replace(**section))
+    best = search(config, evaluate=evaluate, **SIZES).best
+    return best, load_trials(config.run, study="confirmation")
+
+
+def test_the_winner_by_mean_is_the_baseline_not_the_luckiest(ray, config, lucky, capsys):  # noqa: ARG001
+    best, trials = confirmed(config, lucky, top=12)
+    assert best.head.channels == 256  # every network was a finalist
+    means = trials[trials["round"] == 2].groupby("key").reward.mean()
+    assert best.key == means.idxmax()
+    assert "confirmation: #" in capsys.readouterr().err
+
+
+def test_rounds_have_fewer_networks_and_new_seeds(ray, config, lucky):  # noqa: ARG001
+    _, trials = confirmed(config, lucky, top=5)
+    rounds = trials.groupby("round")
+    assert rounds["contender"].nunique().to_dict() == {1: 5, 2: 3}
+    assert rounds["seed"].nunique().to_dict() == {1: 2, 2: 2}
+    searched = load_trials(config.run, study="search")
+    assert not set(trials.seed) & set(searched.seed)
+    assert not set(trials[trials["round"] == 1].seed) & set(trials[trials["round"] == 2].seed)
+    top = searched.nlargest(5, "reward")
+    assert set(trials.contender) == {f"#{number}" for number in top.number}
+
+
+def test_each_round_is_twice_as_long(ray, config, monkeypatch, lucky):  # noqa: ARG001
+    from experiments.studies.session import Session
+
+    lengths = []
+    train = Session.train
+
+    def watched(self, study, *arguments, epochs, **rest):
+        lengths.append((study, epochs))
+        train(self, study, *arguments, epochs=epochs, **rest)
+
+    monkeypatch.setattr(Session, "train", watched)
+    confirmed(config, lucky, epochs=4, rounds=3)
+    assert lengths[1:] == [("confirmation", 4), ("confirmation", 8), ("confirmation", 16)]
+
+
+def test_a_continued_confirmation_trains_only_what_is_missing(ray, config, lucky):  # noqa: ARG001
+    best, before = confirmed(config, lucky, seeds=1)
+    again, same = confirmed(config, lucky, seeds=1)
+    assert (again, len(same)) == (best, len(before))
+    _, after = confirmed(config, lucky, seeds=2)
+    assert list(after.key[: len(before)]) == list(before.key)
+    assert not after.duplicated(["key", "round", "seed"]).any()
+    assert len(after) == 2 * len(before)
+
+
+@pytest.mark.parametrize("section", [None, ConfirmationSection(top=1)])
+def test_it_can_be_switched_off(ray, config, lucky, section):  # noqa: ARG001
+    result = search(config.replace(confirmation=section), evaluate=lucky, **SIZES)
+    best = result.trials.loc[result.trials.reward.idxmax()]
+    assert result.best.key == best.key
+    assert load_trials(config.run, study="confirmation").empty
+
+
+def test_trainings_that_all_fail_name_no_baseline(ray, config):  # noqa: ARG001
+    def failing(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        if seed > 1000:
+            raise MemoryError("no room")
+        return 0.5
+
+    with pytest.raises(WorkFailed, match="no training of the confirmation finished"):
+        confirmed(config, failing)
+    assert not (config.run / "baseline.yaml").exists()
+
+
+def record(store, study, network, accuracy, **attributes):
+    candidate = Candidate(network, Cost(1, 1, 1), seed=0, suggestion=0, attributes=attributes)
+    store.record(study, freeze(candidate, Outcome("complete", accuracy)))
+
+
+def test_finalists_are_distinct_and_the_searchs_own_best_is_among_them(tmp_path, small):
+    store = Store(tmp_path / "study.db")
+    for channels, accuracy in ((16, 0.5), (24, 0.7), (32, 0.6)):
+        record(store, "search", small.replace(head={"channels": channels}), accuracy)
+    assert list(finalists(store, top=2)) == ["#1", "#2"]
+    for channels in (40, 48):
+        told = small.replace(head={"channels": channels})
+        record(store, "warm_start", told, 0.9, origin=f"old#{channels}")
+    assert list(finalists(store, top=2)) == ["old#40", "#1"]
+    assert list(finalists(store, top=9)) == ["old#40", "old#48", "#1", "#2", "#0"]
