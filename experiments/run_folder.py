@@ -22,6 +22,7 @@ _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas"
 _MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
 _MAY_GROW = (
     "search.trials",
+    "search.time_limit",
     "confirmation.top",
     "confirmation.seeds",
     "coefficients.leaders",

@@ -1,18 +1,13 @@
-"""Ten thousand no-op trials: does the engine get slower or fat, and how soon is a table of them?
+"""Ten thousand no-op trials: does the engine get slower or fat?
 
     python -m experiments.benchmarks.many_trials
 
-One search with the random sampler (a model-based one takes longer the more it has
-seen), 2 workers.
+One search with the random sampler (a model-based one takes longer the more it has seen), 2 workers.
 Time, the driver's own processor time and its memory are looked at after every thousandth trial.
-Afterwards `load_trials` is timed in a process of its own, and what it reads from is compared with
-`study.get_trials()`.
 """
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import pairwise
@@ -29,14 +24,6 @@ NOTE = (
     "{trials} no-op trials, random sampler, 2 workers, SQLite study. `ratio`: the last {every} "
     "trials' over the first's; KiB a trial: the driver's growth after the first {every}."
 )
-LOAD = """
-import sys, time
-from experiments import load_trials
-load_trials(sys.argv[2])
-for _ in range(5):
-    began = time.perf_counter(); trials = load_trials(sys.argv[1])
-    print(time.perf_counter() - began, len(trials))
-"""
 
 
 def resident() -> float:
@@ -70,32 +57,6 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
     return marks
 
 
-def loading(folder: Path, small: Path, trials: int) -> list[float]:
-    command = [sys.executable, "-c", LOAD, str(folder), str(small)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    rows = [line.split() for line in text.splitlines()]
-    assert all(int(count) == trials for _, count in rows)
-    return [float(seconds) for seconds, _ in rows]
-
-
-def same_as_optuna(folder: Path) -> float:
-    """Seconds that Optuna takes to read the study; raises where we read anything else."""
-    import optuna
-
-    from experiments.report.snapshot import Snapshot
-
-    began = time.perf_counter()
-    theirs = optuna.load_study(
-        study_name="search", storage=f"sqlite:///{folder / 'study.db'}"
-    ).get_trials()
-    seconds = time.perf_counter() - began
-    with Snapshot(folder / "study.db") as snapshot:
-        assert snapshot.trials("search") == theirs
-        rows = list(snapshot.attributes("search"))
-    assert [attributes for _, _, attributes in rows] == [trial.user_attrs for trial in theirs]
-    return seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, default=10_000)
@@ -125,10 +86,6 @@ def main() -> None:
         rows.append({"what": "MiB of the driver at the end", "median": round(marks[-1][2] / 1024)})
         size = (folder / "study.db").stat().st_size / 1024 / args.trials
         rows.append({"what": "KiB of study.db a trial", "median": round(size, 1)})
-        loads = loading(folder, small, args.trials)
-        rows.append({"what": "seconds, load_trials", **summary(loads)})
-        seconds = same_as_optuna(folder)
-        rows.append({"what": "seconds, study.get_trials()", "median": round(seconds, 2)})
     keep("many_trials", rows, folder=args.out, note=NOTE.format(**vars(args)))
 
 

@@ -36,9 +36,13 @@ class StudyCallback(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:
         trial.config["job"].checkpoint = None  # the worker has it now
+        self._searcher.started(trial.trial_id)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
         self._searcher.told(trial.trial_id, result)
+
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
+        trial.config, trial.evaluated_params = {}, {}  # Tune keeps every trial to the end
 
 
 def _last_words(error_file: str | None) -> str:

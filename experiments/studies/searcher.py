@@ -88,6 +88,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self.error = error
             return Searcher.FINISHED
 
+    def started(self, trial_id: str) -> None:
+        """A worker has taken the trial: from now on its time counts."""
+        self._running[trial_id].began = time.monotonic()
+
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial is to end after the epoch that `result` tells of."""
         if self.error is not None:
