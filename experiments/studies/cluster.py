@@ -24,7 +24,6 @@ from experiments.studies.head_watch import answers, head_watched
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
-NO_TOKEN = {"reply": "no token"}
 _PROBE = Path(__file__).with_name("cluster_probe.py")
 
 # Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
@@ -187,8 +186,7 @@ def _ask(address: str, *settings: dict[str, str]) -> list[dict[str, Any]]:
     try:
         for process in asked:
             output, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
-            aborted = process.returncode < 0  # as Ray does where a token's file cannot be read
-            answers.append(NO_TOKEN if aborted else json.loads(output.splitlines()[-1]))
+            answers.append(json.loads(output.splitlines()[-1]))
     except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError):
         raise InputError(
             f"what listens at '{address}' does not answer as the head of a Ray "
@@ -265,6 +263,14 @@ def _wait_for_a_node(cluster: ClusterSection) -> None:
 
 
 def _check_machine(cluster: ClusterSection) -> None:
+    if cluster.dashboard_host is not None:
+        from ray._private.utils import get_dashboard_dependency_error
+
+        if get_dashboard_dependency_error():
+            raise InputError(
+                f"cluster.dashboard_host is '{cluster.dashboard_host}', but Ray's dashboard is not "
+                f"installed; pip install 'ray[default]', or leave it away"
+            )
     if cluster.cpus_per_trial > _slots(cluster):
         raise InputError(
             f"cluster.cpus_per_trial is {cluster.cpus_per_trial:g}, but this machine has "

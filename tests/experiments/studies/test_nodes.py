@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from experiments import SearchConfig, load_trials
 from experiments.benchmarks.postgres_server import free_port
@@ -121,3 +122,31 @@ def test_a_lost_head_ends_the_driver_with_a_line_and_the_same_command_goes_on(tm
     assert trials.key.is_unique
     assert (trials.epochs == 6).all()
     assert trials.began.max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_command_trains_on_a_node_that_has_neither_the_data_nor_the_run(tmp_path):
+    images = tmp_path / "images"
+    for number, shade in enumerate((20, 80, 160, 230) * 10):
+        path = images / f"class{shade // 128}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (shade, shade, shade)).save(path)
+    hidden = tmp_path if can_seal() else None
+    with started("--num-cpus=0", token=TOKEN) as head:
+        join = {"address": head.address, "token": TOKEN, "hidden": hidden}
+        with started("--num-cpus=1", **join):
+            options = {"data": images, "run": tmp_path / "run", "trials": 2, "epochs": 1}
+            options |= {"resolution": 8, "address": head.address, "space": "mbconv_small"}
+            given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+            done = subprocess.run(
+                [sys.executable, "-m", "experiments", "search", *given],
+                env=environment(token=TOKEN, SCALER_CACHE=str(tmp_path / "cache")),
+                capture_output=True,
+                text=True,
+                timeout=500,
+            )
+    assert done.returncode == 0, done.stderr
+    trials = load_trials(tmp_path / "run")
+    assert list(trials.state) == ["complete", "complete"]
+    assert list((tmp_path / "cache").glob("*.npy"))  # the driver's memory map, on its disk alone
