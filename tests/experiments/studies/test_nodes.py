@@ -3,10 +3,10 @@
 import subprocess
 import sys
 import time
-from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import pandas
 import pytest
 from PIL import Image
 
@@ -14,7 +14,7 @@ from experiments import SearchConfig, load_trials
 from experiments.benchmarks.postgres_server import free_port
 from experiments.config import ClusterSection, SearchSection
 from search_spaces import InputError
-from tests.experiments.studies.clusters import can_seal, environment, started
+from tests.experiments.studies.clusters import Node, can_seal, environment, started
 
 TOKEN = "fedcba9876543210" * 4
 DRIVER = Path(__file__).with_name("node_driver.py")
@@ -57,41 +57,57 @@ def launch(folder: Path, *, seconds: float) -> subprocess.Popen:
         )
 
 
-def wait_for_trials(config, driver, folder: Path, count: int) -> list[str]:
-    """The keys of the stored trials, once there are `count`."""
-    deadline = time.monotonic() + 200
-    while len(ended := stored(config)) < count:
+def wait_until(ready, driver, folder: Path):
+    """What `ready` gives, once it gives something."""
+    deadline = time.monotonic() + 250
+    while not (found := ready()):
         said = (folder / "said").read_text()
         assert driver.poll() is None, said
         assert time.monotonic() < deadline, said
-        time.sleep(0.2)
-    return ended
+        time.sleep(0.05)
+    return found
 
 
-def stored(config) -> list[str]:
+def stored(config) -> pandas.DataFrame:
     try:
-        return list(load_trials(config.run).key)
+        return load_trials(config.run)
     except InputError:  # the driver is just making it
-        return []
+        return pandas.DataFrame({"key": []})
+
+
+def nodes_seen(config) -> int:
+    trials = stored(config)
+    return trials.node.nunique() if len(trials) else 0
+
+
+def in_the_middle(node: Node) -> bool:
+    """Whether a trial of the node writes its third checkpoint: the driver then has the second."""
+    for kept in node.folder.glob("scaler-trial-*/epoch"):
+        with suppress(OSError):
+            if kept.read_text() in ("3", "4"):
+                return True
+    return False
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_lost_node_loses_no_trial_and_its_own_go_on_elsewhere(cluster, tmp_path):
     head, nodes = cluster
-    config = write_config(tmp_path, head.address, trials=24, epochs=6)
+    config = write_config(tmp_path, head.address, trials=30, epochs=6)
     driver = launch(tmp_path, seconds=0.4)
-    before = wait_for_trials(config, driver, tmp_path, 6)
-    nodes[0].kill()
+    wait_until(lambda: nodes_seen(config) == 2, driver, tmp_path)
+    lost = wait_until(lambda: next(filter(in_the_middle, nodes), None), driver, tmp_path)
+    lost.kill()
+    before = list(stored(config).key)
     assert driver.wait(timeout=300) == 0, (tmp_path / "said").read_text()
     trials = load_trials(config.run)
     assert list(trials.key[: len(before)]) == before
-    assert len(trials) == 24
+    assert len(trials) == 30
     assert trials.key.is_unique
     assert (trials.state == "complete").all()
     assert (trials.epochs == 6).all()
     assert trials.began.max() > 0  # taken up from a checkpoint that the lost node had made
-    assert len(Counter(trials.node)) == 2
+    assert trials.node.nunique() == 2
     assert (trials.gpu == 0.5).all()
     assert not (can_seal() and trials.sees_the_run.any())
 
@@ -104,10 +120,12 @@ def test_a_lost_head_ends_the_driver_with_a_line_and_the_same_command_goes_on(tm
     with started("--num-cpus=0", token=TOKEN, port=port) as head, ExitStack() as stack:
         config = write_config(tmp_path, head.address, trials=10, epochs=6)
         join = {"address": head.address, "token": TOKEN, "hidden": hidden}
-        stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
+        node = stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
         driver = launch(tmp_path, seconds=0.4)
-        before = wait_for_trials(config, driver, tmp_path, 3)
+        wait_until(lambda: len(stored(config)) >= 3, driver, tmp_path)
+        wait_until(lambda: in_the_middle(node), driver, tmp_path)
         head.kill()
+        before = list(stored(config).key)
         assert driver.wait(timeout=100) == 1
     last = (tmp_path / "said").read_text().strip().splitlines()[-1]
     assert "the Ray cluster at" in last
