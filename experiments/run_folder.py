@@ -20,7 +20,7 @@ from search_spaces.records import InputError, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
-_MAY_GROW = ("search.trials", "comparison.seeds")
+_MAY_GROW = ("search.trials", "search.time_limit", "comparison.seeds")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Seconds of bookkeeping a trial: ours against Ray Tune with stock OptunaSearch.
+"""Seconds of bookkeeping a trial: ours against Ray Tune with stock searchers.
 
     python -m experiments.benchmarks.overhead
 
-Trials that do nothing but return a number, from the `mbconv_small` space. The rivals: OptunaSearch
-(its default TPE and in-memory study) at Tune's defaults, a process a trial, and the same with
-reused actors. Ours writes every trial to the SQLite study as it ends, costs it with fvcore and
-throws duplicates back. Each round runs all three; a warm-up of each comes first and is not counted.
-About ten minutes on two cores.
+Trials that do nothing but return a number, from the `mbconv_small` space. Ours writes every trial
+to the SQLite study at its start and at its end, costs it with fvcore and throws duplicates back.
+The rivals: OptunaSearch (its default TPE and in-memory study) at Tune's defaults, a process a
+trial; the same with reused actors; and Tune's own random search with reused actors, which keeps
+nothing. Each round runs all of them in turn, so that all meet the same machine; of each run the
+time counts from the end of its fourth trial, when the workers have started, to that of its last. A
+long run of ours comes first and is not counted: the cost of a layer is traced once a process.
 """
 
 import argparse
@@ -20,35 +22,69 @@ from typing import Any
 from experiments.benchmarks.record import keep, summary
 from experiments.config import ClusterSection, SearchConfig, SearchSection
 from experiments.studies.cluster import ray_session
+from experiments.studies.progress import Progress
+from experiments.studies.trial import Candidate, Outcome
 from search_spaces.space import load_space
 
 NOTE = (
-    "Seconds a no-op trial, {trials} trials a round, {rounds} rounds, warm-up apart; "
-    "`ratio` is the rival's median over ours."
+    "Seconds a no-op trial: {rounds} rounds in turn of {ours} trials of ours and {trials} of each "
+    "rival, the first {warm} of each left out; `ratio` is the median over the first row's."
 )
+SPACE = "mbconv_small"
+WARM = 4  # trials at the start of each run, two a worker
 
 
-def ours(trials: int) -> float:
+def ours(trials: int, *, sampler: str, seed: int) -> float:
     from experiments.studies.search import search
 
     def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001
         return 0.5
 
+    ends: list[float] = []
+    ended = Progress.ended
+
+    def watched(self: Progress, candidate: Candidate, outcome: Outcome) -> None:
+        ended(self, candidate, outcome)
+        ends.append(time.perf_counter())
+
+    Progress.ended = watched  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        section = SearchSection(trials=trials, epochs=1, early_stopping=None)
-        config = SearchConfig(name="noop", run=Path(folder) / "run", search=section)
-        began = time.perf_counter()
-        search(config, evaluate=evaluate, num_classes=10, in_channels=3)
-        return (time.perf_counter() - began) / trials
+        section = SearchSection(
+            space=SPACE, trials=trials, epochs=1, early_stopping=None, sampler=sampler
+        )
+        config = SearchConfig(name="noop", run=Path(folder) / "run", search=section, seed=seed)
+        try:
+            search(config, evaluate=evaluate, num_classes=10, in_channels=3)
+        finally:
+            Progress.ended = ended  # type: ignore[method-assign]
+    return seconds_a_trial(ends, trials)
+
+
+def seconds_a_trial(ends: list[float], trials: int) -> float:
+    """From the times at which trials ended, the first ones left out."""
+    assert len(ends) == trials
+    return (ends[-1] - ends[WARM - 1]) / (trials - WARM)
 
 
 def define_by_run(trial: Any) -> None:
     """The same space for OptunaSearch, which pickles it: so it stands in the module."""
-    load_space("mbconv_small").suggest(trial)
+    load_space(SPACE).suggest(trial)
 
 
-def stock(trials: int, *, reuse: bool) -> float:
+def at_random() -> dict[str, Any]:
+    """The same space for Tune's own random search."""
+    import optuna
     from ray import tune
+
+    trial = optuna.create_study().ask()
+    load_space(SPACE).suggest(trial)
+    kinds = trial.distributions.items()
+    return {name: tune.choice(list(getattr(kind, "choices", ()))) for name, kind in kinds}
+
+
+def stock(trials: int, *, reuse: bool, random: bool = False) -> float:
+    from ray import tune
+    from ray.tune.search import BasicVariantGenerator
     from ray.tune.search.optuna import OptunaSearch
 
     class NoOp(tune.Trainable):  # type: ignore[misc]
@@ -64,52 +100,64 @@ def stock(trials: int, *, reuse: bool) -> float:
 
         def load_checkpoint(self, checkpoint: Any) -> None: ...
 
+    class Ends(tune.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def on_trial_complete(self, **_: Any) -> None:
+            self.times.append(time.perf_counter())
+
+    ends = Ends()
+    if random:
+        searcher = BasicVariantGenerator()
+    else:
+        searcher = OptunaSearch(space=define_by_run, metric="reward", mode="max")
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
             NoOp,
+            param_space=at_random() if random else None,
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearch(space=define_by_run, metric="reward", mode="max"),
+                search_alg=searcher,
                 num_samples=trials,
                 metric="reward",
                 mode="max",
                 reuse_actors=reuse,
             ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[ends]),
         )
-        began = time.perf_counter()
-        results = tuner.fit()
-        seconds = (time.perf_counter() - began) / trials
-        assert len(results) == trials
-        assert results.num_errors == 0
-        return seconds
+        assert tuner.fit().num_errors == 0
+    return seconds_a_trial(ends.times, trials)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ours", type=int, default=54)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--warm", type=int, default=60, help="Trials of ours before it begins.")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
     contenders: dict[str, Callable[[int], float]] = {
-        "ours, durable SQLite study": ours,
-        "Ray Tune + OptunaSearch, defaults": lambda trials: stock(trials, reuse=False),
-        "Ray Tune + OptunaSearch, reused actors": lambda trials: stock(trials, reuse=True),
+        "ours, random, durable SQLite study": lambda n: ours(n, sampler="random", seed=0),
+        "ours, TPE, durable SQLite study": lambda n: ours(n, sampler="tpe", seed=0),
+        "Ray Tune, random, reused actors": lambda n: stock(n, reuse=True, random=True),
+        "Ray Tune + OptunaSearch, reused actors": lambda n: stock(n, reuse=True),
+        "Ray Tune + OptunaSearch, defaults": lambda n: stock(n, reuse=False),
     }
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ray_session(ClusterSection()):
-        for run in contenders.values():
-            run(4)
+        ours(args.warm, sampler="random", seed=0)
         for _ in range(args.rounds):
             for name, run in contenders.items():
-                samples[name].append(run(args.trials))
+                samples[name].append(run(args.ours if "ours" in name else args.trials))
     figures = {name: summary(values) for name, values in samples.items()}
     base = next(iter(figures.values()))["median"]
     rows = [
         {"what": name, **figure, "ratio": round(figure["median"] / base, 2)}
         for name, figure in figures.items()
     ]
-    keep("overhead", rows, folder=args.out, note=NOTE.format(**vars(args)))
+    keep("overhead", rows, folder=args.out, note=NOTE.format(**{**vars(args), "warm": WARM}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A run's store as it stands now, copied into memory: looking at a run never touches it."""
 
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -15,7 +16,16 @@ from sqlalchemy.pool import StaticPool
 
 from experiments.run_folder import RunFolder
 from experiments.studies.store import Store
+from experiments.studies.whole_trials import read_trials
 from search_spaces.records import InputError
+
+_ATTRIBUTES = """
+    SELECT number, state, (
+        SELECT group_concat(json_quote(key) || ':' || value_json)
+        FROM trial_user_attributes WHERE trial_user_attributes.trial_id = trials.trial_id
+    )
+    FROM trials WHERE study_id = ? ORDER BY trial_id
+"""
 
 
 class Snapshot:
@@ -51,7 +61,19 @@ class Snapshot:
         """All trials of a study, in the order in which they ended; none if it has not begun."""
         if study not in self._ids:
             return []
-        return self._storage.get_all_trials(self._ids[study], deepcopy=False)
+        with self._storage.engine.connect() as connection:
+            return read_trials(connection, self._ids[study])
+
+    def attributes(self, study: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """(number, state, user attributes) of each trial: all that a table of them needs.
+
+        A row a trial and not one an attribute: reading takes a tenth of the time of `trials`.
+        """
+        if study not in self._ids:
+            return
+        rows = self._memory.execute(_ATTRIBUTES, (self._ids[study],))
+        for number, state, attributes in rows:
+            yield number, state, json.loads(f"{{{attributes or ''}}}")
 
     def notes(self, study: str) -> dict[str, Any]:
         """What `Store.note` kept of a study as a whole."""

@@ -1,6 +1,5 @@
 """The trials of runs as pandas frames."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from experiments.report.snapshot import reading
+from experiments.report.sizes import sizes_of
+from experiments.report.snapshot import Snapshot, reading
 from experiments.run_folder import RunFolder
-from experiments.studies.store import STUDIES
-from search_spaces.architecture import Architecture
+from experiments.studies.store import STUDIES, Store
 from search_spaces.records import InputError, suggest
 
 # What every trial has. Of text, an empty string says "none"; a number that is missing is NA.
@@ -64,6 +63,7 @@ _NOT_COLUMNS = {
     *("curve", "curves", "architecture", "label", "suggestion"),
     *_STORED_AS.values(),
 }
+_LEFT_OUT = FIXED.keys() | _NOT_COLUMNS
 
 Runs = str | Path | Sequence[str | Path]
 
@@ -77,11 +77,14 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
     run and for an unknown study.
     """
     fixed, sizes, own, whole = [], [], [], []
-    for name, part, trial in _stored(run, study):
-        fixed.append(_fixed(name, part, trial))
-        sizes.append(_sizes(trial, part))
-        own.append(_own(trial))
-        whole.append({"architecture": trial.user_attrs.get("architecture", "")})
+    for name, part, snapshot in _snapshots(run, study):
+        for number, state, attributes in snapshot.attributes(part):
+            place = {"run": name, "study": part, "number": number, "state": state.lower()}
+            fixed.append({column: place.get(column, attributes.get(column)) for column in FIXED})
+            source = f"the architecture of trial {number} of study '{part}'"
+            sizes.append(sizes_of(attributes.get("architecture", ""), source=source))
+            own.append(_own(attributes))
+            whole.append({"architecture": attributes.get("architecture", "")})
     frames = [
         _frame(fixed, FIXED, names=FIXED),
         _frame(sizes, {}, names=_stages_first(sizes)),
@@ -106,9 +109,10 @@ def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
             "metric": metric,
             "value": value,
         }
-        for name, part, trial in _stored(run, study)
+        for name, part, snapshot in _snapshots(run, study)
+        for trial in snapshot.trials(part)
         for metric, values in _curves(trial).items()
-        for epoch, value in enumerate(values, start=1)
+        for epoch, value in zip(sorted(trial.intermediate_values), values, strict=False)
         if value is not None
     ]
     return _frame(rows, CURVE, names=CURVE)
@@ -119,8 +123,8 @@ def _curves(trial: FrozenTrial) -> dict[str, list[float | None]]:
     return {"accuracy": attributes.get("curve", []), **attributes.get("curves", {})}
 
 
-def _stored(run: Runs, study: str | None) -> Iterator[tuple[str, str, FrozenTrial]]:
-    """(run, study, trial) of every stored trial."""
+def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapshot | Store]]:
+    """(run, study, store) of every study of every run."""
     if study is not None and study not in STUDIES:
         raise InputError(f"unknown study '{study}'; {suggest(study, STUDIES)}")
     paths = [Path(p) for p in ([run] if isinstance(run, str | Path) else run)]
@@ -131,40 +135,14 @@ def _stored(run: Runs, study: str | None) -> Iterator[tuple[str, str, FrozenTria
         name = short if times[short] == 1 else path.as_posix()
         with reading(folder) as snapshot:
             for part in STUDIES if study is None else (study,):
-                for trial in snapshot.trials(part):
-                    yield name, part, trial
+                yield name, part, snapshot
 
 
-def _fixed(run: str, study: str, trial: FrozenTrial) -> dict[str, Any]:
-    place = {"run": run, "study": study, "number": trial.number, "state": trial.state.name.lower()}
-    return {name: place.get(name, trial.user_attrs.get(name)) for name in FIXED}
-
-
-def _sizes(trial: FrozenTrial, study: str) -> dict[str, Any]:
-    """The architecture's sizes, flat, defaults included."""
-    if "architecture" not in trial.user_attrs:
-        return {}
-    stored = json.loads(trial.user_attrs["architecture"])
-    source = f"the architecture of trial {trial.number} of study '{study}'"
-    network = Architecture.parse(stored, source=source)
-    sizes: dict[str, Any] = {}
-    for i, stage in enumerate(network.stages):
-        data = stage.model_dump(mode="json")
-        block = data.pop("block")
-        sizes.update({f"stages.{i}.{field}": value for field, value in data.items()})
-        sizes.update({f"stages.{i}.block.{field}": value for field, value in block.items()})
-    sizes["resolution"] = network.resolution
-    sizes["stem.channels"] = network.stem.channels
-    sizes["head.channels"] = network.head.channels
-    return sizes
-
-
-def _own(trial: FrozenTrial) -> dict[str, Any]:
-    left_out = FIXED.keys() | _NOT_COLUMNS
-    own = {name: value for name, value in trial.user_attrs.items() if name not in left_out}
+def _own(attributes: dict[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in attributes.items() if name not in _LEFT_OUT}
     for column, stored in _STORED_AS.items():
-        if stored in trial.user_attrs:
-            own[column] = trial.user_attrs[stored]
+        if stored in attributes:
+            own[column] = attributes[stored]
     return own
 
 

@@ -7,6 +7,7 @@ anything is written.
 import ipaddress
 import json
 import logging
+import math
 import os
 import platform
 import socket
@@ -21,6 +22,7 @@ from typing import Any
 
 from experiments.config import ClusterSection
 from experiments.studies.head_watch import answers, head_watched
+from experiments.studies.processes import children, descendants, kill
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
@@ -51,6 +53,7 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    before = set(children())
     try:
         ray.init(
             address=cluster.address or "local",
@@ -63,10 +66,13 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
     if cluster.address is None:
+        ours = set(children()) - before
         try:
             yield
         finally:
+            left = [pid for child in ours for pid in (child, *descendants(child))]
             ray.shutdown()
+            kill(left)  # what an evaluation started, and would outlive its worker
         return
     head = ray.get_runtime_context().gcs_address
     try:
@@ -116,6 +122,26 @@ def fits(cluster: ClusterSection, resources: Mapping[str, float]) -> bool:
     """Whether a node that declares `resources` (as Ray names them) can take a trial."""
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     return cluster.cpus_per_trial <= cpus and cluster.gpus_per_trial <= gpus
+
+
+def trials_at_a_time(cluster: ClusterSection) -> int:
+    """`cluster.workers`, or as many trials as the nodes that are there can take together.
+
+    Tune has to be told a number: else it asks for one new worker at a time, and gives its trial to
+    the next worker that is free, so that a worker which starts more slowly than a trial ends is
+    called off, and a cluster is never filled.
+    """
+    if cluster.workers is not None:
+        return cluster.workers
+    import ray
+
+    asked = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = [
+        min(math.floor(node.get(name, 0) / share + 1e-9) for name, share in asked.items() if share)
+        for node in nodes
+    ]
+    return max(1, sum(places))
 
 
 def _embedded(cluster: ClusterSection) -> dict[str, Any]:

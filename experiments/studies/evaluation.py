@@ -107,7 +107,7 @@ class Evaluation:
     def _packed(self) -> bytes | None:
         """The checkpoint folder, where it has changed since it was last sent."""
         now = parcel.signature(self._folder)
-        if now == self._sent:
+        if now == self._sent or not now:
             return None
         self._sent = now
         return parcel.pack(self._folder)

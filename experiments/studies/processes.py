@@ -8,30 +8,41 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def descendants(pid: int | None = None) -> list[int]:
-    """The processes below this one, or below `pid`, as /proc shows them; none where it is not."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = status.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found, waiting = [], [pid or os.getpid()]
+def children() -> list[int]:
+    """The processes that this one started."""
+    return _by_parent().get(os.getpid(), [])
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below `pid`."""
+    below = _by_parent()
+    found, waiting = [], [pid]
     while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
+        started = below.get(waiting.pop(), [])
+        found += started
+        waiting += started
     return found
 
 
 def kill_children() -> None:
     """Kill every process below this one."""
-    kill(descendants())
+    kill(descendants(os.getpid()))
 
 
 def kill(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _by_parent() -> dict[int, list[int]]:
+    """Parent -> children, as /proc shows them; nothing on a system that has no /proc."""
+    below: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = status.read_text().rpartition(")")[2].split()
+            below.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    return below
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
 from experiments.studies.checkpoints import Checkpoints
+from experiments.studies.cluster import trials_at_a_time
 from experiments.studies.evaluation import Evaluate
 from experiments.studies.failed import WorkFailed as WorkFailed
 from experiments.studies.progress import Progress
@@ -65,7 +66,7 @@ def run_study(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),
                 num_samples=-1,  # until the searcher has no more
-                max_concurrent_trials=cluster.workers,
+                max_concurrent_trials=trials_at_a_time(cluster),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -78,6 +79,6 @@ def run_study(
         )
         tuner.fit()
     if searcher.error is not None:
-        raise WorkFailed(f"cannot record a trial in '{store.path}': {searcher.error}")
+        raise WorkFailed(f"cannot record a trial in '{store.shown}': {searcher.error}")
     store.note(study, "screened", store.notes(study).get("screened", 0) + candidates.screened)
     progress.summary()

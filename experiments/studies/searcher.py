@@ -4,8 +4,9 @@ A trial is in the store from its start, as an open one, and is taken up again fr
 when its worker or the driver was lost. When it ends it goes into the study at once, whole.
 """
 
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -29,10 +30,17 @@ class _Running:
 
     trial: OpenTrial
     before: float  # seconds of its earlier workers
+    patience: float | None  # seconds of this worker until its time limit
+    began: float = field(default_factory=time.monotonic)
     result: dict[str, Any] | None = None
     stopped: bool = False
     host: str = ""
     device: str = ""
+    last_words: str = ""  # of a worker that was lost
+
+    def overdue(self) -> bool:
+        """Past its limit, in a hang so deep that its process had to end itself."""
+        return self.patience is not None and time.monotonic() - self.began > self.patience
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
@@ -80,6 +88,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self.error = error
             return Searcher.FINISHED
 
+    def started(self, trial_id: str) -> None:
+        """A worker has taken the trial: from now on its time counts."""
+        self._running[trial_id].began = time.monotonic()
+
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial is to end after the epoch that `result` tells of."""
         if self.error is not None:
@@ -113,6 +125,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if checkpoint is not None and not running.stopped:
             self._keep(running.trial, Checkpoint(epoch.epoch, checkpoint))
 
+    def lost(self, trial_id: str, last_words: str) -> None:
+        """What a worker said when it was lost; `on_trial_complete` follows."""
+        running = self._running.get(trial_id)
+        if running is not None and last_words:
+            running.last_words = f": {last_words}"
+
     def on_trial_complete(
         self,
         trial_id: str,
@@ -123,7 +141,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if running is None or self.error is not None:  # told twice; or left open, to be continued
             return
         try:
-            if error and running.result is None and running.trial.losses < MOST_LOSSES:
+            lost = error and running.result is None
+            if lost and running.overdue():
+                running.result = {"hangs": True, "seconds": self._limit}
+            if lost and running.result is None and running.trial.losses < MOST_LOSSES:
                 self._take_up(running.trial)
             else:
                 self._end(running)
@@ -173,13 +194,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if self._rule is not None:
             self._curves[trial.candidate.suggestion] = trial.rewards
         self._store.open(self._study, trial)
-        self._running[trial_id] = _Running(trial, trial.seconds)
+        left = None if self._limit is None else max(1.0, self._limit - trial.seconds)
+        self._running[trial_id] = _Running(trial, trial.seconds, left)
         return Job(
             name=f"{self._study} {trial.candidate.suggestion}",
             architecture=trial.candidate.architecture.model_dump_json(exclude_defaults=True),
             seed=trial.candidate.seed,
             checkpoint=checkpoint.content if checkpoint else None,
-            seconds_left=None if self._limit is None else max(1.0, self._limit - trial.seconds),
+            seconds_left=left,
         )
 
     def _keep(self, trial: OpenTrial, checkpoint: Checkpoint) -> None:
@@ -233,5 +255,5 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             reason = f"stopped after epoch {epoch} of {self._epochs}"
             return Outcome("pruned", last, reason=reason, **measured)
         else:
-            reason = f"the worker process was lost {trial.losses + 1} times"
+            reason = f"the worker process was lost {trial.losses + 1} times{running.last_words}"
         return Outcome("fail", last, reason=reason, **measured)

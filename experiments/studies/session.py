@@ -14,7 +14,7 @@ from experiments.studies.drivers import Drivers
 from experiments.studies.progress import Progress
 from experiments.studies.runner import run_study
 from experiments.studies.shared_candidates import GuardedCandidates, SharedCandidates
-from experiments.studies.store import Store
+from experiments.studies.store import Store, backup_of
 from search_spaces.records import InputError
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def open_session(
         store = store or Store(folder.study)
         folder.write_config()
         folder.write_environment(**facts)
+        stack.callback(store.finish)
         stack.enter_context(ray_session(config.cluster))
         sizes = (num_classes, in_channels)
         yield Session(config, folder, store, data, evaluate, *sizes, drivers)
@@ -154,7 +155,7 @@ def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
     before: str | None = None
     if (config.run_folder / "config.yaml").is_file():
         before = _place(RunFolder.open(config.run_folder).config)
-    in_file = Store(path).begun() if path.exists() else set()
+    in_file = Store(path).begun() if path.exists() or backup_of(path).exists() else set()
     if (before or in_file) and before != now:
         raise InputError(
             f"'{config.run_folder}' has its trials in {before or path}, but now they would go to "
@@ -176,7 +177,7 @@ def _check_shared(
     store: Store, config: SearchConfig, facts: dict[str, Any], begun: set[str]
 ) -> None:
     """In a database a run's name is its own: raise InputError where another run has it."""
-    where, kept = _place(config) or "", store.notes("run")
+    where, kept = f"{_place(config)}", store.notes("run")
     if begun and kept:
         check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
         check_facts(kept["facts"], facts, where)

@@ -6,7 +6,10 @@ known to the next driver.
 """
 
 import json
+import os
 import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +37,32 @@ _OPEN = Table(
 )
 
 
+BACKUP_PERIOD = 60.0  # seconds at least; longer where a backup takes more than 2 % of that
+
+
 class Store:
     """The studies of one run, by the names in STUDIES."""
 
     def __init__(self, path: Path, *, database: str | None = None, run: str = "") -> None:
         """Open or create the SQLite file, or else the run called `run` in the database at a URL.
 
-        Raises InputError if the file is damaged, or the database cannot be reached.
+        Raises InputError if the file is damaged or only its backup is there, or the database cannot
+        be reached.
         """
-        self.path = path if database is None else masked(database)
+        self.path = path
+        self.shown = str(path) if database is None else masked(database)
+        self._file = database is None
         self._prefix = "" if database is None else f"{run}."
         if database is not None:
             self._storage = open_database(database, tables=_OPEN.metadata)
         else:
-            if path.exists():
-                _check_sqlite(path)
+            _check_sqlite(path)
             self._storage = _open_sqlite(path)
             _OPEN.create(self._storage.engine, checkfirst=True)
         self.engine = self._storage.engine
         self._patiently = at_once if database is None else patiently
         self._studies: dict[str, optuna.Study] = {}
+        self._next_backup = time.monotonic() + BACKUP_PERIOD
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Store":
@@ -79,6 +88,11 @@ class Store:
         with self.engine.connect() as connection:
             return read_trials(connection, self.study(name)._study_id)
 
+    def attributes(self, name: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """(number, state, user attributes) of each trial, as `Snapshot` gives them."""
+        for trial in self.trials(name):
+            yield trial.number, trial.state.name, trial.user_attrs
+
     def ended_lately(self, name: str) -> list[FrozenTrial]:
         """All trials as `trials`; where it is asked often, only what is new is read."""
         return self.study(name).get_trials(deepcopy=False)
@@ -101,6 +115,8 @@ class Store:
             return True if suggestion is not None and row is None else None
 
         self._patiently(write, done=written)
+        if self._file and time.monotonic() > self._next_backup:
+            self.back_up()
 
     def open(self, name: str, trial: OpenTrial) -> None:
         """Keep how far a running trial has come."""
@@ -143,12 +159,39 @@ class Store:
             begun = ended | set(connection.execute(select(_OPEN.c.study).distinct()).scalars())
         return {name for name in STUDIES if self._prefix + name in begun}
 
+    def back_up(self) -> None:
+        """Copy the file as it stands to study.db.bak, which is the old copy or the new one."""
+        began = time.monotonic()
+        new = self.path.with_name(f".{self.path.name}.bak.tmp")
+        new.unlink(missing_ok=True)
+        source, copy = sqlite3.connect(self.path, timeout=60), sqlite3.connect(new)
+        try:
+            source.backup(copy)
+        finally:
+            source.close()
+            copy.close()
+        with open(new, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(new, backup_of(self.path))
+        took = time.monotonic() - began
+        self._next_backup = time.monotonic() + max(BACKUP_PERIOD, 50 * took)
+
+    def finish(self) -> None:
+        """Leave one file and its backup behind, without a log beside it."""
+        if self._file and self.begun():
+            self.back_up()
+        self.engine.dispose()
+
     def _has(self, name: str) -> bool:
         names = {study.study_name for study in self._storage.get_all_studies()}
         return self._prefix + name in names
 
     def _is(self, study: str, suggestion: int | None) -> sqlalchemy.ColumnElement[bool]:
         return (_OPEN.c.study == self._prefix + study) & (_OPEN.c.suggestion == suggestion)
+
+
+def backup_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.bak")
 
 
 def _open_sqlite(path: Path) -> RDBStorage:
@@ -173,20 +216,36 @@ def _open_sqlite(path: Path) -> RDBStorage:
 
 def _check_sqlite(path: Path) -> None:
     """A damaged study is never silently begun anew."""
-    problem = "it is empty" if path.stat().st_size == 0 else ""
-    try:
-        if not problem:
-            with sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=60) as connection:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-            if verdict != "ok":
-                problem = str(verdict).replace("\n", " ")
-            elif ("trials",) not in tables:
-                problem = "it holds no Optuna study"
-    except sqlite3.Error as error:
-        problem = str(error)
+    backup = backup_of(path)
+    problem = "it is empty"
+    if not path.exists():
+        if not backup.exists():
+            return  # nothing has begun
+        problem = "it is gone"
+    elif path.stat().st_size:
+        problem = _damage(path)
     if problem:
         raise InputError(
-            f"the study '{path}' is damaged: {problem}; "
-            f"put a copy of it back, or start a new run folder"
+            f"the study '{path}' is damaged: {problem}; {_way_out(path)}, or start a new run folder"
         )
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a SQLite file as a study; an empty string where it is sound."""
+    try:
+        with sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=60) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    if verdict != "ok":
+        return str(verdict).replace("\n", " ")
+    return "" if ("trials",) in tables else "it holds no Optuna study"
+
+
+def _way_out(path: Path) -> str:
+    """How to get the study back; an old log would be taken for a part of the copy."""
+    backup, logs = backup_of(path), f"'{path}-wal' and '{path}-shm'"
+    if not backup.exists():
+        return f"there is no backup '{backup}' yet; put a copy of your own back without {logs}"
+    return f"put its backup '{backup}' in its place and remove {logs}"

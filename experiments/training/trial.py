@@ -43,7 +43,7 @@ class TrainingEvaluation:
             architecture, num_classes=self.data.num_classes, in_channels=self.data.channels
         )
         saved = checkpoint_dir / STATE
-        state = _read(saved) if saved.is_file() else None
+        state = read_state(saved) if saved.is_file() else None
         figures: dict[str, float] = {}
         accuracy = 0.0
         pace = _Pace()
@@ -65,7 +65,7 @@ class TrainingEvaluation:
             began = time.perf_counter()
             due = result.epoch < self.epochs and pace.due(result.seconds)
             if due:
-                _write(saved, result.state())
+                write_state(saved, result.state())
             report(result.epoch, accuracy, _figures(result))
             if due:
                 pace.saved(time.perf_counter() - began)
@@ -117,13 +117,13 @@ def _figures(result: EpochResult) -> dict[str, float]:
     return {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy, **norms}
 
 
-def _write(path: Path, state: TrainingState) -> None:
+def write_state(path: Path, state: TrainingState) -> None:
     tensors = {f"weights.{name}": tensor for name, tensor in state.weights.items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in state.optimizer.items()}
     save_state(path, tensors, facts={"epoch": state.epoch, "parts": state.parts})
 
 
-def _read(path: Path) -> TrainingState:
+def read_state(path: Path) -> TrainingState:
     tensors, facts = load_state(path)
 
     def part(prefix: str) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> SearchConfig:
 def train_list(ray, tmp_path):  # noqa: ARG001
     """Run architectures one after the other in one reused actor; the stored trials by name."""
 
-    def run(evaluate, *architectures, epochs=2, early_stopping=None):
+    def run(evaluate, *architectures, epochs=2, early_stopping=None, time_limit=None):
         store = Store(tmp_path / f"{len(list(tmp_path.iterdir()))}.db")
         candidates = [
             Candidate(
@@ -57,6 +57,7 @@ def train_list(ray, tmp_path):  # noqa: ARG001
             progress=Progress("family", total=len(candidates)),
             cluster=ONE_WORKER,
             early_stopping=early_stopping,
+            time_limit=time_limit,
         )
         return {trial.user_attrs["member"]: trial for trial in store.trials("family")}
 

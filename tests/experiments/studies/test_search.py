@@ -122,7 +122,7 @@ def test_failed_members_are_tried_again(ray, config, small):  # noqa: ARG001
 
 
 def test_a_trial_that_cannot_be_recorded_ends_the_search(ray, config, evaluate, monkeypatch):  # noqa: ARG001
-    def full(*_arguments):
+    def full(*_arguments, **_options):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Store, "record", full)

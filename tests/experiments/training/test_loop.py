@@ -8,6 +8,7 @@ from torch import nn
 from experiments.config import TrainConfig
 from experiments.data.images import Split
 from experiments.training.loop import TrainingDiverged, evaluate
+from experiments.training.trial import read_state, write_state
 from search_spaces.records import InputError
 
 
@@ -66,6 +67,60 @@ def test_curve_does_not_depend_on_what_runs_between_two_epochs(build, train):
         torch.rand(5)
         next(train(build(seed=2), seed=9))
     assert curve(disturbed) == undisturbed
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_training_that_goes_on_from_its_state_continues_the_curve_bit_for_bit(
+    build, train, tmp_path, after
+):
+    network = build()
+    whole = list(train(network, epochs=5, flip=True))
+    for result in train(build(), epochs=5, flip=True):
+        if result.epoch == after:
+            write_state(tmp_path / "training.safetensors", result.state())
+            break
+    again = build(seed=9)  # other weights, which the state replaces
+    state = read_state(tmp_path / "training.safetensors")
+    rest = list(train(again, epochs=5, flip=True, state=state))
+    assert [result.epoch for result in rest] == list(range(after + 1, 6))
+    assert curve(rest) == curve(whole[after:])
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor)
+
+
+class Crowded(nn.Module):
+    """Runs out of memory where it sees more than `most` images in training."""
+
+    def __init__(self, network, most):
+        super().__init__()
+        self.network, self.most, self.sizes = network, most, []
+
+    def forward(self, images):
+        if self.training:
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            self.sizes.append(len(images))
+        return self.network(images)
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+
+
+def test_out_of_memory_cuts_the_batch_into_parts_that_add_up_to_it(train):
+    crowded = Crowded(linear(), most=5)
+    results = list(train(crowded, epochs=2))
+    assert {result.parts for result in results} == {4}
+    assert set(crowded.sizes) == {4}
+    free = list(train(linear(), epochs=2))
+    assert [r.train_loss for r in results] == pytest.approx([r.train_loss for r in free], rel=1e-5)
+    assert {result.parts for result in free} == {1}
+
+
+def test_where_not_even_two_images_fit_the_training_ends_out_of_memory(train):
+    with pytest.raises(torch.OutOfMemoryError):
+        list(train(Crowded(linear(), most=1)))
 
 
 def test_global_settings_are_left_as_they_were(build, train, monkeypatch):

@@ -1,0 +1,134 @@
+"""How soon ten thousand trials are a table: `load_trials` against Optuna's own reading.
+
+    python -m experiments.benchmarks.loading
+
+The trials are networks of `mbconv_small` with made-up outcomes of three epochs, each written to a
+run folder as the engine writes them. `load_trials` runs in a process of its own, after a small run
+has paid for the imports. What it reads from is compared with `study.get_trials()`, trial by trial.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+
+from experiments.benchmarks.record import keep, summary
+from experiments.config import SearchConfig, SearchSection
+from experiments.report.snapshot import Snapshot
+from experiments.run_folder import RunFolder
+from experiments.studies.candidates import SampledCandidates
+from experiments.studies.store import Store
+from experiments.studies.trial import Outcome, freeze
+from search_spaces.space import load_space
+
+NOTE = (
+    "Seconds to read {trials} stored trials; `load_trials` gives the whole frame, Optuna a list of "
+    "trials, equal to what we read. Processor seconds too, since other work ran beside. `ratio` is "
+    "the median over the first row's."
+)
+LOAD = """
+import sys, time
+from experiments import load_trials
+load_trials(sys.argv[2])
+for _ in range(int(sys.argv[3])):
+    began, worked = time.perf_counter(), time.process_time()
+    trials = load_trials(sys.argv[1])
+    print(time.perf_counter() - began, time.process_time() - worked, len(trials))
+"""
+
+
+def fill(path: Path, trials: int) -> RunFolder:
+    """A run folder of `trials` trials; every third was stopped early."""
+    folder = RunFolder.check(SearchConfig(name="many", run=path), set())
+    folder.write_config()
+    store = Store(folder.study)
+    source = SampledCandidates(
+        load_space("mbconv_small"),
+        section=SearchSection(sampler="random"),
+        seed=0,
+        finished=[],
+        num_classes=10,
+        in_channels=3,
+    )
+    for number in range(trials):
+        candidate = source.next()
+        assert candidate is not None
+        curve = tuple(number % 97 / 97 * epoch / 3 for epoch in (1, 2, 3))
+        pruned = number % 3 == 0
+        outcome = Outcome(
+            "pruned" if pruned else "complete",
+            curve[-1],
+            curve=curve[:1] if pruned else curve,
+            seconds=1.0,
+            host="here",
+            device="cpu",
+        )
+        frozen = freeze(candidate, outcome)
+        store.record("search", frozen, suggestion=number)
+        source.tell(candidate, frozen)
+    store.finish()
+    return folder
+
+
+def load_seconds(
+    run: Path, small: Path, *, trials: int, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Wall and processor seconds of each round."""
+    command = [sys.executable, "-c", LOAD, str(run), str(small), str(rounds)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in text.splitlines()]
+    assert [int(count) for *_, count in rows] == [trials] * rounds
+    return [float(wall) for wall, _, _ in rows], [float(worked) for _, worked, _ in rows]
+
+
+def list_seconds(folder: RunFolder) -> tuple[float, float]:
+    """Processor seconds of ours and of Optuna's list of trials; raises where the two differ."""
+    began = time.process_time()
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder.study}")
+    theirs = study.get_trials()
+    between = time.process_time()
+    with Snapshot(folder.study) as snapshot:
+        ours = snapshot.trials("search")
+    ended = time.process_time()
+    assert ours == theirs
+    with Snapshot(folder.study) as snapshot:
+        light = [attributes for _, _, attributes in snapshot.attributes("search")]
+    assert light == [trial.user_attrs for trial in theirs]
+    return ended - between, between - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        small, run = Path(scratch) / "small", Path(scratch) / "many"
+        fill(small, 50)
+        folder = fill(run, args.trials)
+        wall, worked = load_seconds(run, small, trials=args.trials, rounds=args.rounds)
+        ours, theirs = list_seconds(folder)
+        size = folder.study.stat().st_size / 1024 / args.trials
+    figures = {
+        "load_trials, the whole frame, processor": summary(worked),
+        "load_trials, the whole frame, wall": summary(wall),
+        "the list of trials, ours, processor": summary([ours]),
+        "the list of trials, study.get_trials(), processor": summary([theirs]),
+    }
+    base = next(iter(figures.values()))["median"]
+    rows = [
+        {"what": what, **figure, "ratio": round(figure["median"] / base, 1)}
+        for what, figure in figures.items()
+    ]
+    note = NOTE.format(**vars(args)) + f" The file takes {size:.1f} KiB a trial."
+    keep("loading", rows, folder=args.out, note=note)
+
+
+if __name__ == "__main__":
+    main()

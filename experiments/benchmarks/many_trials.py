@@ -1,0 +1,93 @@
+"""Ten thousand no-op trials: does the engine get slower or fat?
+
+    python -m experiments.benchmarks.many_trials
+
+One search with the random sampler (a model-based one takes longer the more it has seen), 2 workers.
+Time, the driver's own processor time and its memory are looked at after every thousandth trial.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.record import keep, summary
+from experiments.config import ClusterSection, SearchConfig, SearchSection
+from experiments.studies.cluster import ray_session
+from experiments.studies.progress import Progress
+from experiments.studies.trial import Candidate, Outcome
+
+NOTE = (
+    "{trials} no-op trials, random sampler, 2 workers, SQLite study. `ratio`: the last {every} "
+    "trials' over the first's; KiB a trial: the driver's growth after the first {every}."
+)
+
+
+def resident() -> float:
+    """KiB of this process in memory."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("VmRSS:")[1].split()[0])
+
+
+def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, float]]:
+    """(seconds, the driver's processor seconds, KiB) at the first trial, then `every` trials."""
+    from experiments.studies.search import search
+
+    marks: list[tuple[float, float, float]] = []
+    ended = Progress.ended
+
+    def watched(self: Progress, candidate: Candidate, outcome: Outcome) -> None:
+        ended(self, candidate, outcome)
+        if self._done == 1 or self._done % every == 0:
+            marks.append((time.perf_counter(), time.process_time(), resident()))
+
+    def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001
+        return 0.5
+
+    Progress.ended = watched  # type: ignore[method-assign]
+    section = SearchSection(trials=trials, epochs=1, early_stopping=None, sampler="random")
+    config = SearchConfig(name="many", run=folder, search=section)
+    try:
+        search(config, evaluate=evaluate, num_classes=10, in_channels=3)
+    finally:
+        Progress.ended = ended  # type: ignore[method-assign]
+    return marks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--every", type=int, default=1_000)
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, small = Path(scratch) / "many", Path(scratch) / "small"
+        with ray_session(ClusterSection(workers=2)):
+            run(small, trials=200, every=100)
+            marks = run(folder, trials=args.trials, every=args.every)
+        laps = [
+            [late - early for early, late in zip(before, after, strict=True)]
+            for before, after in pairwise(marks)
+        ]
+        rows: list[dict[str, Any]] = []
+        for part, what in ((0, "seconds"), (1, "the driver's processor seconds")):
+            taken = [lap[part] for lap in laps]
+            rows.append({"what": f"{what}, {args.every} trials", **summary(taken)})
+            rows.append({"what": f"{what}, the first {args.every}", "median": round(taken[0], 2)})
+            rows.append({"what": f"{what}, the last {args.every}", "median": round(taken[-1], 2)})
+            ratio = round(taken[-1] / taken[0], 3)
+            rows.append({"what": f"{what}, ratio of the last to the first", "median": ratio})
+        later = [lap[2] / args.every for lap in laps[1:]]
+        rows.append({"what": "KiB a trial", **summary(later)})
+        rows.append({"what": "MiB of the driver at the end", "median": round(marks[-1][2] / 1024)})
+        size = (folder / "study.db").stat().st_size / 1024 / args.trials
+        rows.append({"what": "KiB of study.db a trial", "median": round(size, 1)})
+    keep("many_trials", rows, folder=args.out, note=NOTE.format(**vars(args)))
+
+
+if __name__ == "__main__":
+    main()
