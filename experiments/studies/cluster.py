@@ -7,6 +7,7 @@ anything is written.
 import ipaddress
 import json
 import logging
+import math
 import os
 import platform
 import socket
@@ -25,7 +26,6 @@ from experiments.studies.processes import children, descendants, kill
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
-NO_TOKEN = {"reply": "no token"}
 _PROBE = Path(__file__).with_name("cluster_probe.py")
 
 # Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
@@ -124,6 +124,26 @@ def fits(cluster: ClusterSection, resources: Mapping[str, float]) -> bool:
     return cluster.cpus_per_trial <= cpus and cluster.gpus_per_trial <= gpus
 
 
+def trials_at_a_time(cluster: ClusterSection) -> int:
+    """`cluster.workers`, or as many trials as the nodes that are there can take together.
+
+    Tune has to be told a number: else it asks for one new worker at a time, and gives its trial to
+    the next worker that is free, so that a worker which starts more slowly than a trial ends is
+    called off, and a cluster is never filled.
+    """
+    if cluster.workers is not None:
+        return cluster.workers
+    import ray
+
+    asked = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = [
+        min(math.floor(node.get(name, 0) / share + 1e-9) for name, share in asked.items() if share)
+        for node in nodes
+    ]
+    return max(1, sum(places))
+
+
 def _embedded(cluster: ClusterSection) -> dict[str, Any]:
     shown: dict[str, Any] = {"include_dashboard": cluster.dashboard_host is not None}
     if cluster.dashboard_host is not None:
@@ -192,8 +212,7 @@ def _ask(address: str, *settings: dict[str, str]) -> list[dict[str, Any]]:
     try:
         for process in asked:
             output, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
-            aborted = process.returncode < 0  # as Ray does where a token's file cannot be read
-            answers.append(NO_TOKEN if aborted else json.loads(output.splitlines()[-1]))
+            answers.append(json.loads(output.splitlines()[-1]))
     except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError):
         raise InputError(
             f"what listens at '{address}' does not answer as the head of a Ray "
@@ -270,6 +289,14 @@ def _wait_for_a_node(cluster: ClusterSection) -> None:
 
 
 def _check_machine(cluster: ClusterSection) -> None:
+    if cluster.dashboard_host is not None:
+        from ray._private.utils import get_dashboard_dependency_error
+
+        if get_dashboard_dependency_error():
+            raise InputError(
+                f"cluster.dashboard_host is '{cluster.dashboard_host}', but Ray's dashboard is not "
+                f"installed; pip install 'ray[default]', or leave it away"
+            )
     if cluster.cpus_per_trial > _slots(cluster):
         raise InputError(
             f"cluster.cpus_per_trial is {cluster.cpus_per_trial:g}, but this machine has "

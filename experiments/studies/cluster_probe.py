@@ -19,9 +19,13 @@ def probe(address: str) -> dict[str, Any]:
     )
     from ray.exceptions import AuthenticationError
 
-    token_wanted = os.environ.get("RAY_AUTH_MODE") == "token"
-    if token_wanted and not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
-        return {"reply": "no token"}
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        try:
+            found = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+        except Exception:  # a file is named that cannot be read
+            found = False
+        if not found:
+            return {"reply": "no token"}
     try:
         client = GcsClient(address=address)
         metadata = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=10)

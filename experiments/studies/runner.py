@@ -8,6 +8,7 @@ from typing import Any
 from experiments.config import ClusterSection, EarlyStopping
 from experiments.studies.candidates import Candidates
 from experiments.studies.checkpoints import Checkpoints
+from experiments.studies.cluster import trials_at_a_time
 from experiments.studies.evaluation import Evaluate
 from experiments.studies.failed import WorkFailed as WorkFailed
 from experiments.studies.progress import Progress
@@ -66,7 +67,7 @@ def run_study(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),
                 num_samples=-1,  # until the searcher has no more
-                max_concurrent_trials=cluster.workers,
+                max_concurrent_trials=trials_at_a_time(cluster),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -79,7 +80,7 @@ def run_study(
         )
         tuner.fit()
     if searcher.error is not None:
-        raise WorkFailed(f"cannot record a trial in '{store.path}': {searcher.error}")
+        raise WorkFailed(f"cannot record a trial in '{store.shown}': {searcher.error}")
     before = Counter(store.notes(study).get("screened_out", {}))
     store.note(study, "screened_out", dict(before + candidates.screened_by))
     progress.summary()

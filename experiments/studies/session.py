@@ -179,7 +179,7 @@ def _check_shared(
     store: Store, config: SearchConfig, facts: dict[str, Any], begun: set[str]
 ) -> None:
     """In a database a run's name is its own: raise InputError where another run has it."""
-    where, kept = _place(config) or "", store.notes("run")
+    where, kept = f"{_place(config)}", store.notes("run")
     if begun and kept:
         check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
         check_facts(kept["facts"], facts, where)

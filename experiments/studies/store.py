@@ -25,7 +25,7 @@ from experiments.studies.open_trial import OpenTrial
 from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
 
-STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
+STUDIES = ("search", "coefficients", "family", "comparison")
 
 # Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
 _OPEN = Table(
@@ -46,10 +46,12 @@ class Store:
     def __init__(self, path: Path, *, database: str | None = None, run: str = "") -> None:
         """Open or create the SQLite file, or else the run called `run` in the database at a URL.
 
-        Raises InputError if the file is damaged, or the database cannot be reached.
+        Raises InputError if the file is damaged or only its backup is there, or the database cannot
+        be reached.
         """
-        self.path = path if database is None else masked(database)
-        self._file = path if database is None else None
+        self.path = path
+        self.shown = str(path) if database is None else masked(database)
+        self._file = database is None
         self._prefix = "" if database is None else f"{run}."
         if database is not None:
             self._storage = open_database(database, tables=_OPEN.metadata)
@@ -87,7 +89,7 @@ class Store:
             return read_trials(connection, self.study(name)._study_id)
 
     def attributes(self, name: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """(number, state, user attributes) of each trial."""
+        """(number, state, user attributes) of each trial, as `Snapshot` gives them."""
         for trial in self.trials(name):
             yield trial.number, trial.state.name, trial.user_attrs
 
@@ -113,8 +115,8 @@ class Store:
             return True if suggestion is not None and row is None else None
 
         self._patiently(write, done=written)
-        if self._file is not None and time.monotonic() > self._next_backup:
-            self._back_up(self._file)
+        if self._file and time.monotonic() > self._next_backup:
+            self.back_up()
 
     def open(self, name: str, trial: OpenTrial) -> None:
         """Keep how far a running trial has come."""
@@ -157,12 +159,12 @@ class Store:
             begun = ended | set(connection.execute(select(_OPEN.c.study).distinct()).scalars())
         return {name for name in STUDIES if self._prefix + name in begun}
 
-    def _back_up(self, path: Path) -> None:
+    def back_up(self) -> None:
         """Copy the file as it stands to study.db.bak, which is the old copy or the new one."""
         began = time.monotonic()
-        new = path.with_name(f".{path.name}.bak.tmp")
+        new = self.path.with_name(f".{self.path.name}.bak.tmp")
         new.unlink(missing_ok=True)
-        source, copy = sqlite3.connect(path, timeout=60), sqlite3.connect(new)
+        source, copy = sqlite3.connect(self.path, timeout=60), sqlite3.connect(new)
         try:
             source.backup(copy)
         finally:
@@ -170,14 +172,14 @@ class Store:
             copy.close()
         with open(new, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(new, backup_of(path))
+        os.replace(new, backup_of(self.path))
         took = time.monotonic() - began
         self._next_backup = time.monotonic() + max(BACKUP_PERIOD, 50 * took)
 
     def finish(self) -> None:
         """Leave one file and its backup behind, without a log beside it."""
-        if self._file is not None and self.begun():
-            self._back_up(self._file)
+        if self._file and self.begun():
+            self.back_up()
         self.engine.dispose()
 
     def _has(self, name: str) -> bool:

@@ -129,3 +129,10 @@ def test_a_server_that_is_no_ray_is_told(monkeypatch):
 def test_parts_of_several_gpus_are_refused():
     with pytest.raises(InputError, match=r"gpus_per_trial: above 1 .* whole number .*got 1\.5"):
         ClusterSection.parse({"gpus_per_trial": 1.5}, source="x")
+
+
+def test_a_dashboard_without_its_packages_is_refused(monkeypatch):
+    missing = "ray._private.utils.get_dashboard_dependency_error"
+    monkeypatch.setattr(missing, lambda: ImportError("aiohttp"))
+    with pytest.raises(InputError, match=r"dashboard_host is '127\.0\.0\.1'.*pip install"):
+        check_cluster(ClusterSection(dashboard_host="127.0.0.1"))
