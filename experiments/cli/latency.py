@@ -66,7 +66,7 @@ def measured_latencies(
         steadier = "" if worst.conditions.threads == 1 else ", take --threads 1"
         click.echo(
             f"note: {worst.architecture} is known to {worst.uncertainty:.1%} only after "
-            f"{worst.rounds} rounds{load}; raise --seconds{steadier} or a quieter machine",
+            f"{worst.rounds} rounds{load}; raise --seconds{steadier}, or find a quieter hour",
             err=True,
         )
     return measured
