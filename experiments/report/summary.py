@@ -79,7 +79,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
     if tables["search"].empty:
         return f"None of the search's trials has finished ({ended})."
     best = tables["search"].iloc[0]
-    return (
+    return _started(trials) + (
         f"The best trial of the search ({ended}) is number {best['number']}, with a reward of "
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters."
@@ -89,6 +89,17 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
 def _screened(folder: RunFolder) -> str:
     with reading(folder) as snapshot:
         return screened_text(snapshot.notes("search").get("screened_out", {}))
+
+
+def _started(trials: pd.DataFrame) -> str:
+    """What was known before, if anything was."""
+    if "origin" not in trials:
+        return ""
+    told = int((trials["study"] == "warm_start").sum())
+    tried = int(((trials["study"] == "search") & (trials["origin"] != "")).sum())
+    counts = ((told, "results from elsewhere told"), (tried, "settings tried first"))
+    known = ", ".join(f"{number} {what}" for number, what in counts if number)
+    return f"Warm start: {known}. " if known else ""
 
 
 def _confirmed(tables: dict[str, pd.DataFrame]) -> list[str]:

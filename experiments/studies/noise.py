@@ -112,7 +112,8 @@ def verdict(ranked: list[Standing], *, of: str) -> str:
         return f"{leads}, trained in an earlier round only: the two are not compared."
     gap = difference(first.values, second.values)
     if math.isnan(gap.p):
-        why = "with one training each" if min(_counts(ranked)) < 2 else "as the repeats agree"
+        few = min(len(first.values), len(second.values)) < 2
+        why = "from a single training" if few else "as the repeats agree to the last digit"
         return f"{leads}. Whether they differ beyond noise cannot be said {why}."
     test = f"Welch's t-test, p = {gap.p:.2g}"
     if gap.beyond_noise:
@@ -121,7 +122,3 @@ def verdict(ranked: list[Standing], *, of: str) -> str:
         f"{leads}. The difference of {gap.value:.4f} is within noise ({test}); "
         f"with so few trainings only one beyond {gap.margin:.4f} would have stood out."
     )
-
-
-def _counts(ranked: list[Standing]) -> tuple[int, int]:
-    return len(ranked[0].values), len(ranked[1].values)

@@ -9,7 +9,13 @@ from experiments.run_folder import RunFolder
 from scaler import measure_cost
 
 SHORT = {
-    "search": {"space": "mbconv_small", "resolution": 12, "trials": 3, "epochs": 2},
+    "search": {
+        "space": "mbconv_small",
+        "resolution": 12,
+        "trials": 3,
+        "epochs": 2,
+        "early_stopping": None,
+    },
     "confirmation": {"top": 2, "seeds": 1, "rounds": 1},
     "coefficients": {
         "step": 0.5,

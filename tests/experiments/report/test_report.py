@@ -14,7 +14,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.open, self.tags = [], []
+        self.open, self.tags, self.text = [], [], ""
         self.feed(text)
         assert self.open == []
 
@@ -22,6 +22,9 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -68,6 +71,21 @@ def test_repeated_trainings_are_shown_with_what_can_be_said_of_them(repeated):
     images = [image["alt"] for image in Page(text).all("img")]
     assert sum("standard deviation" in alt for alt in images) == 2
     assert len([tag for tag in Page(text).all("tr") if "class" in tag]) == 3
+
+
+def test_a_warm_start_is_told_in_the_summary_and_is_no_trial_of_the_search(searched):
+    searched.record("warm_start", channels=40, attributes={"origin": "old#3"})
+    searched.record("search", channels=48, attributes={"origin": "old#4"})
+    text = report(searched)
+    assert "Warm start: 1 results from elsewhere told, 1 settings tried first." in text
+    assert "2 finished, 1 stopped early, 1 failed" in text
+
+
+def test_a_grid_of_which_all_failed_has_a_report(searched):
+    attributes = {"alpha": 1.0, "beta": 1.0, "gamma": 1.4, "rule": "equal_flops", "round": 1}
+    attributes |= {"contender": "one", "baseline": searched.baseline.key}
+    searched.record("coefficients", accuracy=None, state="fail", attributes=attributes)
+    assert "None" not in Page(report(searched)).text
 
 
 def test_a_run_in_which_all_failed_says_why(run):

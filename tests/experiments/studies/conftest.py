@@ -1,17 +1,20 @@
 """One embedded Ray for all tests of the engine: starting one takes seconds."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from experiments.config import ClusterSection, SearchConfig, SearchSection
+from experiments.run_folder import RunFolder
 from experiments.studies.candidates import ListedCandidates
 from experiments.studies.cluster import ray_session
 from experiments.studies.progress import Progress
 from experiments.studies.runner import run_study
+from experiments.studies.session import Session
 from experiments.studies.store import Store
-from experiments.studies.trial import Candidate
+from experiments.studies.trial import Candidate, Outcome, freeze
 from scaler import Cost
 
 ONE_WORKER = ClusterSection(workers=1)
@@ -34,6 +37,40 @@ def config(tmp_path: Path) -> SearchConfig:
         confirmation=None,  # has tests of its own
         cluster=ONE_WORKER,
     )
+
+
+@dataclass(frozen=True)
+class HandSession(Session):
+    """A session whose trainings are done at once, one after the other, without Ray."""
+
+    lengths: list[tuple[str, int]] = field(default_factory=list)  # (study, epochs) of each call
+
+    def train(self, study, candidates, *, trials, epochs, **_):
+        self.lengths.append((study, epochs))
+        for _ in range(trials):
+            if (candidate := candidates.next()) is None:
+                return
+            training = {"training": candidate.training} if candidate.training else {}
+            rest = {"report": None, "seed": candidate.seed, "checkpoint_dir": None, **training}
+            try:
+                outcome = Outcome("complete", self.own_evaluate(candidate.architecture, **rest))
+            except Exception as error:
+                outcome = Outcome("fail", None, reason=repr(error))
+            trial = freeze(candidate, outcome)
+            self.store.record(study, trial)
+            candidates.tell(candidate, trial)
+
+
+@pytest.fixture
+def by_hand():
+    """A session on the config's run folder, for an evaluation of digits-like images."""
+
+    def begin(config: SearchConfig, evaluate) -> HandSession:
+        folder = RunFolder.check(config, set())
+        folder.write_config()
+        return HandSession(config, folder, Store(folder.study), None, evaluate, 10, 1)
+
+    return begin
 
 
 @pytest.fixture

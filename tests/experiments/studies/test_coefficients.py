@@ -4,7 +4,6 @@ from experiments import load_trials
 from experiments.config import CoefficientsSection
 from experiments.report.report import coefficients_text, write_report
 from experiments.studies.coefficients import coefficient_grid, grown_members, run_coefficients
-from experiments.studies.session import open_session
 from scaler import measure_cost, scale
 from search_spaces import InputError
 
@@ -89,21 +88,20 @@ def larger_is_better():
     return evaluate
 
 
-def train(config, small, evaluate, **section):
-    config = config.replace(coefficients=TRIPLED.replace(**section))
-    with open_session(config, evaluate=evaluate, **SIZES) as session:
+@pytest.fixture
+def train(config, by_hand, small, larger_is_better):
+    def run(**section):
+        changed = config.replace(coefficients=TRIPLED.replace(**section))
+        session = by_hand(changed, larger_is_better)
         session.folder.write_baseline(small)
         chosen = run_coefficients(session, small)
-    return session.folder, chosen, load_trials(config.run, study="coefficients")
+        return session.folder, chosen, load_trials(config.run, study="coefficients")
+
+    return run
 
 
-def test_leaders_are_trained_again_and_the_best_mean_is_chosen(
-    ray,  # noqa: ARG001
-    config,
-    small,
-    larger_is_better,
-):
-    folder, chosen, trials = train(config, small, larger_is_better, leaders=3)
+def test_leaders_are_trained_again_and_the_best_mean_is_chosen(train):
+    folder, chosen, trials = train(leaders=3)
     first, again = (trials[trials["round"] == number] for number in (1, 2))
     assert set(again.contender) == set(first.nlargest(3, "accuracy").contender)
     assert again.groupby("contender").seed.nunique().tolist() == [2, 2, 2]
@@ -118,14 +116,9 @@ def test_leaders_are_trained_again_and_the_best_mean_is_chosen(
     assert "is first with a mean accuracy of" in coefficients_text(folder)
 
 
-def test_a_finished_grid_trains_nothing_and_more_seeds_only_themselves(
-    ray,  # noqa: ARG001
-    config,
-    small,
-    larger_is_better,
-):
-    _, chosen, before = train(config, small, larger_is_better)
-    _, again, same = train(config, small, larger_is_better)
+def test_a_finished_grid_trains_nothing_and_more_seeds_only_themselves(train):
+    _, chosen, before = train()
+    _, again, same = train()
     assert (again, len(same)) == (chosen, len(before))
-    _, _, after = train(config, small, larger_is_better, seeds=3)
+    _, _, after = train(seeds=3)
     assert len(after) == len(before) + 2

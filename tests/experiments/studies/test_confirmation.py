@@ -6,6 +6,7 @@ from experiments import load_trials, search
 from experiments.config import ConfirmationSection
 from experiments.studies.confirmation import finalists
 from experiments.studies.runner import WorkFailed
+from experiments.studies.search import run_search
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
 from scaler import Cost
@@ -25,22 +26,32 @@ def lucky():
     return evaluate
 
 
-def confirmed(config, evaluate, **section):
-    config = config.replace(confirmation=SECTION.replace(**section))
-    best = search(config, evaluate=evaluate, **SIZES).best
-    return best, load_trials(config.run, study="confirmation")
+@pytest.fixture
+def confirmed(config, by_hand, lucky):
+    """Search and confirm without Ray: the baseline and the confirmation's trials."""
+
+    def run(**section):
+        session = by_hand(config.replace(confirmation=SECTION.replace(**section)), lucky)
+        best = run_search(session)
+        return best, load_trials(config.run, study="confirmation")
+
+    return run
 
 
 def test_the_winner_by_mean_is_the_baseline_not_the_luckiest(ray, config, lucky, capsys):  # noqa: ARG001
-    best, trials = confirmed(config, lucky, top=12)
-    assert best.head.channels == 256  # every network was a finalist
-    means = trials[trials["round"] == 2].groupby("key").reward.mean()
-    assert best.key == means.idxmax()
+    config = config.replace(
+        search=config.search.replace(trials=4), confirmation=SECTION.replace(top=4, rounds=1)
+    )
+    result = search(config, evaluate=lucky, **SIZES)
+    means = load_trials(config.run, study="confirmation").groupby("key").reward.mean()
+    assert len(means) == 4
+    assert result.best.key == means.idxmax()
+    assert result.best.key != result.trials.loc[result.trials.reward.idxmax()].key
     assert "confirmation: #" in capsys.readouterr().err
 
 
-def test_rounds_have_fewer_networks_and_new_seeds(ray, config, lucky):  # noqa: ARG001
-    _, trials = confirmed(config, lucky, top=5)
+def test_rounds_have_fewer_networks_and_new_seeds(config, confirmed):
+    _, trials = confirmed(top=5)
     rounds = trials.groupby("round")
     assert rounds["contender"].nunique().to_dict() == {1: 5, 2: 3}
     assert rounds["seed"].nunique().to_dict() == {1: 2, 2: 2}
@@ -51,47 +62,39 @@ def test_rounds_have_fewer_networks_and_new_seeds(ray, config, lucky):  # noqa: 
     assert set(trials.contender) == {f"#{number}" for number in top.number}
 
 
-def test_each_round_is_twice_as_long(ray, config, monkeypatch, lucky):  # noqa: ARG001
-    from experiments.studies.session import Session
-
-    lengths = []
-    train = Session.train
-
-    def watched(self, study, *arguments, epochs, **rest):
-        lengths.append((study, epochs))
-        train(self, study, *arguments, epochs=epochs, **rest)
-
-    monkeypatch.setattr(Session, "train", watched)
-    confirmed(config, lucky, epochs=4, rounds=3)
-    assert lengths[1:] == [("confirmation", 4), ("confirmation", 8), ("confirmation", 16)]
+def test_each_round_is_twice_as_long(config, by_hand, lucky):
+    session = by_hand(config.replace(confirmation=SECTION.replace(epochs=4, rounds=3)), lucky)
+    run_search(session)
+    rounds = [("confirmation", 4), ("confirmation", 8), ("confirmation", 16)]
+    assert session.lengths == [("search", 3), *rounds]
 
 
-def test_a_continued_confirmation_trains_only_what_is_missing(ray, config, lucky):  # noqa: ARG001
-    best, before = confirmed(config, lucky, seeds=1)
-    again, same = confirmed(config, lucky, seeds=1)
+def test_a_continued_confirmation_trains_only_what_is_missing(confirmed):
+    best, before = confirmed(seeds=1)
+    again, same = confirmed(seeds=1)
     assert (again, len(same)) == (best, len(before))
-    _, after = confirmed(config, lucky, seeds=2)
+    _, after = confirmed(seeds=2)
     assert list(after.key[: len(before)]) == list(before.key)
     assert not after.duplicated(["key", "round", "seed"]).any()
     assert len(after) == 2 * len(before)
 
 
 @pytest.mark.parametrize("section", [None, ConfirmationSection(top=1)])
-def test_it_can_be_switched_off(ray, config, lucky, section):  # noqa: ARG001
-    result = search(config.replace(confirmation=section), evaluate=lucky, **SIZES)
-    best = result.trials.loc[result.trials.reward.idxmax()]
-    assert result.best.key == best.key
+def test_it_can_be_switched_off(config, by_hand, lucky, section):
+    baseline = run_search(by_hand(config.replace(confirmation=section), lucky))
+    trials = load_trials(config.run, study="search")
+    assert baseline.key == trials.loc[trials.reward.idxmax()].key
     assert load_trials(config.run, study="confirmation").empty
 
 
-def test_trainings_that_all_fail_name_no_baseline(ray, config):  # noqa: ARG001
+def test_trainings_that_all_fail_name_no_baseline(config, by_hand):
     def failing(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
         if seed > 1000:
             raise MemoryError("no room")
         return 0.5
 
     with pytest.raises(WorkFailed, match="no training of the confirmation finished"):
-        confirmed(config, failing)
+        run_search(by_hand(config.replace(confirmation=SECTION), failing))
     assert not (config.run / "baseline.yaml").exists()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import load_trials, search
 from experiments.config import ConfirmationSection, WarmStart
+from experiments.studies.search import run_search
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
 from experiments.studies.warm_start import read_warm_start
@@ -97,24 +98,30 @@ def earlier(tmp_path):
     return folder
 
 
-def started(config, source, *, trials, **section):
-    """A search by network width, from what is known."""
-    warm = WarmStart(source=source, **section)
-    config = config.replace(search=config.search.replace(warm_start=warm, trials=trials))
+@pytest.fixture
+def started(config, by_hand):
+    """A search by network width, from what is known: its baseline and its trials."""
 
-    def evaluate(architecture, **rest):  # noqa: ARG001
-        return architecture.head.channels / 1000
+    def run(source, *, trials, confirmation=None, **section):
+        warm = WarmStart(source=source, **section)
+        changed = config.search.replace(warm_start=warm, trials=trials)
 
-    return search(config, evaluate=evaluate, **SIZES)
+        def evaluate(architecture, **rest):  # noqa: ARG001
+            return architecture.head.channels / 1000
+
+        session = by_hand(config.replace(search=changed, confirmation=confirmation), evaluate)
+        return run_search(session), load_trials(config.run, study="search")
+
+    return run
 
 
-def test_enqueued_trials_come_first_and_survive_the_loss_of_their_source(ray, config, earlier):  # noqa: ARG001
+def test_enqueued_trials_come_first_and_survive_the_loss_of_their_source(started, earlier):
     old = load_trials(earlier)
-    first = started(config, earlier, trials=2, top=3).trials
+    _, first = started(earlier, trials=2, top=3)
     assert first.origin.tolist() == ["earlier#1", "earlier#2"]
     assert first.key.tolist() == old.key[1:3].tolist()
     shutil.rmtree(earlier)
-    more = started(config, earlier, trials=5, top=3).trials
+    _, more = started(earlier, trials=5, top=3)
     assert more.origin.tolist() == ["earlier#1", "earlier#2", "earlier#3", "", ""]
 
 
@@ -127,14 +134,14 @@ def test_our_own_table_gives_the_same_trials_as_its_run(tmp_path, earlier):
     assert [row.accuracy for row in from_table] == [row.accuracy for row in from_run]
 
 
-def test_told_results_are_known_but_win_only_once_trained_here(ray, config, earlier):  # noqa: ARG001
-    config = config.replace(confirmation=ConfirmationSection(top=3, seeds=1, rounds=1))
-    result = started(config, earlier, trials=6, mode="tell")
-    assert len(result.trials) == 6
+def test_told_results_are_known_but_win_only_once_trained_here(config, started, earlier):
+    section = ConfirmationSection(top=3, seeds=1, rounds=1)
+    baseline, trials = started(earlier, trials=6, mode="tell", confirmation=section)
+    assert len(trials) == 6
     told = load_trials(config.run, study="warm_start")
     assert told.origin.tolist() == [f"earlier#{i}" for i in range(4)]
-    assert not set(told.key) & set(result.trials.key)  # not trained a second time
+    assert not set(told.key) & set(trials.key)  # not trained a second time
     again = load_trials(config.run, study="confirmation")
     assert {"earlier#1", "earlier#2"} < set(again.contender)
-    assert result.best.key == again.loc[again.reward.idxmax()].key
+    assert baseline.key == again.loc[again.reward.idxmax()].key
     assert again.accuracy.max() < 0.3  # what they had elsewhere, 0.99, counts no more
