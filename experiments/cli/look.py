@@ -39,12 +39,14 @@ def list_command(as_json: bool) -> None:
     type=click.Path(path_type=Path, allow_dash=True),
     help="Write it as a file to edit; - for standard output.",
 )
+@click.option("--code", is_flag=True, help="Print it as a PyTorch file that needs torch alone.")
 @size_options
 @json_option
 def show_command(
     architecture: str,
     resolution: int | None,
     yaml_path: Path | None,
+    code: bool,
     num_classes: int,
     in_channels: int,
     as_json: bool,
@@ -53,6 +55,12 @@ def show_command(
     network = _load(architecture, resolution)
     if yaml_path is not None:
         _write_yaml(network, yaml_path)
+        return
+    if code:
+        from experiments.export.code import network_code
+
+        text = network_code(network, num_classes=num_classes, in_channels=in_channels)
+        click.echo(text, nl=False)
         return
     rows = stage_table(network, num_classes=num_classes, in_channels=in_channels)
     if as_json:
