@@ -9,6 +9,7 @@ from experiments.cli.grow import coefficients_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
 from experiments.cli.scale import scale_command
+from experiments.cli.take_away import export_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +31,7 @@ for _command in (
     run_command,
     compare_command,
     report_command,
+    export_command,
 ):
     cli.add_command(_command)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.completion import complete_architecture
 from experiments.cli.options import json_option, print_json, print_table, size_options
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def list_command(as_json: bool) -> None:
 
 
 @click.command("show")
-@click.argument("architecture")
+@click.argument("architecture", shell_complete=complete_architecture)
 @click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
 @click.option(
     "--yaml",
@@ -117,7 +118,7 @@ def stage_table(
 
 
 @click.command("cost")
-@click.argument("architectures", nargs=-1, required=True)
+@click.argument("architectures", nargs=-1, required=True, shell_complete=complete_architecture)
 @click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
 @size_options
 @json_option

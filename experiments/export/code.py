@@ -180,8 +180,8 @@ def _stage(
         first = body[run[0]].layer
         growth = body[run[1]].layer.in_channels - first.in_channels if count > 1 else 0
         rate: Any = body[run[0]].drop_rate
-        rises = bool(rate) and architecture.conventions.drop_connect_schedule == "linear"
-        rises = rises and first.residual
+        linear = architecture.conventions.drop_connect_schedule == "linear"
+        rises = linear and first.residual and architecture.drop_connect > 0
         if rises:
             number = "i" if count > 1 else str(run[0])
             rate = Name(f"{architecture.drop_connect} * {number} / {len(body)}")
