@@ -5,6 +5,7 @@ import sys
 import click
 
 from experiments.cli.compare import compare_command
+from experiments.cli.doctor import doctor_command
 from experiments.cli.grow import coefficients_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
@@ -32,6 +33,7 @@ for _command in (
     compare_command,
     report_command,
     export_command,
+    doctor_command,
 ):
     cli.add_command(_command)
 

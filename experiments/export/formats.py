@@ -10,32 +10,30 @@ from torch import Tensor, nn
 from search_spaces.records import InputError, suggest
 
 _NAME = "images"  # of the input
+_SHAPES = ({0: torch.export.Dim("batch", min=1)},)  # the first dimension may be anything
 
 
 def write_torch(network: nn.Module, example: Tensor, path: Path) -> None:
     """A program that `torch.export.load(path).module()` runs without this package."""
-    torch.export.save(_program(network, example), path)
+    with torch.no_grad():
+        program = torch.export.export(network.eval(), (example,), dynamic_shapes=_SHAPES)
+    torch.export.save(program, path)
 
 
 def write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     """One ONNX file with its weights; input `images`, output `scores`."""
     check_format("onnx")
     program = torch.onnx.export(
-        _program(network, example),
-        (),
+        network.eval(),
+        (example,),
         dynamo=True,
+        dynamic_shapes=_SHAPES,
         verbose=False,
         input_names=[_NAME],
         output_names=["scores"],
     )
     assert program is not None
     program.save(path, external_data=False)
-
-
-def _program(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    with torch.no_grad():
-        batch = torch.export.Dim("batch", min=1)
-        return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: batch},))
 
 
 Writer = Callable[[nn.Module, Tensor, Path], None]
