@@ -5,11 +5,13 @@ import sys
 import click
 
 from experiments.cli.compare import compare_command
+from experiments.cli.doctor import doctor_command
 from experiments.cli.grow import coefficients_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
 from experiments.cli.scale import scale_command
+from experiments.cli.take_away import export_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,6 +34,8 @@ for _command in (
     run_command,
     compare_command,
     report_command,
+    export_command,
+    doctor_command,
 ):
     cli.add_command(_command)
 

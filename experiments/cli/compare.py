@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
+from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
 
 
 @click.command("compare")
 @config_options
-@click.argument("architectures", nargs=-1)
+@click.argument("architectures", nargs=-1, shell_complete=complete_architecture)
 @click.option("--epochs", type=int, help="Of each training.")
 @click.option("--seeds", type=int, help="Trainings of each network.")
 def compare_command(

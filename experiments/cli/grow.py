@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
 
 
 @click.command("coefficients")
-@click.argument("architecture")
+@click.argument("architecture", shell_complete=complete_architecture)
 @config_options
 @click.option(
     "--rule",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.completion import complete_architecture
 from experiments.cli.latency import (
     explain_latency,
     latency_data,
@@ -38,7 +39,7 @@ def list_command(as_json: bool) -> None:
 
 
 @click.command("show")
-@click.argument("architecture")
+@click.argument("architecture", shell_complete=complete_architecture)
 @click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
 @click.option(
     "--yaml",
@@ -46,12 +47,14 @@ def list_command(as_json: bool) -> None:
     type=click.Path(path_type=Path, allow_dash=True),
     help="Write it as a file to edit; - for standard output.",
 )
+@click.option("--code", is_flag=True, help="Print it as a PyTorch file that needs torch alone.")
 @size_options
 @json_option
 def show_command(
     architecture: str,
     resolution: int | None,
     yaml_path: Path | None,
+    code: bool,
     num_classes: int,
     in_channels: int,
     as_json: bool,
@@ -60,6 +63,12 @@ def show_command(
     network = _load(architecture, resolution)
     if yaml_path is not None:
         _write_yaml(network, yaml_path)
+        return
+    if code:
+        from experiments.export.code import network_code
+
+        text = network_code(network, num_classes=num_classes, in_channels=in_channels)
+        click.echo(text, nl=False)
         return
     rows = stage_table(network, num_classes=num_classes, in_channels=in_channels)
     if as_json:
@@ -116,7 +125,7 @@ def stage_table(
 
 
 @click.command("cost")
-@click.argument("architectures", nargs=-1, required=True)
+@click.argument("architectures", nargs=-1, required=True, shell_complete=complete_architecture)
 @click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
 @click.option("--by", type=click.Choice(["operator", "stage"]), help="What the cost is made of.")
 @click.option("--latency", is_flag=True, help="Measure it on this machine; options below say how.")

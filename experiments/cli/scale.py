@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.completion import complete_architecture
 from experiments.cli.options import json_option, print_json, print_table, size_options
 
 if TYPE_CHECKING:
@@ -15,7 +16,13 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 
 
 @click.command("scale")
-@click.argument("architectures", nargs=-1, required=True, metavar="ARCHITECTURE...")
+@click.argument(
+    "architectures",
+    nargs=-1,
+    required=True,
+    metavar="ARCHITECTURE...",
+    shell_complete=complete_architecture,
+)
 @click.option("--phi", type=float, help="The compound exponent; 0 is the baseline itself.")
 @click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")
 @click.option("--target-params", type=float, help="A budget in parameters, as 2e7.")

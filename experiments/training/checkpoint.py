@@ -59,20 +59,31 @@ def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
     Raises InputError for a file that is missing, damaged, or of another network; the network is
     then as it was.
     """
+    weights, metadata = _read(path, with_weights=True)
+    _check_same(path, weights, network.state_dict())
+    network.load_state_dict(weights)
+    return metadata
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` was given beside the weights; InputError as for `load_weights`."""
+    return _read(path, with_weights=False)[1]
+
+
+def _read(path: Path, *, with_weights: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     _check_suffix(path)
     if not path.is_file():
         raise InputError(f"there is no checkpoint '{path}'")
     try:
         with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_weights else []
+            weights = {name: file.get_tensor(name) for name in names}
             metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("metadata", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"checkpoint '{path}' is damaged or no safetensors file ({error})"
         ) from None
-    _check_same(path, weights, network.state_dict())
-    network.load_state_dict(weights)
-    return metadata
+    return weights, metadata
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,179 @@
+"""An exported network on disk, in the layout of timm and the Hugging Face Hub."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import save
+
+from experiments.export.card import model_card
+from experiments.export.folding import fold_batch_norm
+from experiments.export.formats import FORMATS, check_format
+from experiments.export.model import Model
+from experiments.export.preprocessing import Preprocessing
+from experiments.files import replace_file, write_json, write_text
+from experiments.training.checkpoint import load_weights
+from scaler.cost import measure_cost
+from search_spaces.architecture import Architecture
+from search_spaces.network import Network, build_network
+from search_spaces.records import InputError, read_mapping
+
+ENTRY_POINT = "scaler_network"  # the name in timm's registry
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What a folder holds: a network in eval mode, and what to give it."""
+
+    network: Network
+    architecture: Architecture
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
+def write_exported(
+    model: Model, folder: Path, *, formats: Sequence[str] = (), folded: bool = False
+) -> list[Path]:
+    """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
+
+    With `folded`, batch norms are folded into convolutions. An export that is there already is
+    written over. Raises InputError before anything is written for an unknown format, or for a
+    folder that holds anything else.
+    """
+    for name in formats:
+        check_format(name)
+    check_folder(folder)
+    network = deepcopy(model.network).eval()
+    if folded:
+        fold_batch_norm(network)
+    made = _extra_files(network, model.preprocessing, formats)
+    metrics = _metrics(model)
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    made["model.safetensors"] = save(weights, metadata={"format": "pt"})
+    write_text(folder / "architecture.yaml", model.architecture.to_yaml())
+    write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
+    write_json(folder / "metrics.json", metrics)
+    names = [file for file, _ in FORMATS.values() if file in made]
+    write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
+    for file, content in made.items():
+        replace_file(folder / file, partial(_fill, content=content))
+    for file, _ in FORMATS.values():
+        if file not in made:  # of an export with other weights
+            (folder / file).unlink(missing_ok=True)
+    write_json(folder / "config.json", _config(model, folded=folded))
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def load_exported(folder: str | Path) -> Exported:
+    """An exported network, with the very weights it was exported with.
+
+    Raises InputError where the folder is no export, or is damaged.
+    """
+    path = Path(folder)
+    config = _read_config(path)
+    if config is None:
+        raise InputError(f"'{folder}' is not an export; name a folder that `scaler export` made")
+    arguments = config["model_args"]
+    architecture = Architecture.parse(arguments["architecture"], source=str(path / "config.json"))
+    network = build_network(
+        architecture, num_classes=arguments["num_classes"], in_channels=arguments["in_chans"]
+    )
+    if arguments["folded"]:
+        fold_batch_norm(network)
+    load_weights(path / "model.safetensors", network)
+    assert isinstance(network, Network)
+    preprocessing = read_mapping(path / "preprocessing.json")
+    return Exported(
+        network=network.eval(),
+        architecture=architecture,
+        preprocessing=Preprocessing.parse(preprocessing, source=str(path / "preprocessing.json")),
+        classes=tuple(config.get("label_names", ())),
+        metrics=read_mapping(path / "metrics.json"),
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError where `folder` holds anything but an export."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"'{folder}' is a file; name a folder with -o")
+    if folder.is_dir() and any(folder.iterdir()) and _read_config(folder) is None:
+        raise InputError(f"'{folder}' is not empty and not an export; name a new folder with -o")
+
+
+def _read_config(folder: Path) -> dict[str, Any] | None:
+    """The folder's config.json, None where it is not one of ours."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(config, dict) and config.get("architecture") == ENTRY_POINT
+    return config if ours else None
+
+
+def _fill(file: BinaryIO, *, content: bytes) -> None:
+    file.write(content)
+
+
+def _extra_files(
+    network: Network, preprocessing: Preprocessing, formats: Sequence[str]
+) -> dict[str, bytes]:
+    """The exchange formats' contents by file, made before anything in the folder is touched."""
+    side = preprocessing.size
+    example = torch.zeros(2, preprocessing.channels, side, side)  # 1 would be taken as fixed
+    made = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in dict.fromkeys(formats):
+            file, write = FORMATS[name]
+            path = Path(scratch) / file
+            write(network, example, path)
+            made[file] = path.read_bytes()
+    return made
+
+
+def _metrics(model: Model) -> dict[str, Any]:
+    kept = ("accuracy", "test_accuracy", "epochs", "seed", "data", "data_name", "train_images")
+    cost = measure_cost(
+        model.architecture,
+        num_classes=model.num_classes,
+        in_channels=model.preprocessing.channels,
+    )
+    trained = {key: model.training[key] for key in kept if key in model.training}
+    return {**trained, **vars(cost), "origin": model.origin}
+
+
+def _config(model: Model, *, folded: bool) -> dict[str, Any]:
+    """config.json as timm writes it for the Hub; `model_args` are our entry point's arguments."""
+    p = model.preprocessing
+    size = [p.channels, p.size, p.size]
+    return {
+        "architecture": ENTRY_POINT,
+        "num_classes": model.num_classes,
+        "num_features": model.network.head.get_submodule("classifier").in_features,
+        **({"label_names": list(model.classes)} if model.classes else {}),
+        "model_args": {
+            "architecture": model.architecture.model_dump(mode="json", exclude_defaults=True),
+            "num_classes": model.num_classes,
+            "in_chans": p.channels,
+            "folded": folded,
+        },
+        "pretrained_cfg": {
+            "custom_load": False,
+            "input_size": size,
+            "fixed_input_size": False,
+            "interpolation": p.interpolation,
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+            "mean": list(p.mean),
+            "std": list(p.std),
+            "num_classes": model.num_classes,
+            "pool_size": None,
+            "classifier": "head.classifier",
+        },
+    }
