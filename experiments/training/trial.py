@@ -80,11 +80,25 @@ class TrainingEvaluation:
         saved.unlink(missing_ok=True)
         if not self.final:
             return {"accuracy": accuracy, **figures}
-        test_accuracy = self._keep(network, architecture, checkpoint_dir, accuracy)
+        test_accuracy = self._keep(
+            network,
+            architecture,
+            checkpoint_dir,
+            train=self.train_config.replace(**training or {}),
+            seed=seed,
+            accuracy=accuracy,
+        )
         return {"accuracy": accuracy, "test_accuracy": test_accuracy, **figures}
 
     def _keep(
-        self, network: nn.Module, architecture: Architecture, folder: Path, accuracy: float
+        self,
+        network: nn.Module,
+        architecture: Architecture,
+        folder: Path,
+        *,
+        train: TrainConfig,
+        seed: int,
+        accuracy: float,
     ) -> float:
         """Look at the test part and write the weights; the accuracy on the test part."""
         test_accuracy = evaluate(
@@ -104,7 +118,7 @@ class TrainingEvaluation:
                 "train_images": len(self.data.train),
                 "epochs": self.epochs,
                 "seed": seed,
-                "train": self.train_config.model_dump(mode="json"),
+                "train": train.model_dump(mode="json"),
                 "accuracy": accuracy,
                 "test_accuracy": test_accuracy,
             },
