@@ -58,6 +58,12 @@ def test_a_finished_run_shows_everything(done):
     assert [tag["class"] for tag in Page(text).all("tr") if "class" in tag] == ["best", "best"]
 
 
+def test_what_was_screened_out_is_told_by_reason(searched):
+    searched.store.note("search", "screened_out", {"outside": 12, "repeated": 3})
+    text = report(searched)
+    assert "15 screened out before training (12 outside the limits, 3 already tried)" in text
+
+
 def test_a_run_in_which_all_failed_says_why(run):
     run.record("search", accuracy=None, state="fail", reason="RuntimeError: out of memory")
     text = report(run)
