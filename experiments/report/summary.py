@@ -84,7 +84,7 @@ def _screened(folder: RunFolder) -> str:
     """A sentence of its own, or nothing."""
     with Snapshot(folder.study) as snapshot:
         text = screened_text(snapshot.notes("search").get("screened_out", {}))
-    return f" Beside them {text}." if text else ""
+    return f" Candidates: {text}." if text else ""
 
 
 def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:
