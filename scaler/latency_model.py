@@ -195,7 +195,9 @@ def _row(latency: Latency, cost: Cost) -> MeasuredNetwork:
     return MeasuredNetwork(
         name=latency.architecture,
         resolution=latency.resolution,
-        **vars(cost),
+        flops=cost.flops,
+        params=cost.params,
+        activations=cost.activations,
         seconds=latency.seconds,
         low=latency.low,
         high=latency.high,

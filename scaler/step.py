@@ -79,6 +79,8 @@ def _settle_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     that a CPU computes with them many times slower.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0

@@ -48,7 +48,7 @@ NOTE = (
     "free machine: the figures fitted are the processor's time of a step on one thread, medians "
     "over rounds in which all networks took turns, half of them known to +-{half:.1%}, the least "
     "certain to +-{worst:.1%}; "
-    "others' work still slows them a little, through caches and shared cores."
+    "others' work still slows them, through caches and shared cores."
 )
 
 

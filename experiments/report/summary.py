@@ -74,21 +74,22 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
         )
         if state in counts
     )
-    if screened := _screened(folder):
-        ended += f"; {screened}"
+    screened = _screened(folder)
     if tables["search"].empty:
-        return f"None of the search's trials has finished ({ended})."
+        return f"None of the search's trials has finished ({ended}).{screened}"
     best = tables["search"].iloc[0]
     return _started(trials) + (
         f"The best trial of the search ({ended}) is number {best['number']}, with a reward of "
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
-        f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters."
+        f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters.{screened}"
     )
 
 
 def _screened(folder: RunFolder) -> str:
+    """A sentence of its own, or nothing."""
     with reading(folder) as snapshot:
-        return screened_text(snapshot.notes("search").get("screened_out", {}))
+        text = screened_text(snapshot.notes("search").get("screened_out", {}))
+    return f" Candidates: {text}." if text else ""
 
 
 def _started(trials: pd.DataFrame) -> str:

@@ -55,6 +55,40 @@ def test_cost_counts_the_users_classes_and_resolution(scaler):
     assert json.loads(out)[0]["flops"] == 385_814_752 - 990 * 1280
 
 
+@pytest.mark.parametrize("by", ["operator", "stage"])
+def test_parts_of_a_cost_add_up_to_it(scaler, by):
+    _, out, _ = scaler("cost", "mobilenet_v2", "cifar_resnet20", "--by", by, "--json")
+    parts = json.loads(out)
+    _, out, _ = scaler("cost", "mobilenet_v2", "cifar_resnet20", "--json")
+    for whole in json.loads(out):
+        own = [part for part in parts if part["architecture"] == whole["architecture"]]
+        for name in ("flops", "params", "activations"):
+            assert sum(part[name] for part in own) == whole[name]
+        assert sum(part["flops_share"] for part in own) == pytest.approx(1)
+
+
+def test_a_measured_latency_states_its_conditions(scaler):
+    options = ["--latency", "--threads", 1, "--seconds", 0.05, "--resolution", 8, "--json"]
+    status, out, _ = scaler("cost", "cifar_resnet20", "cifar_plain20", *options)
+    rows = json.loads(out)
+    assert status == 0
+    assert [row["latency"]["architecture"] for row in rows] == ["cifar_resnet20", "cifar_plain20"]
+    conditions = rows[0]["latency"]["conditions"]
+    assert (conditions["device"], conditions["threads"], conditions["batch_size"]) == ("cpu", 1, 1)
+    assert rows[0]["latency"]["machine"]["hardware"]
+
+
+def test_a_latency_file_predicts_in_cost(scaler, tmp_path):
+    path = tmp_path / "latency.json"
+    options = ["--members", 5, "--threads", 1, "--seconds", 0.02, "--resolution", 8, "-o", path]
+    status, out, _ = scaler("latency", "--space", "mbconv_small", *options)
+    assert status == 0
+    assert "flops + activations" in out
+    status, out, err = scaler("cost", "cifar_resnet20", "--latency-model", path, "--json")
+    assert json.loads(out)[0]["predicted_seconds"] > 0
+    assert "5 networks on" in err
+
+
 def test_a_shown_file_can_be_edited_and_shown_again(scaler, tmp_path):
     path = tmp_path / "mine.yaml"
     assert scaler("show", "efficientnet_b0", "--yaml", path)[0] == 0
@@ -96,6 +130,15 @@ MISTAKES = [
     (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'"),
     (["search", "--trials", "0"], "search.trials: input should be greater than or equal to 1"),
     (["search", "--min-flops", "2e6", "--max-flops", "1e6"], "`min_flops < max_flops` must hold"),
+    (["search", "--cost", "latency"], "--cost latency needs --target, in seconds"),
+    (["search", "--target", "1e6", "--target-flops", "1e6"], "give one of the two"),
+    (["search", "--latency-model", "missing.json"], "cannot read 'missing.json'"),
+    (["search", "--max-params", "0"], "search.max_params: input should be greater than 0"),
+    (["cost", "mobilenet_v2", "--batch-size", "2"], "--batch-size needs --latency"),
+    (["cost", "mobilenet_v2", "--latency", "--by", "stage"], "not of latency"),
+    (["cost", "mobilenet_v2", "--latency", "--device", "gpu"], "device: string should match"),
+    (["latency", "mobilenet_v2", "-o", "x.json"], "a fit needs 5 networks of different costs"),
+    (["latency"], "Name architectures, or a --space"),
     (["search", "--resolution", "1"], "must not exceed the feature map"),
     (
         ["scale", "resnet50", "--target-flops", "1e9", "--target-params", "1e6"],

@@ -53,5 +53,18 @@ def test_along_a_grey_line_the_reward_is_equal(searched):
     axes = Figure().add_subplot()
     draw_flops_accuracy(axes, trials[trials["state"] == "complete"], section=section)
     line = next(line for line in axes.lines if line.get_label() == "equal reward")
-    rewards = line.get_ydata() * (line.get_xdata() / section.target_flops) ** section.exponent
+    rewards = line.get_ydata() * (line.get_xdata() / section.target) ** section.exponent
     assert rewards == pytest.approx(rewards[0])
+
+
+def test_the_axis_is_the_objectives_cost(searched):
+    trials = make_tables(searched.folder)["trials"]
+    done = trials[trials["state"] == "complete"].assign(latency=0.0021)
+    section = searched.folder.config.search.replace(cost="latency", target=0.002)
+    axes = Figure().add_subplot()
+    draw_flops_accuracy(axes, done, section=section)
+    assert axes.get_xlabel() == "latency of a step"
+    assert axes.get_title() == "Search: accuracy against latency"
+    low, high = axes.get_xlim()
+    assert low < 0.002 < 0.0021 < high
+    assert any(line.get_label() == "target T = 2 ms" for line in axes.lines)

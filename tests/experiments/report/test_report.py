@@ -88,6 +88,12 @@ def test_a_grid_of_which_all_failed_has_a_report(searched):
     assert "None" not in Page(report(searched)).text
 
 
+def test_what_was_screened_out_is_told_by_reason(searched):
+    searched.store.note("search", "screened_out", {"outside": 12, "repeated": 3})
+    text = report(searched)
+    assert "15 screened out before training (12 outside the limits, 3 already tried)" in text
+
+
 def test_a_run_in_which_all_failed_says_why(run):
     run.record("search", accuracy=None, state="fail", reason="RuntimeError: out of memory")
     text = report(run)

@@ -70,6 +70,20 @@ def test_another_config_in_the_same_folder_is_refused(ray, config, evaluate):  #
         search(other, evaluate=evaluate, **SIZES)
 
 
+def test_the_objectives_cost_and_target_stay_those_of_the_run(ray, config, evaluate):  # noqa: ARG001
+    settings = {"cost": "activations", "target": 2e4, "max_params": 50_000, "trials": 2}
+    begun = config.replace(search=config.search.replace(**settings))
+    trials = search(begun, evaluate=evaluate, **SIZES).trials
+    expected = trials.accuracy * (trials.activations / 2e4) ** -0.07
+    assert trials.reward.tolist() == pytest.approx(expected.tolist())
+    assert (trials.cost == trials.activations).all()
+    assert (trials.params <= 50_000).all()
+    for change in ({"target": 3e4}, {"target_flops": 2e4}, {"max_params": 60_000}):
+        other = begun.replace(search=begun.search.replace(**change))
+        with pytest.raises(InputError, match=r"holds a run with search\.(target|cost|max_params)"):
+            search(other, evaluate=evaluate, **SIZES)
+
+
 def test_a_folder_that_is_no_run_is_left_alone(config, evaluate):
     config.run.mkdir()
     (config.run / "thesis.tex").write_text("x")
@@ -80,7 +94,8 @@ def test_a_folder_that_is_no_run_is_left_alone(config, evaluate):
 
 def test_a_window_that_holds_nothing_is_told(ray, config, evaluate):  # noqa: ARG001
     section = config.search.replace(min_flops=1e9, max_flops=2e9)
-    with pytest.raises(WorkFailed, match=r"no network of space 'mbconv_small' lies within 1e\+09"):
+    told = r"lies within its limits \(min_flops 1e\+09, max_flops 2e\+09\)"
+    with pytest.raises(WorkFailed, match=told):
         search(config.replace(search=section), evaluate=evaluate, **SIZES)
 
 
@@ -135,7 +150,7 @@ def test_a_trial_that_cannot_be_recorded_ends_the_search(ray, config, evaluate, 
     [
         ({"cluster": {"cpus_per_trial": 64}}, "cpus_per_trial is 64, but this machine has"),
         ({"cluster": {"gpus_per_trial": 64}}, "gpus_per_trial is 64, but this machine has"),
-        ({"search": {"target_flops": float("inf")}}, r"search\.target_flops: .*finite"),
+        ({"search": {"target_flops": float("inf")}}, r"search\.target: .*finite"),
         ({"coefficients": {"step": 0.001}}, r"coefficients\.step: .*0\.02"),
     ],
 )
