@@ -106,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=1_000)
+    parser.add_argument("--warm", type=int, default=2_000, help="Trials of a run before it.")
     parser.add_argument("--alone", action="store_true", help="Our share of the work, without Ray.")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
@@ -117,7 +118,7 @@ def main() -> None:
             marks = run_alone(folder, trials=args.trials, every=args.every)
         else:
             with ray_session(ClusterSection(workers=2)):
-                run(small, trials=2_000, every=1_000)
+                run(small, trials=args.warm, every=args.warm)
                 marks = run(folder, trials=args.trials, every=args.every)
         laps = [
             [late - early for early, late in zip(before, after, strict=True)]
