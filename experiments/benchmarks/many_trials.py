@@ -1,6 +1,10 @@
 """Ten thousand no-op trials: does the engine get slower or fat?
 
     python -m experiments.benchmarks.many_trials
+    python -m experiments.benchmarks.many_trials --alone
+
+`--alone` leaves Ray out: the searcher is asked and told as Tune does it, which is our own share of
+the driver's work, proposal, cost, store, and all. Without it, the whole.
 
 One search with the random sampler (a model-based one takes longer the more it has seen), 2 workers.
 Time, the driver's own processor time and its memory are looked at after every thousandth trial.
@@ -21,8 +25,8 @@ from experiments.studies.progress import Progress
 from experiments.studies.trial import Candidate, Outcome
 
 NOTE = (
-    "{trials} no-op trials, random sampler, 2 workers, SQLite study. `ratio`: the last {every} "
-    "trials' over the first's; KiB a trial: the driver's growth after the first {every}."
+    "{trials} no-op trials, random sampler, SQLite study, {how}. KiB a trial: the driver's growth "
+    "after the first {every}; with n and range over the {every}s."
 )
 
 
@@ -57,18 +61,65 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
     return marks
 
 
+def run_alone(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, float]]:
+    """As `run`, without Ray."""
+    from experiments.studies.candidates import SampledCandidates
+    from experiments.studies.checkpoints import Checkpoints
+    from experiments.studies.searcher import StudySearcher
+    from experiments.studies.store import Store
+    from search_spaces.space import load_space
+
+    candidates = SampledCandidates(
+        load_space("mbconv_small"),
+        section=SearchSection(sampler="random"),
+        seed=0,
+        finished=[],
+        num_classes=10,
+        in_channels=3,
+    )
+    folder.mkdir()
+    store = Store(folder / "study.db")
+    searcher = StudySearcher(
+        candidates,
+        store=store,
+        study="search",
+        trials=trials,
+        epochs=1,
+        checkpoints=Checkpoints(folder / "checkpoints"),
+        progress=Progress("search", total=trials),
+        attributes={},
+    )
+    marks = []
+    for number in range(trials):
+        searcher.suggest(str(number))
+        told = {"accuracy": 0.5, "extra": {}, "seconds": 1.0, "host": "here", "device": "cpu"}
+        searcher.told(str(number), told)
+        searcher.on_trial_complete(str(number))
+        if number == 0 or (number + 1) % every == 0:
+            marks.append((time.perf_counter(), time.process_time(), resident()))
+    assert searcher.error is None
+    assert len(store.trials("search")) == trials
+    return marks
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=1_000)
+    parser.add_argument("--warm", type=int, default=2_000, help="Trials of a run before it.")
+    parser.add_argument("--alone", action="store_true", help="Our share of the work, without Ray.")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as scratch:
         folder, small = Path(scratch) / "many", Path(scratch) / "small"
-        with ray_session(ClusterSection(workers=2)):
-            run(small, trials=200, every=100)
-            marks = run(folder, trials=args.trials, every=args.every)
+        if args.alone:
+            run_alone(small, trials=2_000, every=1_000)  # the cost of each layer is traced once
+            marks = run_alone(folder, trials=args.trials, every=args.every)
+        else:
+            with ray_session(ClusterSection(workers=2)):
+                run(small, trials=args.warm, every=args.warm)
+                marks = run(folder, trials=args.trials, every=args.every)
         laps = [
             [late - early for early, late in zip(before, after, strict=True)]
             for before, after in pairwise(marks)
@@ -86,7 +137,9 @@ def main() -> None:
         rows.append({"what": "MiB of the driver at the end", "median": round(marks[-1][2] / 1024)})
         size = (folder / "study.db").stat().st_size / 1024 / args.trials
         rows.append({"what": "KiB of study.db a trial", "median": round(size, 1)})
-    keep("many_trials", rows, folder=args.out, note=NOTE.format(**vars(args)))
+    how = "the searcher asked and told without Ray" if args.alone else "2 workers"
+    name = "many_trials_alone" if args.alone else "many_trials"
+    keep(name, rows, folder=args.out, note=NOTE.format(**vars(args), how=how))
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from experiments.studies.trial import Candidate, Outcome
 from search_spaces.space import load_space
 
 NOTE = (
-    "Seconds a no-op trial: {rounds} rounds in turn of {ours} trials of ours and {trials} of each "
-    "rival, the first {warm} of each left out; `ratio` is the median over the first row's."
+    "Seconds a no-op trial: n rounds in turn of {ours} trials of ours and {trials} of each rival, "
+    "the first {warm} of each left out; `ratio` is the median over the first row's."
 )
 SPACE = "mbconv_small"
 WARM = 4  # trials at the start of each run, two a worker
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--warm", type=int, default=60, help="Trials of ours before it begins.")
+    parser.add_argument("--minutes", type=float, default=60.0, help="No round begins after them.")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
     contenders: dict[str, Callable[[int], float]] = {
@@ -148,7 +149,10 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ray_session(ClusterSection()):
         ours(args.warm, sampler="random", seed=0)
+        last = time.monotonic() + 60 * args.minutes
         for _ in range(args.rounds):
+            if time.monotonic() > last:
+                break
             for name, run in contenders.items():
                 samples[name].append(run(args.ours if "ours" in name else args.trials))
     figures = {name: summary(values) for name, values in samples.items()}
