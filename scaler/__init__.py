@@ -3,18 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaler.budget import Scaled, scale_to_flops
+    from scaler.budget import scale_to, scale_to_flops
     from scaler.compound import CompoundCoefficients, scale
     from scaler.cost import Cost, measure_cost
     from scaler.family import scale_family
+    from scaler.scaled import Scaled
 
 _PLACES = {
     "CompoundCoefficients": "compound",
     "Cost": "cost",
-    "Scaled": "budget",
+    "Scaled": "scaled",
     "measure_cost": "cost",
     "scale": "compound",
     "scale_family": "family",
+    "scale_to": "budget",
     "scale_to_flops": "budget",
 }
 
@@ -25,6 +27,7 @@ __all__ = [
     "measure_cost",
     "scale",
     "scale_family",
+    "scale_to",
     "scale_to_flops",
 ]
 

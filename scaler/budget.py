@@ -1,51 +1,31 @@
-"""Scaling to a budget: the member of a compound family that costs just so many FLOPs."""
+"""Scaling to a budget: the member of a compound family that costs just so much."""
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 from scaler.compound import MOST, CompoundCoefficients, scale
 from scaler.cost import Cost, measure_cost
+from scaler.scaled import UNITS, CostName, Scaled
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError
+from search_spaces.records import InputError, choose
 from search_spaces.resizing import (
+    RoundingName,
     deepened,
     resize,
-    round_channels,
+    rounding_of,
     smallest_resolution,
     stage_widths,
 )
 
-# How far from the pure rule the solver looks: depth and width in steps of 1 %.
-MOST_STRAY = 0.3
-_SPREAD = [1 + step / 100 for step in range(-26, 35)]
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """A member of a family: what was asked for and what came of it.
-
-    `depth`, `width`, `resolution` are the rule's factors before rounding; `phi` is None where a
-    released row and no formula gave them.
-    """
-
-    architecture: Architecture
-    baseline: Architecture
-    phi: float | None
-    depth: float
-    width: float
-    resolution: float
-    cost: Cost
-    target_flops: float | None = None
-
-    def reached_factors(self) -> tuple[float, float, float]:
-        """Depth, width and resolution as rounded: layers, mean channels, pixels over baseline's."""
-        small, big = self.baseline, self.architecture
-        layers = sum(s.layers for s in big.stages) / sum(s.layers for s in small.stages)
-        pairs = zip(big.stages, small.stages, strict=True)
-        channels = sum(b.channels / s.channels for b, s in pairs) / len(small.stages)
-        return layers, channels, big.resolution / small.resolution
+# How far from the pure rule the solver looks for depth and width, and in what steps: far only where
+# nothing near will do, as within limits, or where a head or a tiny map ties the resolution down.
+_RINGS = ((-1.0, 0.3, 0.01), (0.3, 1.2, 0.03))  # strays over, up to; step
+_SLACK = 1.2  # what a guess at a cost, from the map's area, may be wrong by
+_MOST_MEASURED = 24  # members whose latency is measured, each in seconds of real time
+Latency = Callable[[Architecture], float]  # seconds
 
 
 def scaled_by_phi(
@@ -53,11 +33,12 @@ def scaled_by_phi(
     *,
     phi: float,
     coefficients: CompoundCoefficients,
+    rounding: RoundingName = "ceil",
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Scaled:
     """`scale`, with the factors and the cost beside it."""
-    member = scale(architecture, phi=phi, coefficients=coefficients)
+    member = scale(architecture, phi=phi, coefficients=coefficients, rounding=rounding)
     cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
     return Scaled(member, architecture, phi, *coefficients.factors(phi), cost)
 
@@ -68,28 +49,77 @@ def scale_to_flops(
     target_flops: float,
     coefficients: CompoundCoefficients,
     tolerance: float = 0.01,
+    limits: Mapping[CostName, float] | None = None,
+    rounding: RoundingName = "ceil",
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Scaled:
-    """The member whose FLOPs are within `tolerance` of the target, nearest to the pure rule.
+    """`scale_to` for a budget of FLOPs."""
+    return scale_to(
+        architecture,
+        target=target_flops,
+        coefficients=coefficients,
+        tolerance=tolerance,
+        limits=limits,
+        rounding=rounding,
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+
+
+def scale_to(
+    architecture: Architecture,
+    *,
+    target: float,
+    cost: CostName = "flops",
+    coefficients: CompoundCoefficients,
+    tolerance: float = 0.01,
+    limits: Mapping[CostName, float] | None = None,
+    latency: Latency | None = None,
+    rounding: RoundingName = "ceil",
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> Scaled:
+    """The member whose cost is within `tolerance` of `target`, nearest to the pure rule.
+
+    `cost` is what the target counts: flops, params, activations, or latency in seconds; `latency`
+    then gives the seconds of an architecture. No cost exceeds what `limits` allows of it.
 
     phi is solved for first, where the rounded member's cost crosses the target. Rounding leaves
-    gaps there, so depth, width and resolution then move by up to 30 % around the rule, and of all
-    members within the tolerance the one that strays least is taken. Raises InputError for a target
-    that is not positive, that no member reaches, or that none comes within the tolerance of; then
-    the nearest member on each side is named.
+    gaps there, so depth, width and resolution then move around the rule, and of all members within
+    the tolerance the one that strays least is taken. Raises InputError for a target that is not
+    positive, that no member reaches, or that none comes within the tolerance of (then the nearest
+    member on each side is named), and for limits that exclude the target (then the two are named).
     """
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
 
-    solver = _Solver(architecture, target_flops, coefficients, tolerance, num_classes, in_channels)
+    def measure(member: Architecture) -> Cost:
+        return measure_cost(member, **sizes)
+
+    solver = _Solver(
+        baseline=architecture,
+        target=target,
+        cost=cost,
+        coefficients=coefficients,
+        tolerance=tolerance,
+        limits=dict(limits or {}),
+        rounding=rounding,
+        measure=measure,
+        latency=latency,
+    )
     member, phi = solver.solve()
-    name = f"{architecture.name}_{target_flops:.4g}flops".replace("+", "") if phi else None
+    if phi:
+        unit = {"latency": "s"}.get(cost, cost)
+        member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
     return Scaled(
-        member.replace(name=name or architecture.name),
+        member,
         architecture,
         phi,
         *coefficients.factors(phi),
-        measure_cost(member, num_classes=num_classes, in_channels=in_channels),
-        target_flops,
+        measure(member),
+        target=target,
+        target_cost=cost,
+        latency=latency(member) if latency is not None else None,
     )
 
 
@@ -97,34 +127,76 @@ def scale_to_flops(
 class _Solver:
     baseline: Architecture
     target: float
+    cost: CostName
     coefficients: CompoundCoefficients
     tolerance: float
-    num_classes: int
-    in_channels: int
+    limits: dict[CostName, float]
+    rounding: RoundingName
+    measure: Callable[[Architecture], Cost]
+    latency: Latency | None
 
     def __post_init__(self) -> None:
+        choose(UNITS, self.cost, what="cost")
         if not (math.isfinite(self.target) and self.target > 0):
-            raise InputError(f"target_flops must be a positive number, but got {self.target:g}")
+            raise InputError(f"{self.name} must be a positive number, but got {self.target:g}")
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance must lie between 0 and 1, but got {self.tolerance:g}")
-        if self.coefficients.growth <= 1:
-            raise InputError("alpha, beta and gamma are all 1, so no phi adds FLOPs; raise one")
-        if self.target > MOST * self.flops(self.baseline):
+        for name, limit in self.limits.items():
+            choose(UNITS, name, what="limit")
+            if not limit > 0:
+                raise InputError(f"the limit of {name} must be positive, but got {limit:g}")
+        if "latency" in (self.cost, *self.limits) and self.latency is None:
+            raise InputError("a budget of latency needs `latency`, a function to seconds")
+        if self.target > self.limits.get(self.cost, math.inf):
             raise InputError(
-                f"target_flops {self.target:g} is over {MOST:,} times the baseline's "
-                f"{self.flops(self.baseline):,} FLOPs; start from a larger baseline"
+                f"{self.name} {self.target:g} is over the limit of {self.limits[self.cost]:g} "
+                f"{UNITS[self.cost]}; lower one or raise the other"
+            )
+        if self._growth <= 1:
+            raise InputError(self._flat())
+        if self.target > MOST * self.value(self.baseline):
+            raise InputError(
+                f"{self.name} {self.target:g} is over {MOST:,} times the baseline's "
+                f"{self.value(self.baseline):,} {UNITS[self.cost]}; start from a larger baseline"
             )
 
-    def flops(self, member: Architecture) -> int:
-        cost = measure_cost(member, num_classes=self.num_classes, in_channels=self.in_channels)
-        return cost.flops
+    @property
+    def name(self) -> str:
+        return f"target_{self.cost}"
 
-    def misses(self, member: Architecture) -> float:
-        return abs(self.flops(member) / self.target - 1)
+    @property
+    def _growth(self) -> float:
+        """What a unit of phi multiplies the cost by, nominally."""
+        alpha, beta, gamma = (value for _, value in self.coefficients)
+        if self.cost == "params":
+            return alpha * beta**2
+        return alpha * beta * gamma**2 if self.cost == "activations" else self.coefficients.growth
+
+    def _flat(self) -> str:
+        if self.coefficients.growth > 1:
+            return "alpha and beta are 1, so no phi adds parameters; raise one"
+        return "alpha, beta and gamma are all 1, so no phi adds FLOPs; raise one"
+
+    def value(self, member: Architecture, name: CostName | None = None) -> float:
+        """What `member` costs in the target's unit, or in that of the cost named."""
+        name = name or self.cost
+        if name == "latency":
+            assert self.latency is not None
+            return self.latency(member)
+        count: int = getattr(self.measure(member), name)
+        return count
+
+    def fits(self, member: Architecture) -> bool:
+        return all(self.value(member, name) <= limit for name, limit in self.limits.items())
+
+    def miss(self, value: float) -> float:
+        return abs(value / self.target - 1)
 
     def member(self, depth: float, width: float, resolution: float) -> Architecture:
         pixels = max(self.least_resolution, round(resolution))
-        return resize(self.baseline, depth=depth, width=width, resolution=pixels)
+        return resize(
+            self.baseline, depth=depth, width=width, resolution=pixels, rounding=self.rounding
+        )
 
     @cached_property
     def least_resolution(self) -> int:
@@ -132,86 +204,151 @@ class _Solver:
 
     def solve(self) -> tuple[Architecture, float]:
         """The member that is within the tolerance and strays least, and the rule's phi."""
-        if self.misses(self.baseline) <= self.tolerance:
+        if self.miss(self.value(self.baseline)) <= self.tolerance and self.fits(self.baseline):
             return self.baseline, 0.0
         phi = self._crossing()
-        best, least_stray, seen = None, math.inf, []
-        for stray, depth, width, pure in self._shapes(phi):
+        pure = self.baseline.resolution * self.coefficients.factors(phi)[2]
+        seen: list[tuple[Architecture, float]] = []
+        for ring in _RINGS:
+            best = self._best(self._shapes(phi, *ring), pure, seen)
+            if best is not None:
+                return best, phi
+        raise InputError(self._none_fits(seen))
+
+    def _best(
+        self,
+        shapes: list[tuple[float, float, float]],
+        pure: float,
+        seen: list[tuple[Architecture, float]],
+    ) -> Architecture | None:
+        """Of the shapes' members within the tolerance, that which strays least; `seen` grows."""
+        best, least_stray = None, math.inf
+        for stray, depth, width in shapes:
             if stray >= least_stray:  # nothing further out can stray less
                 break
-            for resolution in self._resolutions(depth, width, pure):
-                member = self.member(depth, width, resolution)
-                seen.append(member)
-                total = stray + 2 * abs(math.log(member.resolution / pure))
-                if self.misses(member) <= self.tolerance and total < least_stray:
+            if self.cost == "latency" and len(seen) >= _MOST_MEASURED:
+                break
+            for member, value in self._near(depth, width, pure, room=least_stray - stray):
+                seen.append((member, value))
+                total = stray + _resolution_stray(member.resolution, pure)
+                near = self.miss(value) <= self.tolerance
+                if near and total < least_stray and self.fits(member):
                     best, least_stray = member, total
-        if best is None:
-            raise InputError(self._too_coarse(seen))
-        return best, phi
+        return best
 
     def _crossing(self) -> float:
         """phi where the rounded member's cost crosses the target, to 1 % of a doubling."""
 
-        def cost(phi: float) -> int:
+        def cost(phi: float) -> float:
             depth, width, growth = self.coefficients.factors(phi)
-            return self.flops(self.member(depth, width, self.baseline.resolution * growth))
+            return self.value(self.member(depth, width, self.baseline.resolution * growth))
 
         # Every layer, channel and pixel that the coefficients move, at its least.
         least = (0.0 if c == 1 else -math.inf for c in dict(self.coefficients).values())
         depth, width, size = (math.exp(max(exponent, -30)) for exponent in least)
-        floor = self.flops(self.member(depth, width, size * self.baseline.resolution))
+        floor = self.value(self.member(depth, width, size * self.baseline.resolution))
         if self.target < floor:
             raise InputError(
-                f"target_flops {self.target:g} is below {floor:,}, "
+                f"{self.name} {self.target:g} is below {floor:,}, "
                 f"what the smallest member of '{self.baseline.name}' costs"
             )
-        step = 0.65 / math.log(self.coefficients.growth)  # about a doubling of FLOPs
-        low = high = math.log(self.target / self.flops(self.baseline)) * step / 0.65
+        doubling = math.log(2) / math.log(self._growth)
+        low = high = math.log2(self.target / self.value(self.baseline)) * doubling
         while cost(low) > self.target:
-            high, low = low, low - step
+            high, low = low, low - doubling
         while cost(high) < self.target:
-            low, high = high, high + step
-        while high - low > 0.01 * step:
+            low, high = high, high + doubling
+        while high - low > 0.01 * doubling:
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) < self.target else (low, middle)
         return (low + high) / 2
 
-    def _shapes(self, phi: float) -> list[tuple[float, float, float, float]]:
-        """Each distinct rounding of depth and width near the rule at `phi`, least stray first.
+    def _shapes(
+        self, phi: float, least: float, most: float, step: float
+    ) -> list[tuple[float, float, float]]:
+        """Each distinct rounding of depth and width that strays from the rule at `phi` by more than
+        `least` and no more than `most`, least first.
 
-        (stray, depth, width, the rule's resolution before rounding), stray = |ln d| + 2 |ln w|.
+        (stray, depth, width), stray = |ln d| + 2 |ln w|, as FLOPs go with d * w^2.
         """
-        depth, width, growth = self.coefficients.factors(phi)
-        widths = stage_widths(self.baseline)
-        shapes: dict[tuple[int, ...], tuple[float, float, float]] = {}
-        for d, w in product(_SPREAD, _SPREAD):
+        depth, width, _ = self.coefficients.factors(phi)
+        count = round(most / step)
+        steps = [math.exp(step * i) for i in range(-count, count + 1)]
+        stages, widths = self.baseline.stages, stage_widths(self.baseline)
+        rule = rounding_of(self.rounding)
+        depths = [
+            (d, tuple(deepened(s, depth * d, rounding=self.rounding) for s in stages))
+            for d in steps
+        ]
+        channels = [(w, tuple(rule.channels(c, width * w) for c in widths)) for w in steps]
+        shapes: dict[tuple[object, object], tuple[float, float, float]] = {}
+        for (d, layers), (w, rounded) in product(depths, channels):
             stray = abs(math.log(d)) + 2 * abs(math.log(w))
-            layers = (deepened(stage, depth * d) for stage in self.baseline.stages)
-            channels = (round_channels(channels, width * w) for channels in widths)
-            rounded = (*layers, *channels)
-            if stray <= MOST_STRAY and stray < shapes.get(rounded, (math.inf,))[0]:
-                shapes[rounded] = (stray, depth * d, width * w)
-        return [(*shape, self.baseline.resolution * growth) for shape in sorted(shapes.values())]
+            if stray <= most and stray < shapes.get((layers, rounded), (math.inf,))[0]:
+                shapes[layers, rounded] = (stray, depth * d, width * w)
+        return sorted(shape for shape in shapes.values() if shape[0] > least)
 
-    def _resolutions(self, depth: float, width: float, pure: float) -> tuple[int, int]:
-        """The largest resolution whose cost stays below the target, and the next one."""
-        low, high = math.floor(pure / 1.4), math.ceil(pure * 1.4)
-        while low < high:
-            middle = (low + high) // 2
-            if self.flops(self.member(depth, width, middle)) < self.target:
-                low = middle + 1
-            else:
-                high = middle
-        return low - 1, low
+    def _near(
+        self, depth: float, width: float, pure: float, *, room: float
+    ) -> Iterator[tuple[Architecture, float]]:
+        """Members of one shape with their costs, their resolution the last below the target and
+        the first above it. What strays further than `room` from the `pure` one is of no use.
+        """
+        member = self.member(depth, width, pure)
+        value = self.value(member)
+        yield member, value
+        if self.cost == "params" or self._hopeless(member, value):
+            return
+        low, high = max(self.least_resolution, math.floor(pure / 1.4)) - 1, math.ceil(pure * 1.4)
+        while high - low > 1:
+            size = member.resolution
+            low, high = (max(low, size), high) if value < self.target else (low, min(high, size))
+            if high - low <= 1:
+                return
+            # FLOPs go with the area; a map's rounding makes that a guess.
+            guess = round(size * math.sqrt(self.target / value))
+            guess = min(max(guess, low + 1), high - 1)
+            if abs(guess - size) > 1 and _resolution_stray(guess, pure) > room + 0.1:
+                return
+            member = self.member(depth, width, guess)
+            value = self.value(member)
+            yield member, value
 
-    def _too_coarse(self, seen: list[Architecture]) -> str:
-        costs = [self.flops(member) for member in seen]
-        below = max((cost for cost in costs if cost < self.target), default=None)
-        above = min((cost for cost in costs if cost > self.target), default=None)
-        sides = " and ".join(f"{cost:,}" for cost in (below, above) if cost is not None)
-        nearest = min(self.misses(member) for member in seen)
+    def _hopeless(self, member: Architecture, value: float) -> bool:
+        """Whether the member is over a limit, or will be when its resolution meets the target."""
+        for name, limit in self.limits.items():
+            area = 1.0 if name == "params" else self.target / value / _SLACK
+            if self.value(member, name) * area > limit:
+                return True
+        return False
+
+    def _none_fits(self, seen: list[tuple[Architecture, float]]) -> str:
+        for name, limit in self.limits.items():
+            least = self._least(name, seen)
+            if least > limit:
+                return (
+                    f"{self.name} {self.target:g} and at most {limit:g} {UNITS[name]} contradict "
+                    f"each other: that takes about {least:.3g} {UNITS[name]} even far from the "
+                    f"rule; raise that limit or lower the target"
+                )
+        values = [value for member, value in seen if self.fits(member)] or [v for _, v in seen]
+        below = max((value for value in values if value < self.target), default=None)
+        above = min((value for value in values if value > self.target), default=None)
+        sides = " and ".join(f"{value:,}" for value in (below, above) if value is not None)
+        nearest = min(self.miss(value) for value in values)
+        within = " within the limits" if self.limits else ""
+        tolerance = f"allow a tolerance of {math.ceil(nearest * 1000) / 1000:.3f}"
         return (
-            f"no member of '{self.baseline.name}' comes within {self.tolerance:.2%} of "
-            f"{self.target:g} FLOPs: the nearest cost {sides}; "
-            f"allow a tolerance of {math.ceil(nearest * 1000) / 1000:.3f}"
+            f"no member of '{self.baseline.name}'{within} comes within {self.tolerance:.2%} of "
+            f"{self.target:g} {UNITS[self.cost]}: the nearest cost {sides}; "
+            f"{'raise a limit or lower the target' if self.limits else tolerance}"
         )
+
+    def _least(self, name: CostName, seen: list[tuple[Architecture, float]]) -> float:
+        """About the least of a cost among members whose resolution would meet the target."""
+        share = 0.0 if name == "params" else 1.0
+        return min(self.value(m, name) * (self.target / value) ** share for m, value in seen)
+
+
+def _resolution_stray(resolution: int, pure: float) -> float:
+    return 2 * abs(math.log(resolution / pure))

@@ -10,13 +10,25 @@ from typing import Annotated
 from pydantic import Field, FiniteFloat
 
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError, Record, read_mapping
-from search_spaces.resizing import resize
+from search_spaces.records import InputError, Record, choose, read_mapping
+from search_spaces.resizing import RoundingName, resize, round_resolution
 
 FILE_VERSION = 1  # of a coefficients file
 MOST = 10_000  # times the baseline's FLOPs: eight times what L2 is to B0
 
 Factor = Annotated[FiniteFloat, Field(ge=1)]
+
+
+# Weights of depth, width and resolution. `dWr` is the "fast" scaling of Dollar, Singh and Girshick
+# (arXiv:2103.06877, alpha = 0.8), `dwr` the uniform one; `compound` is EfficientNet's own.
+RULES: dict[str, tuple[float, float, float] | None] = {
+    "compound": None,
+    "depth": (1, 0, 0),
+    "width": (0, 1, 0),
+    "resolution": (0, 0, 1),
+    "dwr": (1, 1, 1),
+    "dWr": (1, 8, 1),
+}
 
 
 class CompoundCoefficients(Record):
@@ -44,6 +56,26 @@ class CompoundCoefficients(Record):
             )
         return cls.parse(data, source=str(path))
 
+    @classmethod
+    def named(cls, rule: str) -> "CompoundCoefficients":
+        """A rule by name (see `RULES`), with a unit of phi doubling FLOPs but for `compound`."""
+        if rule == "compound":
+            return cls()
+        return cls.from_weights(*choose(RULES, rule, what="rule"))
+
+    @classmethod
+    def from_weights(cls, depth: float, width: float, resolution: float) -> "CompoundCoefficients":
+        """How a doubling of FLOPs is shared out: 2^e, e each dimension's part of the weights.
+
+        FLOPs go with the squares of width and resolution, hence the roots (pycls, `scaler.py`).
+        """
+        total = depth + width + resolution
+        return cls(
+            alpha=2 ** (depth / total),
+            beta=2 ** (width / total / 2),
+            gamma=2 ** (resolution / total / 2),
+        )
+
     @property
     def growth(self) -> float:
         """The nominal growth of FLOPs from phi to phi + 1: alpha * beta^2 * gamma^2."""
@@ -55,12 +87,16 @@ class CompoundCoefficients(Record):
 
 
 def scale(
-    architecture: Architecture, *, phi: float, coefficients: CompoundCoefficients
+    architecture: Architecture,
+    *,
+    phi: float,
+    coefficients: CompoundCoefficients,
+    rounding: RoundingName = "ceil",
 ) -> Architecture:
     """The member at `phi`, fractional or negative too; phi = 0 gives the architecture itself.
 
-    The resolution is rounded to whole pixels. Raises InputError where phi is not finite or the
-    member's resolution is too small for its strides.
+    The resolution is rounded to whole pixels, the rest as `rounding` says (see `resize`). Raises
+    InputError where phi is not finite or the member's resolution is too small for its strides.
     """
     if not (math.isfinite(phi) and abs(phi) <= 64):
         raise InputError(f"phi must be a number between -64 and 64, but got {phi}")
@@ -71,6 +107,11 @@ def scale(
     if phi == 0:
         return architecture
     depth, width, growth = coefficients.factors(phi)
-    resolution = round(architecture.resolution * growth)
-    name = f"{architecture.name}_phi{phi:.4g}"
-    return resize(architecture, depth=depth, width=width, resolution=resolution, name=name)
+    return resize(
+        architecture,
+        depth=depth,
+        width=width,
+        resolution=round_resolution(architecture.resolution, growth, rounding=rounding),
+        rounding=rounding,
+        name=f"{architecture.name}_phi{phi:.4g}",
+    )

@@ -6,6 +6,7 @@ Everything that searches, scales, stores, compares or prints works on `Architect
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -89,9 +90,22 @@ class Architecture(Record):
                     f"put it behind an earlier stage"
                 )
 
+    @cached_property
+    def _coloured(self) -> list[list[Layer]]:
+        """The layers of the stem and of each stage for colour images; ValueError: see `check`."""
+        return self._behind(self._stem_layer(_COLOURS))
+
     def _resolved(self, in_channels: int) -> list[list[Layer]]:
         """The layers of the stem and of each stage; ValueError where widths do not fit."""
-        resolved = [[self._stem_layer(in_channels)]]
+        if in_channels == _COLOURS:
+            return self._coloured
+        stem = self._stem_layer(in_channels)
+        if stem.out_channels == self._coloured[0][0].out_channels:
+            return [[stem], *self._coloured[1:]]
+        return self._behind(stem)
+
+    def _behind(self, stem: Layer) -> list[list[Layer]]:
+        resolved = [[stem]]
         for i, stage in enumerate(self.stages):
             channels = resolved[-1][-1].out_channels
             try:

@@ -70,14 +70,15 @@ def suggest(unknown: str, known: Iterable[str]) -> str:
     """`did you mean 'x'? (known: ...)` for an error about an unknown name."""
     names = sorted(known)
     near = difflib.get_close_matches(unknown, names, n=3)
-    question = f"did you mean '{near[0]}'? " if near else ""
+    listed = f"known: {', '.join(names)}"
     if len(names) > MANY:
-        others = f"also near: {', '.join(near[1:])}; " if near[1:] else ""
-        return f"{question}({others}{len(names)} known, `scaler list` prints them)"
-    return f"{question}(known: {', '.join(names)})"
+        listed = f"{len(names)} known, `scaler list` prints them"
+        if near[1:]:
+            listed = f"also near: {', '.join(near[1:])}; {listed}"
+    return f"did you mean '{near[0]}'? ({listed})" if near else listed
 
 
-def choose(table: Mapping[str, Any], name: str, *, what: str) -> Any:
+def choose(table: Mapping[Any, Any], name: str, *, what: str) -> Any:
     """`table[name]`, or an InputError that lists the known names and the nearest."""
     if name not in table:
         raise InputError(f"unknown {what} '{name}'; {suggest(name, table)}")

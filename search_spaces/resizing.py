@@ -1,12 +1,15 @@
 """The one way to grow or shrink an architecture, and the rounding rules it keeps."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import ValidationError
 
 from search_spaces.architecture import Architecture, Stage
 from search_spaces.blocks.block import Widening
-from search_spaces.records import InputError, first_mistake
+from search_spaces.records import InputError, choose, first_mistake
 
 _DUST = 1e-9  # 2.2 * 25 is 55.000000000000007 in floats: that is 55 repeats, not 56
 
@@ -30,6 +33,50 @@ def round_layers(layers: int, depth: float) -> int:
     return max(1, math.ceil(layers * depth - _DUST))
 
 
+def round_channels_to_nearest(channels: int, width: float, *, divisor: int = 8) -> int:
+    """`channels * width` to the nearest multiple of 8, at least 8, with no 90 % rule (pycls)."""
+    return channels if width == 1 else max(divisor, round(channels * width / divisor) * divisor)
+
+
+def round_layers_to_nearest(layers: int, depth: float) -> int:
+    """`layers * depth` to the nearest whole number, halves to the even one, at least 1 (pycls)."""
+    return layers if depth == 1 else max(1, round(layers * depth))
+
+
+RoundingName = Literal["ceil", "nearest"]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How widths, layers and pixels become whole numbers."""
+
+    channels: Callable[[int, float], int]
+    layers: Callable[[int, float], int]
+    pixels: int  # the resolution is a multiple of it
+
+
+# `ceil` is EfficientNet's, by what it does to layers; `nearest` is pycls's (pycls/models/scaler.py,
+# arXiv:2103.06877), whose images are multiples of 4 px.
+ROUNDINGS: dict[RoundingName, Rounding] = {
+    "ceil": Rounding(round_channels, round_layers, 1),
+    "nearest": Rounding(round_channels_to_nearest, round_layers_to_nearest, 4),
+}
+
+
+def rounding_of(name: RoundingName) -> Rounding:
+    """InputError for an unknown name."""
+    rounding: Rounding = choose(ROUNDINGS, name, what="rounding")
+    return rounding
+
+
+def round_resolution(resolution: int, growth: float, *, rounding: RoundingName = "ceil") -> int:
+    """`resolution * growth` in whole pixels; a growth of exactly 1 changes nothing."""
+    if growth == 1:
+        return resolution
+    step = rounding_of(rounding).pixels
+    return max(step, round(resolution * growth / step) * step)
+
+
 def resize(
     architecture: Architecture,
     *,
@@ -37,22 +84,25 @@ def resize(
     width: float = 1.0,
     resolution: int | None = None,
     fix_stem_and_head: bool = False,
+    rounding: RoundingName = "ceil",
     name: str | None = None,
 ) -> Architecture:
     """Multiply layers by `depth` and channels by `width`; set the input to `resolution` pixels.
 
     Stem, head, first and last stage are scaled like the rest, as in EfficientNet; with
     `fix_stem_and_head` the channels of stem and head and the layers of the first and last stage
-    stay, as in the Lite family. A factor of exactly 1 changes nothing. Raises InputError for
+    stay, as in the Lite family. A factor of exactly 1 changes nothing. `rounding` is EfficientNet's
+    (`ceil`) or pycls's (`nearest`). Raises InputError for
     factors that are not positive and finite, and for a resolution that the strides do not fit.
     """
     for what, factor in (("depth", depth), ("width", width)):
         if not (math.isfinite(factor) and factor > 0):
             raise InputError(f"{what} must be a positive number, but got {factor}")
     last = len(architecture.stages) - 1
+    rule = rounding_of(rounding)
 
     def widened(channels: int) -> int:
-        return round_channels(channels, width)
+        return rule.channels(channels, width)
 
     stem, head = architecture.stem, architecture.head
     if not fix_stem_and_head:
@@ -62,7 +112,7 @@ def resize(
     channels = stem.channels
     for i, stage in enumerate(architecture.stages):
         fixed = fix_stem_and_head and i in (0, last)
-        layers = stage.layers if fixed else deepened(stage, depth)
+        layers = stage.layers if fixed else deepened(stage, depth, rounding=rounding)
         stages.append(_widened(stage.replace(layers=layers), widened, in_channels=channels))
         channels = _out_channels(stages[-1], channels)
     size = architecture.resolution if resolution is None else resolution
@@ -87,9 +137,9 @@ def resize(
         ) from None
 
 
-def deepened(stage: Stage, depth: float) -> int:
+def deepened(stage: Stage, depth: float, *, rounding: RoundingName = "ceil") -> int:
     """Layers times `depth`; blocks that cannot be repeated (pools, reductions) keep theirs."""
-    return stage.block.fixed_layers or round_layers(stage.layers, depth)
+    return stage.block.fixed_layers or rounding_of(rounding).layers(stage.layers, depth)
 
 
 def stage_widths(architecture: Architecture) -> list[int]:

@@ -5,9 +5,10 @@ import sys
 import click
 
 from experiments.cli.compare import compare_command
-from experiments.cli.grow import coefficients_command, scale_command
+from experiments.cli.grow import coefficients_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
+from experiments.cli.scale import scale_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

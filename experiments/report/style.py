@@ -29,6 +29,8 @@ def flops_axis(axes: Axes, flops: "pd.Series[int]", *others: float) -> None:
     steps: tuple[float, ...] = (1, 2, 5)
     if high / low < 5:
         steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    elif high / low > 100:
+        steps = (1, 3)
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable_count(value).strip()))
     axes.xaxis.set_minor_formatter(NullFormatter())

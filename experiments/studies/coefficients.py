@@ -19,9 +19,10 @@ from experiments.studies.repeats import completed, new_seeds, repeated, train_re
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
 from experiments.studies.trial import Candidate, identity_of
-from scaler.budget import Scaled, scale_to_flops, scaled_by_phi
+from scaler.budget import scale_to_flops, scaled_by_phi
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
+from scaler.scaled import Scaled
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
@@ -109,20 +110,26 @@ def grown_members(
     direction. One that strays too far is left out, and of several directions that came to one
     network the one stands for all that it strays least from. Raises InputError where none is left.
     """
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    target = section.target_ratio * measure_cost(baseline, **sizes).flops
+    cost = measure_cost(baseline, num_classes=num_classes, in_channels=in_channels)
     grown, dropped = [], []
     for direction in coefficient_grid(step=section.step, tolerance=section.tolerance):
         try:
             if section.rule == "phi":
-                member = scaled_by_phi(baseline, phi=section.phi, coefficients=direction, **sizes)
+                member = scaled_by_phi(
+                    baseline,
+                    phi=section.phi,
+                    coefficients=direction,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
+                )
             else:
                 member = scale_to_flops(
                     baseline,
-                    target_flops=target,
+                    target_flops=section.target_ratio * cost.flops,
                     coefficients=direction,
                     tolerance=section.flops_tolerance,
-                    **sizes,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
                 )
         except InputError as error:
             dropped.append(Dropped(**direction.model_dump(), reason=str(error)))

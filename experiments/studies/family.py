@@ -7,10 +7,10 @@ from experiments.studies.repeats import completed
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session
 from experiments.studies.trial import Candidate, training_of
-from scaler.budget import Scaled
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
 from scaler.family import scale_family
+from scaler.scaled import Scaled
 from search_spaces.architecture import Architecture
 
 

@@ -62,6 +62,7 @@ class Dense(Block):
             in_channels,
             in_channels + self.growth,
             arguments=(
+                ("growth_channels", self.growth),
                 ("bottleneck_channels", self.bottleneck * self.growth),
                 ("activation", self.activation),
                 ("dropout", self.dropout),
@@ -82,9 +83,10 @@ class DenseLayer(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,
+        out_channels: int,  # noqa: ARG002, in_channels + growth_channels
         *,
         stride: int,
+        growth_channels: int,
         bottleneck_channels: int,
         activation: ActivationName,
         dropout: float,
@@ -108,7 +110,7 @@ class DenseLayer(nn.Module):
             [
                 batch_norm(inner, conventions),
                 act(),
-                convolution(inner, out_channels - in_channels, 3, conventions=conventions),
+                convolution(inner, growth_channels, 3, conventions=conventions),
                 *([nn.Dropout(dropout)] if dropout else []),
             ]
         )

@@ -180,10 +180,14 @@ class Bottleneck(Residual):
         return quarter
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
-        """Where groups share a quarter of the channels, the next multiple of 4 * groups."""
+        """Where groups share a quarter of the channels, the next multiple of 4 * groups; with
+        `width_per_group` at least what leaves a group one channel.
+        """
         channels = super().fitting_channels(channels, in_channels=in_channels, layers=layers)
-        if self.width_per_group is not None or self.groups == 1:
-            return channels
+        if self.width_per_group is not None:
+            return max(channels, 4 * -(-64 // self.width_per_group))
+        if self.groups == 1:
+            return max(channels, 4)
         return -(-channels // (4 * self.groups)) * 4 * self.groups
 
     def describe(self) -> str:

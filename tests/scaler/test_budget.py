@@ -1,8 +1,10 @@
+import random
+
 import pytest
 
-from scaler import CompoundCoefficients, measure_cost, scale_family, scale_to_flops
+from scaler import CompoundCoefficients, measure_cost, scale_family, scale_to, scale_to_flops
 from scaler.family import PUBLISHED_RATIOS
-from search_spaces import InputError, load_architecture
+from search_spaces import InputError, list_architectures, load_architecture
 from tests.conftest import golden
 
 PAPER = CompoundCoefficients()
@@ -94,5 +96,93 @@ def test_budgets_family_keeps_the_published_ratios():
 
 
 def test_unknown_kind_of_family_lists_the_known(small):
-    with pytest.raises(InputError, match="known: phi, released, budgets"):
+    with pytest.raises(InputError, match="known: phi, released, budgets, dimensions"):
         list(scale_family(small, kind="b"))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "googlenet", "vgg11", "cifar_plain20"])
+@pytest.mark.parametrize("ratio", [0.25, 1.1, 2, 10, 100])
+def test_every_family_of_blocks_reaches_its_budget(name, ratio):
+    network = load_architecture(name)
+    target = ratio * measure_cost(network).flops
+    found = scale_to_flops(network, target_flops=target, coefficients=PAPER)
+    assert abs(found.cost.flops / target - 1) <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_architectures())
+def test_every_named_network_reaches_any_budget(name):
+    network = load_architecture(name)
+    baseline = measure_cost(network).flops
+    draw = random.Random(name)
+    for ratio in [0.25, 100, *(0.25 * 400 ** draw.random() for _ in range(6))]:
+        target = ratio * baseline
+        found = scale_to_flops(network, target_flops=target, coefficients=PAPER)
+        assert abs(found.cost.flops / target - 1) <= 0.01
+
+
+@pytest.mark.parametrize(("cost", "target"), [("params", 2e7), ("activations", 5e7)])
+def test_a_budget_may_be_of_another_cost(cost, target):
+    found = scale_to(
+        load_architecture("efficientnet_b0"), target=target, cost=cost, coefficients=PAPER
+    )
+    assert abs(getattr(found.cost, cost) / target - 1) <= 0.01
+    assert (found.target_flops, found.reached) == (None, getattr(found.cost, cost))
+
+
+def test_a_budget_of_latency_takes_a_function_to_seconds():
+    """A device on which an activation takes a nanosecond."""
+
+    def latency(architecture):
+        return measure_cost(architecture).activations * 1e-9
+
+    found = scale_to(
+        load_architecture("efficientnet_b0"),
+        target=0.02,
+        cost="latency",
+        latency=latency,
+        coefficients=PAPER,
+        tolerance=0.05,
+    )
+    assert found.latency == found.cost.activations * 1e-9 == pytest.approx(0.02, rel=0.05)
+
+
+def test_limits_are_kept_and_the_rule_gives_way():
+    b0 = load_architecture("efficientnet_b0")
+    free = scale_to_flops(b0, target_flops=4.2e9, coefficients=PAPER)
+    assert free.cost.params > 15e6
+    limits = {"params": 15e6, "activations": 60e6}
+    held = scale_to_flops(b0, target_flops=4.2e9, coefficients=PAPER, limits=limits)
+    assert abs(held.cost.flops / 4.2e9 - 1) <= 0.01
+    assert held.cost.params <= 15e6
+    assert held.cost.activations <= 60e6
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"flops": 1e9}, r"target_flops 4.2e\+09 is over the limit of 1e\+09 FLOPs"),
+        ({"params": 1e6}, r"at most 1e\+06 parameters contradict each other"),
+        ({"memory": 1}, "unknown limit 'memory'"),
+        ({"params": -1}, "the limit of params must be positive, but got -1"),
+        ({"latency": 1}, "a budget of latency needs `latency`"),
+    ],
+)
+def test_limits_that_exclude_the_target_are_named(limits, message):
+    b0 = load_architecture("efficientnet_b0")
+    with pytest.raises(InputError, match=message):
+        scale_to_flops(b0, target_flops=4.2e9, coefficients=PAPER, limits=limits)
+
+
+def test_coefficients_that_add_no_parameters_reach_no_budget_of_them(small):
+    rule = CompoundCoefficients.named("resolution")
+    with pytest.raises(InputError, match="no phi adds parameters"):
+        scale_to(small, target=1e6, cost="params", coefficients=rule)
+
+
+def test_a_result_prints_as_a_table():
+    b0 = load_architecture("efficientnet_b0")
+    text = str(scale_to_flops(b0, target_flops=4.2e9, coefficients=PAPER))
+    assert "of 4,200,000,000 FLOPs, phi 3.5" in text
+    assert "MBConv6, k5x5, SE 0.25  112 -> 160" in text
+    assert text.count("%") == 4  # of the target, and how far each dimension is off the rule

@@ -85,7 +85,7 @@ MISTAKES = [
     (["show", "efficientnet_b9"], "unknown architecture 'efficientnet_b9'; did you mean"),
     (["show", "missing.yaml"], "cannot read 'missing.yaml': No such file"),
     (["cost", "efficientnet_b0", "--resolution", "8"], "use 17 px or more"),
-    (["scale", "efficientnet_b0"], "exactly one of --phi, --target-flops and --family"),
+    (["scale", "efficientnet_b0"], "exactly one of --phi, a budget"),
     (["scale", "efficientnet_b0", "--target-flops", "0"], "must be a positive number, but got 0"),
     (["scale", "efficientnet_b0", "--target-flops", "10"], "is below 132,032, what the smallest"),
     (["scale", "efficientnet_b0", "--phi", "nan"], "phi must be a number between"),
@@ -104,6 +104,13 @@ MISTAKES = [
     (["coefficients", "resnet18", "--step", "0.7"], "no alpha, beta, gamma on a grid of step 0.7"),
     (["coefficients", "resnet18", "--target-ratio", "1"], "target_ratio: input should be greater"),
     (["coefficients", "resnet18", "--rule", "best"], "'best' is not one of 'equal_flops', 'phi'"),
+    (
+        ["scale", "resnet50", "--target-flops", "1e9", "--target-params", "1e6"],
+        "make one a limit, as --max-params",
+    ),
+    (["scale", "resnet50", "--phi", "1", "--max-params", "1e6"], "go with a budget"),
+    (["scale", "resnet50", "--phi", "1", "--rounding", "flor"], "unknown rounding 'flor'; known"),
+    (["scale", "resnet50", "--rule", "dwR", "--phi", "1"], "did you mean 'dwr'?"),
     (["run"], "Give --config"),
     (["report", "."], "is not a run folder: it has no config.yaml"),
     (["report", "missing"], "is not a run folder: there is no such folder"),
@@ -176,3 +183,28 @@ def test_help_needs_no_heavy_imports():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_papers_single_dimensions_stand_beside_what_we_measure(scaler):
+    status, out, _ = scaler("scale", "efficientnet_b0", "resnet50", "--family", "dimensions")
+    assert status == 0
+    rows = {line.split()[0]: line.split() for line in out.splitlines()[2:]}
+    assert rows["efficientnet_b0_depth"][1:4] == ["1,575,132,640", "1.8B", "79.0"]
+    assert len(rows) == 8
+
+
+def test_a_family_is_drawn_with_the_accuracies_of_a_run(scaler, tmp_path):
+    status, _, err = scaler("scale", "cifar_resnet20", "--family", "-o", tmp_path)
+    assert status == 0
+    assert (tmp_path / "family.png").read_bytes().startswith(b"\x89PNG")
+    assert "EfficientNet" in (tmp_path / "family.svg").read_text()
+    assert f"wrote {tmp_path / 'family.svg'}" in err
+    assert len(list(tmp_path.glob("*.yaml"))) == 7
+
+
+def test_a_budget_within_limits_and_by_another_rule(scaler):
+    arguments = ["scale", "efficientnet_b0", "--target-flops", "1e9", "--json"]
+    _, out, _ = scaler(*arguments, "--max-params", "8e6", "--rule", "dWr")
+    (member,) = json.loads(out)
+    assert member["params"] <= 8e6
+    assert abs(member["flops"] / 1e9 - 1) <= 0.01

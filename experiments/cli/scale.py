@@ -1,0 +1,229 @@
+"""`scaler scale`: one member by phi or to a budget, or a whole family."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.options import json_option, print_json, print_table, size_options
+
+if TYPE_CHECKING:
+    from scaler.compound import CompoundCoefficients
+    from scaler.scaled import CostName, Scaled
+
+_FAMILIES = ("phi", "released", "budgets", "dimensions")
+
+
+@click.command("scale")
+@click.argument("architectures", nargs=-1, required=True, metavar="ARCHITECTURE...")
+@click.option("--phi", type=float, help="The compound exponent; 0 is the baseline itself.")
+@click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")
+@click.option("--target-params", type=float, help="A budget in parameters, as 2e7.")
+@click.option("--target-activations", type=float, help="A budget in activations.")
+@click.option(
+    "--family",
+    type=click.Choice(_FAMILIES),
+    is_flag=False,
+    flag_value="budgets",
+    help="All members; `budgets` if none is named. `dimensions` is the papers' Table 3.",
+)
+@click.option("--max-flops", type=float, help="With a budget: no more FLOPs than these.")
+@click.option("--max-params", type=float, help="With a budget: no more parameters than these.")
+@click.option("--max-activations", type=float, help="With a budget: no more activations.")
+@click.option(
+    "--coefficients",
+    "coefficients_path",
+    type=click.Path(path_type=Path),
+    help="A coefficients file; without it alpha 1.2, beta 1.1, gamma 1.15.",
+)
+@click.option("--rule", help="Instead: compound, depth, width, resolution, dwr or dWr.")
+@click.option(
+    "--rounding",
+    default="ceil",
+    show_default=True,
+    help="Of layers and widths: ceil, as EfficientNet, or nearest, as pycls.",
+)
+@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Of the budget.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder to write the members into, and the family's figure.",
+)
+@click.option("--run", type=click.Path(path_type=Path), help="A run whose accuracies to draw.")
+@size_options
+@json_option
+def scale_command(
+    architectures: tuple[str, ...],
+    phi: float | None,
+    family: Any,
+    coefficients_path: Path | None,
+    rule: str | None,
+    rounding: Any,
+    tolerance: float,
+    output: Path | None,
+    run: Path | None,
+    num_classes: int,
+    in_channels: int,
+    as_json: bool,
+    **budgets: float | None,
+) -> None:
+    """Scale ARCHITECTURE (a name or a file) by --phi, to a --target-..., or to a --family."""
+    target, limits = _budget(budgets)
+    if sum(option is not None for option in (phi, target, family)) != 1:
+        raise click.UsageError("Give exactly one of --phi, a budget (--target-flops) and --family.")
+    if limits and target is None:
+        raise click.UsageError("--max-flops, --max-params and --max-activations go with a budget.")
+    if run is not None and family is None:
+        raise click.UsageError("--run goes with --family: it draws a family's accuracies.")
+    from search_spaces.reference import load_architecture
+
+    coefficients = _coefficients(coefficients_path, rule)
+    options: dict[str, Any] = {
+        "coefficients": coefficients,
+        "rounding": rounding,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+    }
+    members: list[Scaled] = []
+    for name in architectures:
+        baseline = load_architecture(name)
+        if phi is not None:
+            from scaler.budget import scaled_by_phi
+
+            members.append(scaled_by_phi(baseline, phi=phi, **options))
+        elif target is not None:
+            from scaler.budget import scale_to
+
+            cost, value = target
+            budget: dict[str, Any] = {"target": value, "cost": cost, "limits": limits}
+            members.append(scale_to(baseline, tolerance=tolerance, **budget, **options))
+        else:
+            from scaler.family import scale_family
+
+            members += scale_family(baseline, kind=family, tolerance=tolerance, **options)
+    if output is not None:
+        _write(members, output)
+        if family is not None:
+            _draw(members, output, run)
+    if as_json:
+        print_json([_as_data(member) for member in members])
+    else:
+        _print(members, family=family, written=output is not None)
+
+
+def _budget(
+    options: dict[str, float | None],
+) -> tuple[tuple["CostName", float] | None, dict["CostName", float]]:
+    """The one target, and the limits, from `target_flops`, `max_params`, ..."""
+    targets: list[tuple[Any, float]] = []
+    limits: dict[Any, float] = {}
+    for option, value in options.items():
+        kind, cost = option.split("_")
+        if value is None:
+            continue
+        if kind == "target":
+            targets.append((cost, value))
+        else:
+            limits[cost] = value
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"Give one target, but got --target-{targets[0][0]} and --target-{targets[1][0]}; "
+            f"make one a limit, as --max-{targets[1][0]}."
+        )
+    return (targets[0] if targets else None), limits
+
+
+def _coefficients(path: Path | None, rule: str | None) -> "CompoundCoefficients":
+    from scaler.compound import CompoundCoefficients
+
+    if path is not None and rule is not None:
+        raise click.UsageError("Give --coefficients or --rule, not both.")
+    if path is not None:
+        return CompoundCoefficients.from_file(path)
+    return CompoundCoefficients.named(rule or "compound")
+
+
+def _print(members: list["Scaled"], *, family: str | None, written: bool) -> None:
+    if len(members) == 1:
+        click.echo(str(members[0]))
+    else:
+        print_table([_as_row(member, printed=family == "dimensions") for member in members])
+        click.echo(
+            "\nFLOPs are multiply-adds. depth, width, resolution: the rule's factor -> after "
+            "rounding (layers, mean channels, pixels over the baseline's).",
+            err=True,
+        )
+    if not written:
+        figure = ", and a figure of the family" if family is not None else ""
+        click.echo(f"Add `-o FOLDER` to write files to train or edit{figure}.", err=True)
+
+
+def _as_row(member: "Scaled", *, printed: bool) -> dict[str, Any]:
+    """Asked against reached: for each dimension the rule's factor and what rounding made of it."""
+    depth, width, resolution = member.reached_factors()
+    row: dict[str, Any] = {"member": member.architecture.name}
+    if member.phi is not None:
+        row["phi"] = member.phi
+    if member.target is not None:
+        row["target"] = round(member.target)
+    row["FLOPs"] = member.cost.flops
+    if member.target is not None:
+        row["reached"] = f"{member.reached / member.target:.2%}"
+    if printed:
+        row |= _printed(member)
+    return row | {
+        "params": member.cost.params,
+        "activations": member.cost.activations,
+        "px": member.architecture.resolution,
+        "depth": f"{member.depth:.3f} -> {depth:.3f}",
+        "width": f"{member.width:.3f} -> {width:.3f}",
+        "resolution": f"{member.resolution:.3f} -> {resolution:.3f}",
+    }
+
+
+def _printed(member: "Scaled") -> dict[str, Any]:
+    """The paper's row of a member of the family `dimensions`, where it prints one."""
+    from scaler.published import SINGLE_AND_COMPOUND, Published
+
+    dimension = member.architecture.name.removeprefix(f"{member.baseline.name}_")
+    row = SINGLE_AND_COMPOUND.get((member.baseline.name, dimension), Published(None, None))
+    flops = "-" if row.flops is None else f"{row.flops / 1e9:.1f}B"
+    return {"paper FLOPs": flops, "paper top-1": "-" if row.top1 is None else f"{row.top1:.1f}"}
+
+
+def _as_data(member: "Scaled") -> dict[str, Any]:
+    reached = dict(zip(("depth", "width", "resolution"), member.reached_factors(), strict=True))
+    return {
+        "name": member.architecture.name,
+        "phi": member.phi,
+        "target": member.target,
+        "target_cost": member.target_cost,
+        "target_flops": member.target_flops,
+        **vars(member.cost),
+        "latency": member.latency,
+        "factors": {
+            "depth": member.depth,
+            "width": member.width,
+            "resolution": member.resolution,
+        },
+        "reached_factors": reached,
+        "architecture": member.architecture.model_dump(mode="json"),
+    }
+
+
+def _write(members: list["Scaled"], folder: Path) -> None:
+    from experiments.files import write_text
+
+    for member in members:
+        path = folder / f"{member.architecture.name}.yaml"
+        write_text(path, member.architecture.to_yaml())
+        click.echo(f"wrote {path}", err=True)
+
+
+def _draw(members: list["Scaled"], folder: Path, run: Path | None) -> None:
+    from experiments.report.scaling_figure import trained_accuracies, write_scaling
+
+    accuracies = {} if run is None else trained_accuracies(run)
+    for path in write_scaling(members, folder, accuracies=accuracies):
+        click.echo(f"wrote {path}", err=True)
