@@ -110,20 +110,26 @@ def grown_members(
     direction. One that strays too far is left out, and of several directions that came to one
     network the one stands for all that it strays least from. Raises InputError where none is left.
     """
-    sizes: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
-    target = section.target_ratio * measure_cost(baseline, **sizes).flops
+    cost = measure_cost(baseline, num_classes=num_classes, in_channels=in_channels)
     grown, dropped = [], []
     for direction in coefficient_grid(step=section.step, tolerance=section.tolerance):
         try:
             if section.rule == "phi":
-                member = scaled_by_phi(baseline, phi=section.phi, coefficients=direction, **sizes)
+                member = scaled_by_phi(
+                    baseline,
+                    phi=section.phi,
+                    coefficients=direction,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
+                )
             else:
                 member = scale_to_flops(
                     baseline,
-                    target_flops=target,
+                    target_flops=section.target_ratio * cost.flops,
                     coefficients=direction,
                     tolerance=section.flops_tolerance,
-                    **sizes,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
                 )
         except InputError as error:
             dropped.append(Dropped(**direction.model_dump(), reason=str(error)))
