@@ -55,7 +55,7 @@ class EarlyStopping(Record):
 class SearchSection(Record):
     space: str = "mbconv_small"
     resolution: Positive | None = None  # of the candidates' input; None: the space's own
-    sampler: str = "tpe"
+    sampler: str = "cost_aware"  # a name of SAMPLERS or the import path of an Optuna sampler
     trials: Positive = 50
     epochs: Positive = 5
     target_flops: Annotated[FiniteFloat, Field(gt=0)] = 1e6  # T of ACC * (FLOPS/T)^w

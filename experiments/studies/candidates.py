@@ -1,7 +1,7 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +15,7 @@ from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
+PATIENCE = 50  # draws of the sampler; then random ones, as some propose the same again and again
 
 
 class Candidates(Protocol):
@@ -65,21 +66,32 @@ class SampledCandidates:
         self._space = space
         self._section = section
         self._seed = seed
+        self._orderly = section.sampler == "grid"  # random draws would leave gaps behind
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = len(finished)
         self._seen = {trial.user_attrs["key"] for trial in finished}
         # A continued run draws on where the stored trials end, not from the start again.
-        self._study = optuna.create_study(
-            direction="maximize", sampler=make_sampler(section.sampler, seed=seed + len(finished))
+        self._sampler = make_sampler(
+            section.sampler,
+            cost=self._flops,
+            target=section.target_flops,
+            exponent=section.exponent,
+            limits=(section.min_flops, section.max_flops),
+            seed=seed + len(finished),
         )
+        self._random = optuna.samplers.RandomSampler(seed=seed + len(finished))
+        self._study = optuna.create_study(direction="maximize", sampler=self._sampler)
         self._study.add_trials(finished)
         self._open: dict[int, optuna.Trial] = {}
 
     def next(self) -> Candidate | None:
-        for _ in range(MOST_DRAWS):
+        for draw in range(MOST_DRAWS):
+            patient = draw < PATIENCE or self._orderly
+            self._study.sampler = self._sampler if patient else self._random
             trial = self._study.ask()
             candidate = self._candidate(trial)
             if candidate is not None:
+                self._study.sampler = self._sampler
                 self._open[candidate.suggestion] = trial
                 return candidate
             self._study.tell(trial, state=TrialState.FAIL)
@@ -92,6 +104,11 @@ class SampledCandidates:
             asked.report(reached, step)
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+
+    def _flops(self, params: dict[str, Any]) -> float:
+        """What a sampler may know before a trial; InputError where the parts do not fit."""
+        architecture = self._space.suggest(optuna.trial.FixedTrial(params))
+        return measure_cost(architecture, **self._sizes).flops
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         try:

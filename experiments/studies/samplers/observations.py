@@ -45,6 +45,7 @@ class Observations:
         A study that minimises is observed with its signs changed.
         """
         sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
+        trials = [t for t in trials if t.params and cost.knows(t.params)]
         done = [t for t in trials if t.state == TrialState.COMPLETE and _finite(t.value)]
         stopped = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
         factors = {t.number: cost.factor(t.params) for t in (*done, *stopped)}
