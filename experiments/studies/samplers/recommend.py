@@ -33,7 +33,8 @@ def recommend(
     if len(observed.values) < FEWEST:
         return sorted(done, key=lambda t: -(t.value or 0.0))
     distributions = {name: d for t in told for name, d in t.distributions.items()}
-    model = AccuracyModel.fit(observed, Encoding.of(distributions, known))
+    # Size is no column here: between trained networks their own accuracies say more than it does.
+    model = AccuracyModel.fit(observed, Encoding.of(distributions, KnownCost()))
     factors = np.array([known.factor(t.params) for t in done])
     expected, _ = model.rewards([t.params for t in done], factors)
     return [done[i] for i in np.argsort(-expected, kind="stable")]
