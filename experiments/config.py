@@ -82,7 +82,7 @@ class WarmStart(Record):
 class SearchSection(Record):
     space: str = "mbconv_small"
     resolution: Positive | None = None  # of the candidates' input; None: the space's own
-    sampler: str = "tpe"
+    sampler: str = "cost_aware"  # a name of SAMPLERS or the import path of an Optuna sampler
     trials: Positive = 50
     epochs: Positive = 5
     metric: Literal["accuracy"] = "accuracy"

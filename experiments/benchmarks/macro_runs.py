@@ -43,7 +43,7 @@ def _ours(name: str) -> Callable[[int, Macro], BaseSampler]:
 
 SEARCHERS: dict[str, Callable[[int, Macro], BaseSampler]] = {
     "random": lambda seed, _: optuna.samplers.RandomSampler(seed=seed),
-    "tpe": lambda seed, _: optuna.samplers.TPESampler(seed=seed),
+    "tpe": lambda seed, _: optuna.samplers.TPESampler(seed=seed, multivariate=False),
     "tpe_multivariate": lambda seed, _: optuna.samplers.TPESampler(seed=seed, multivariate=True),
     "optuna_gp": lambda seed, _: optuna.samplers.GPSampler(seed=seed),
     "optuna_nsga2": lambda seed, _: optuna.samplers.NSGAIISampler(seed=seed),

@@ -23,6 +23,7 @@ from experiments.benchmarks.record import keep
 
 OURS = "cost_aware"
 COUNTS = (50, 100, 200)
+MODELLED = 20  # searches of a rival to whose trials our model is fitted as well
 
 Array = npt.NDArray[np.float64]
 
@@ -77,7 +78,8 @@ def regret_rows(macro: Macro, records: list[dict[str, Any]]) -> list[dict[str, A
             own = [r for r in noisy if r["searcher"] == name and len(r["tried"]) >= count]
             if not own:
                 continue
-            modelled = {r["seed"]: by_model(macro, r, count) for r in own}
+            fitted = own if name == OURS else own[:MODELLED]
+            modelled = {r["seed"]: by_model(macro, r, count) for r in fitted}
             observed = {r["seed"]: best_observed(macro, r, count) for r in own}
             if name == OURS:
                 ours = modelled
@@ -88,7 +90,7 @@ def regret_rows(macro: Macro, records: list[dict[str, Any]]) -> list[dict[str, A
                     "searcher": name,
                     "n": len(own),
                     "recommends": interval(list((modelled if name == OURS else observed).values())),
-                    "with our model": interval(list(modelled.values())),
+                    f"with our model (n <= {MODELLED})": interval(list(modelled.values())),
                     "median": round(float(np.median(list(observed.values()))), 3),
                     "ours - rival": interval(pairs) if pairs and name != OURS else "",
                 }

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,6 +21,7 @@ from search_spaces.space import SearchSpace
 
 MOST_SLOW = 100  # of one suggestion, where each was measured, a second or two
 MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
+PATIENCE = 50  # draws of the sampler; then random ones, as some propose the same again and again
 
 
 class Later(Enum):
@@ -116,12 +117,13 @@ class SampledCandidates:
         self._space = space
         self._pricing = Pricing(section, num_classes=num_classes, in_channels=in_channels)
         self._seed = seed
+        self._orderly = section.sampler == "grid"  # random draws would leave gaps behind
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
-        self._study = optuna.create_study(
-            direction="maximize", sampler=make_sampler(section.sampler, seed=seed)
-        )
+        self._sampler = self._make_sampler(section, seed)
+        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._study = optuna.create_study(direction="maximize", sampler=self._sampler)
         self._study.add_trials([*told, *sorted(finished, key=_suggestion)])
         tried = {trial.user_attrs.get("origin") for trial in finished}
         for known in enqueued:
@@ -148,12 +150,16 @@ class SampledCandidates:
         return True
 
     def next(self) -> Candidate | None:
-        reseed(self._study.sampler, (self._seed, self._handed_out))
+        for sampler in (self._sampler, self._random):
+            reseed(sampler, (self._seed, self._handed_out))
         slow = 0
-        for _ in range(MOST_DRAWS):
+        for draw in range(MOST_DRAWS):
+            patient = draw < PATIENCE or self._orderly
+            self._study.sampler = self._sampler if patient else self._random
             trial = self._study.ask()
             candidate = self._candidate(trial)
             if isinstance(candidate, Candidate):
+                self._study.sampler = self._sampler
                 self._open[candidate.suggestion] = trial
                 return candidate
             self._study.tell(trial, state=TrialState.FAIL)
@@ -189,6 +195,25 @@ class SampledCandidates:
         """Finished trials of another driver of the same study."""
         self._study.add_trials(trials)
         self._seen.update(identity_of(trial) for trial in trials)
+
+    def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
+        """It knows the objective's cost, unless that takes a measurement."""
+        if self._pricing.measures:
+            return make_sampler(section.sampler, seed=seed)
+        return make_sampler(
+            section.sampler,
+            cost=self._price,
+            target=section.target,
+            exponent=section.exponent,
+            limits=self._pricing.limits,
+            seed=seed,
+        )
+
+    def _price(self, params: dict[str, Any]) -> float:
+        """What a sampler may know before a trial; InputError where the parts do not fit."""
+        architecture = self._space.suggest(optuna.trial.FixedTrial(params))
+        cost = measure_cost(architecture, **self._sizes)
+        return self._pricing.price(cost, self._pricing.latency(architecture, cost))
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | str:
         """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""

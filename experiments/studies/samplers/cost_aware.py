@@ -28,9 +28,10 @@ from experiments.studies.samplers.proposing import (
 )
 from experiments.studies.samplers.values import change
 
-STARTUP = 10  # finished trials before the model
-FRESH = 128  # new candidates a suggestion, half at random and half near the best
-POOL = 2_000  # candidates kept from one suggestion to the next
+STARTUP = 5  # finished trials before the model
+FRESH = 100  # new candidates a suggestion, half at random and half near the best
+FIRST = 400  # new candidates of the first
+POOL = 1_500  # candidates kept from one suggestion to the next
 PARENTS = 10  # best networks whose neighbours are looked at
 RANKED = 200  # next best candidates kept, for when the first is thrown back
 REFIT = 1.1  # growth of the data after which the model's own settings are fitted again
@@ -51,6 +52,7 @@ class CostAwareSampler(ProposingSampler):
         self._ranked_for: object = None
         self._theta: Array | None = None
         self._fitted_at = 0
+        self._encoding: Encoding | None = None
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
         conditions = self.learn(others)
@@ -65,7 +67,8 @@ class CostAwareSampler(ProposingSampler):
             observed = Observations.of(told, self.cost, direction=study.direction)
             if len(observed.values) < STARTUP:
                 return self._drawn(conditions, asked)
-            self._ranked = self._rank(observed, conditions, running, asked)
+            costed = [params for params in running if self.cost.knows(params)]
+            self._ranked = self._rank(observed, conditions, costed, asked)
             self._ranked_for = state
         while self._ranked:
             params = self._ranked.pop(0)
@@ -90,11 +93,13 @@ class CostAwareSampler(ProposingSampler):
         asked: set[Key],
     ) -> list[Params]:
         """The candidates with the highest expected improvement, best first."""
+        if self._encoding is None or not self._encoding.fits(conditions.distributions):
+            self._encoding = Encoding.of(conditions.distributions, self.cost)
         count = len(observed.values)
         refit = self._theta is None or count >= max(self._fitted_at * REFIT, self._fitted_at + 1)
         model = AccuracyModel.fit(
             observed,
-            Encoding.of(conditions.distributions),
+            self._encoding,
             running=running,
             start=self._theta,
             steps=(8 if self._theta is not None else 30) if refit else 0,
@@ -124,7 +129,7 @@ class CostAwareSampler(ProposingSampler):
         has to be tried for its parameters, and so its cost, to be known.
         """
         branch: list[Params] = []
-        for at in range(FRESH):
+        for at in range(FRESH if self._pool else FIRST):
             wanted: dict[str, Any] = {}
             if at % 2:
                 wanted = dict(parents[int(self.rng.integers(len(parents)))])

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 Array = npt.NDArray[np.float64]
 
-DISTANCE = 3.0  # prior of sum_d w_d: networks that differ in everything are hardly related
+DISTANCE = 4.5  # prior of sum_d w_d: networks that differ in everything are hardly related
 PRIOR = (-0.5, -0.5, -3.0)  # log of a, s and the noise's variance, of targets with variance 1
 SPREAD = 1.0  # standard deviation of every logarithm's prior
 JITTER = 1e-6

@@ -38,6 +38,7 @@ class KnownCost:
         self._exponent = exponent
         self._limits = limits
         self._known: dict[frozenset[tuple[str, Any]], float] = {}
+        self._least, self._most = math.inf, 0.0
 
     @property
     def given(self) -> bool:
@@ -48,7 +49,10 @@ class KnownCost:
         assert self._cost is not None
         key = frozenset(params.items())
         if key not in self._known:
-            self._known[key] = self._look_up(dict(params), key)
+            cost = self._look_up(dict(params), key)
+            self._known[key] = cost
+            if cost > 0:
+                self._least, self._most = min(self._least, cost), max(self._most, cost)
         return self._known[key]
 
     def factor(self, params: Mapping[str, Any]) -> float:
@@ -56,6 +60,10 @@ class KnownCost:
         if self._cost is None or self._target is None:
             return 1.0
         return reward(1.0, self.of(params), target=self._target, exponent=self._exponent)
+
+    def range(self) -> tuple[float, float]:
+        """The least and the most cost looked up so far; (1, 1) before the first."""
+        return (self._least, self._most) if self._most else (1.0, 1.0)
 
     def knows(self, params: Mapping[str, Any]) -> bool:
         """Whether the function or table has a cost for them."""

@@ -45,31 +45,32 @@ class Observations:
         A study that minimises is observed with its signs changed.
         """
         sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
+        trials = [t for t in trials if t.params and cost.knows(t.params)]
         done = [t for t in trials if t.state == TrialState.COMPLETE and _finite(t.value)]
         stopped = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
-        factors = {t.number: cost.factor(t.params) for t in (*done, *stopped)}
-        finals = {t.number: sign * _accuracy(t, factors[t.number]) for t in done}
+        factors = {id(t): cost.factor(t.params) for t in (*done, *stopped)}
+        finals = {id(t): sign * _accuracy(t, factors[id(t)]) for t in done}
         logistic = all(0.0 <= a <= 1.0 for a in finals.values())
 
         def early(trial: FrozenTrial, step: int) -> float:
             value = trial.intermediate_values.get(step, math.nan)
-            return _scaled(sign * value / factors[trial.number], logistic)
+            return _scaled(sign * value / factors[id(trial)], logistic)
 
-        values = {number: _scaled(a, logistic) for number, a in finals.items()}
+        values = {one: _scaled(a, logistic) for one, a in finals.items()}
         noise = dict.fromkeys(values, 0.0)
         for trial in stopped:
             step = max(trial.intermediate_values)
-            pairs = np.array([(early(t, step), values[t.number]) for t in done]).reshape(-1, 2)
+            pairs = np.array([(early(t, step), values[id(t)]) for t in done]).reshape(-1, 2)
             at = early(trial, step)
             guess = _guess(at, pairs[np.isfinite(pairs).all(axis=1)])
             if guess is not None:
-                values[trial.number], noise[trial.number] = guess
-        kept = [t for t in (*done, *stopped) if t.number in values]
+                values[id(trial)], noise[id(trial)] = guess
+        kept = [t for t in (*done, *stopped) if id(t) in values]
         return cls(
             params=[t.params for t in kept],
-            values=np.array([values[t.number] for t in kept]),
-            extra_noise=np.array([noise[t.number] for t in kept]),
-            factors=np.array([factors[t.number] for t in kept]),
+            values=np.array([values[id(t)] for t in kept]),
+            extra_noise=np.array([noise[id(t)] for t in kept]),
+            factors=np.array([factors[id(t)] for t in kept]),
             logistic=logistic,
         )
 

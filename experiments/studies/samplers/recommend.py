@@ -26,14 +26,15 @@ def recommend(
     fitted to all trials of whichever sampler, averages the luck away. Arguments as
     `make_sampler`'s.
     """
-    done = [t for t in trials if t.state == TrialState.COMPLETE and t.params]
     known = KnownCost(cost, target=target, exponent=exponent)
-    told = [*done, *(t for t in trials if t.state == TrialState.PRUNED and t.params)]
+    done = [t for t in trials if t.state == TrialState.COMPLETE and known.knows(t.params)]
+    told = [*done, *(t for t in trials if t.state == TrialState.PRUNED)]
     observed = Observations.of(told, known)
     if len(observed.values) < FEWEST:
         return sorted(done, key=lambda t: -(t.value or 0.0))
     distributions = {name: d for t in told for name, d in t.distributions.items()}
-    model = AccuracyModel.fit(observed, Encoding.of(distributions))
+    # Size is no column here: between trained networks their own accuracies say more than it does.
+    model = AccuracyModel.fit(observed, Encoding.of(distributions, KnownCost()))
     factors = np.array([known.factor(t.params) for t in done])
     expected, _ = model.rewards([t.params for t in done], factors)
     return [done[i] for i in np.argsort(-expected, kind="stable")]

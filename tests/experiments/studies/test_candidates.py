@@ -24,7 +24,7 @@ def test_nothing_outside_the_flops_window_is_handed_out():
     assert source.screened_by.total() > 0
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["cost_aware", "grid", "tpe", "random"])
 def test_no_network_is_handed_out_twice(sampler):
     source = sampled(SearchSection(sampler=sampler))
     keys = []

@@ -1,0 +1,158 @@
+import math
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+from scipy.optimize import check_grad
+
+from experiments.studies.samplers import gaussian_process, make_sampler, recommend
+from experiments.studies.samplers.conditions import Conditions
+from experiments.studies.samplers.encoding import Encoding
+from experiments.studies.samplers.gaussian_process import GaussianProcess
+from experiments.studies.samplers.known_cost import KnownCost
+from experiments.studies.samplers.observations import Observations
+from tests.objectives import TARGET, Conditional, Drawn, reward, search
+
+SPACE = {
+    "kernel": CategoricalDistribution((3, 5, 7)),
+    "kind": CategoricalDistribution(("a", "b", "c")),
+    "rate": FloatDistribution(1e-4, 1e-1, log=True),
+}
+
+
+def distance(left, right):
+    encoding = Encoding.of(SPACE, KnownCost())
+    return float(np.square(np.subtract(encoding.encode(left), encoding.encode(right))).sum())
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ({"kernel": 3}, {"kernel": 7}, 1.0),
+        ({"kernel": 3}, {"kernel": 5}, 0.75),
+        ({"kind": "a"}, {"kind": "c"}, 1.0),
+        ({"rate": 1e-4}, {"rate": 1e-1}, 1.0),
+        ({"rate": 1e-4}, {"rate": math.sqrt(1e-4 * 1e-1)}, 0.5),
+        ({}, {}, 0.0),
+    ],
+)
+def test_distances_respect_order_and_end_at_one(left, right, expected):
+    assert distance(left, right) == pytest.approx(expected)
+
+
+def test_an_inactive_parameter_is_unlike_all_its_values():
+    assert distance({"kind": "a"}, {}) == pytest.approx(1.0)
+    assert all(distance({"kernel": k}, {}) > 0.5 for k in (3, 5, 7))
+
+
+def test_the_gradient_of_the_fit_is_that_of_its_loss():
+    rng = np.random.default_rng(0)
+    columns, groups = rng.random((20, 5)), np.array([0, 0, 1, 1, 2])
+    rest = (columns, rng.standard_normal(20), rng.random(20), groups, np.zeros(6))
+    error = check_grad(
+        lambda theta: gaussian_process._loss(theta, *rest)[0],
+        lambda theta: gaussian_process._loss(theta, *rest)[1],
+        rng.standard_normal(6) * 0.5,
+    )
+    assert error < 1e-4
+
+
+def test_the_process_agrees_with_the_textbook_formula():
+    rng = np.random.default_rng(1)
+    columns, groups = rng.integers(2, size=(8, 3)) * math.sqrt(0.5), np.array([0, 1, 2])
+    y, new = rng.standard_normal(8), rng.integers(2, size=(4, 3)) * math.sqrt(0.5)
+    process = GaussianProcess.fit(columns, y, groups=groups, steps=0)
+    a, s, noise = np.exp(process.theta[:3])
+    w = np.exp(process.theta[3:])
+
+    def k(f, g):
+        d = ((f - g) ** 2 * w).sum()
+        return 1 + a * (1 - d / w.sum()) + s * math.exp(-d)
+
+    gram = np.array([[k(f, g) for g in columns] for f in columns]) + (noise + 1e-6) * np.eye(8)
+    cross = np.array([[k(f, g) for g in columns] for f in new])
+    mean = y.mean() + cross @ np.linalg.solve(gram, y - y.mean())
+    variance = [k(f, f) - c @ np.linalg.solve(gram, c) for f, c in zip(new, cross, strict=True)]
+    found, deviation = process.predict(new)
+    assert found == pytest.approx(mean)
+    assert deviation == pytest.approx(y.std() * np.sqrt(variance))
+
+
+def test_a_running_network_lowers_the_uncertainty_of_its_neighbours_not_their_mean():
+    from experiments.studies.samplers.accuracy_model import AccuracyModel
+
+    objective = Drawn(seed=0)
+    study = search(objective, optuna.samplers.RandomSampler(seed=0), seed=0, trials=30)
+    observed = Observations.of(study.trials, KnownCost())
+    encoding = Encoding.of(study.trials[0].distributions, KnownCost())
+    near = dict.fromkeys(objective.names, 8)
+    alone = AccuracyModel.fit(observed, encoding)
+    beside = AccuracyModel.fit(observed, encoding, running=[{**near, "layer0": 4}])
+    (mean, before), (same, after) = (
+        (m.process.predict(np.array([encoding.encode(near)]))) for m in (alone, beside)
+    )
+    assert same == pytest.approx(mean, rel=1e-3)
+    assert after[0] < 0.9 * before[0]
+
+
+def test_conditions_are_learnt_from_trials():
+    study = search(Conditional(), optuna.samplers.RandomSampler(seed=0), seed=0, trials=60)
+    distributions = {n: d for t in study.trials for n, d in t.distributions.items()}
+    conditions = Conditions.learn([t.params for t in study.trials], distributions)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        drawn = conditions.complete({}, rng)
+        trial = optuna.trial.FixedTrial(drawn)
+        assert Conditional().suggest(trial) == drawn
+
+
+def trial(accuracy, *, epochs=(), state=TrialState.COMPLETE, kind="a"):
+    return create_trial(
+        state=state,
+        value=None if state == TrialState.FAIL else accuracy,
+        params={"kind": kind},
+        distributions={"kind": SPACE["kind"]},
+        intermediate_values=dict(enumerate(epochs, start=1)),
+    )
+
+
+def test_a_stopped_trial_counts_as_what_it_would_have_reached_with_less_certainty():
+    finals = [0.6, 0.7, 0.75, 0.8, 0.85, 0.9]
+    done = [trial(f, epochs=(f - 0.3 + 0.01 * (i % 2), f)) for i, f in enumerate(finals)]
+    stopped = trial(0.4, epochs=(0.4,), state=TrialState.PRUNED)
+    observed = Observations.of([*done, stopped], KnownCost())
+    guess = 1 / (1 + math.exp(-observed.values[-1]))
+    assert guess == pytest.approx(0.7, abs=0.04)
+    assert observed.extra_noise[-1] > 0
+    assert (observed.extra_noise[:-1] == 0).all()
+
+
+def test_failed_and_infinite_trials_say_nothing():
+    trials = [trial(0.5), trial(0.5, state=TrialState.FAIL), trial(math.inf)]
+    assert len(Observations.of(trials, KnownCost()).values) == 1
+
+
+def test_the_known_factor_is_taken_out_of_the_reward():
+    cost = KnownCost(lambda params: 4.0 if params["kind"] == "a" else 1.0, target=2.0, exponent=-1)
+    observed = Observations.of([trial(0.4), trial(1.2, kind="b")], cost)
+    assert 1 / (1 + np.exp(-observed.values)) == pytest.approx([0.8, 0.6])
+
+
+def test_the_model_recommends_better_than_the_luckiest_observation():
+    objective, lost = Conditional(), []
+    for seed in range(4):
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+        study = search(objective, sampler, seed=seed, trials=80, noise=0.03)
+        best = recommend(study.trials, cost=objective.cost, target=TARGET)[0]
+        lost.append(reward(objective, best.params) - reward(objective, study.best_trial.params))
+    assert sum(lost) > 0
+
+
+def test_workers_at_the_same_time_are_sent_to_different_networks():
+    objective = Drawn(seed=0)
+    sampler = make_sampler("cost_aware", cost=objective.cost, target=TARGET, seed=0)
+    study = search(objective, sampler, seed=0, trials=12)
+    asked = [objective.suggest(study.ask()) for _ in range(6)]
+    assert len({tuple(params.values()) for params in asked}) == 6
