@@ -38,8 +38,8 @@ def test_timms_preparation_is_ours(folder):
     config = timm.data.resolve_model_data_config(network)
     ours = load_exported(folder).preprocessing
     assert config["input_size"] == (1, 16, 16)
-    assert config["mean"] == ours.mean
-    assert config["std"] == ours.std
+    assert tuple(config["mean"]) == ours.mean
+    assert tuple(config["std"]) == ours.std
     assert config["crop_pct"] == 1.0
 
 
