@@ -72,7 +72,8 @@ def quick_ray(monkeypatch):
     monkeypatch.setattr(health, "_ray", lambda: "not started in this test")
 
 
-def test_the_doctor_finds_this_machine_fit_and_leaves_nothing_behind(scaler, tmp_path, quick_ray):
+@pytest.mark.usefixtures("quick_ray")
+def test_the_doctor_finds_this_machine_fit_and_leaves_nothing_behind(scaler, tmp_path):
     status, out, _ = scaler("doctor", "--folder", tmp_path / "not" / "yet", "--json")
     report = json.loads(out)
     findings = {finding["name"]: finding for finding in report["findings"]}
@@ -82,7 +83,8 @@ def test_the_doctor_finds_this_machine_fit_and_leaves_nothing_behind(scaler, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_doctor_names_the_remedy_and_fails(scaler, tmp_path, quick_ray, monkeypatch):
+@pytest.mark.usefixtures("quick_ray")
+def test_the_doctor_names_the_remedy_and_fails(scaler, tmp_path, monkeypatch):
     def broken(_folder):
         raise OSError("disk full")
 
@@ -113,8 +115,9 @@ def test_the_doctor_starts_ray_and_ends_it(tmp_path):
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.usefixtures("quick_ray")
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_no_command_prints_colour(scaler, tmp_path, quick_ray, monkeypatch, no_color):
+def test_no_command_prints_colour(scaler, tmp_path, monkeypatch, no_color):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", no_color)
     for arguments in (["list"], ["show", "cifar_resnet20"], ["doctor", "--folder", tmp_path]):
