@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from click.shell_completion import BashComplete, ShellComplete
 
 from experiments import health
 from experiments.cli import cli, main
+from experiments.cli.completion import known_architectures
 from experiments.export import load_exported
+from search_spaces import list_architectures
 
 
 @pytest.fixture
@@ -48,6 +51,11 @@ def test_show_code_prints_a_file_that_runs(scaler):
     assert namespace["Network"]().eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def test_completion_offers_architectures_that_begin_so(monkeypatch):
     words = ShellComplete(cli, {}, "scaler", "_SCALER_COMPLETE").get_completions(["show"], "eff")
     names = [word.value for word in words]
@@ -65,6 +73,16 @@ def test_completion_offers_files_where_no_name_fits():
     complete = ShellComplete(cli, {}, "scaler", "_SCALER_COMPLETE")
     (word,) = complete.get_completions(["show"], "runs/")
     assert (word.type, word.value) == ("file", "runs/")
+
+
+def test_the_names_are_kept_and_found_anew_when_a_table_has_changed():
+    cache = Path(os.environ["XDG_CACHE_HOME"]) / "scaler-completion"
+    assert known_architectures() == list_architectures()
+    stamp = cache.read_text().splitlines()[0]
+    cache.write_text(f"{stamp}\nkept")
+    assert known_architectures() == ["kept"]
+    cache.write_text("an older stamp\nkept")
+    assert known_architectures() == list_architectures()
 
 
 @pytest.fixture
