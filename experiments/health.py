@@ -149,7 +149,7 @@ def _data() -> Finding:
 def _ray() -> str:
     """An embedded Ray is started, as runs do, and gives a task back."""
     from experiments.config import ClusterSection
-    from experiments.studies.runner import ray_session
+    from experiments.studies.cluster import ray_session
 
     with ray_session(ClusterSection()):
         import ray

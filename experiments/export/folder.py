@@ -22,9 +22,18 @@ from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
-from search_spaces.records import InputError, read_mapping
+from search_spaces.records import InputError, Record, read_mapping
 
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
+
+
+class ModelArguments(Record):
+    """What config.json gives our entry point in timm, in timm's names."""
+
+    architecture: Architecture
+    num_classes: int
+    in_chans: int
+    folded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +89,13 @@ def load_exported(folder: str | Path) -> Exported:
     config = _read_config(path)
     if config is None:
         raise InputError(f"'{folder}' is not an export; name a folder that `scaler export` made")
-    arguments = config["model_args"]
-    architecture = Architecture.parse(arguments["architecture"], source=str(path / "config.json"))
+    source = str(path / "config.json")
+    arguments = ModelArguments.parse(config.get("model_args"), source=source)
+    architecture = arguments.architecture
     network = build_network(
-        architecture, num_classes=arguments["num_classes"], in_channels=arguments["in_chans"]
+        architecture, num_classes=arguments.num_classes, in_channels=arguments.in_chans
     )
-    if arguments["folded"]:
+    if arguments.folded:
         fold_batch_norm(network)
     load_weights(path / "model.safetensors", network)
     assert isinstance(network, Network)

@@ -99,10 +99,11 @@ def checkpoint_model(path: Path, *, architecture: str | None = None) -> Model:
 
 def _told(metadata: dict[str, Any]) -> str:
     """On what data and how long it was trained."""
-    name = metadata.get("data_name")
-    data = f"`{name}` (fingerprint `{metadata.get('data')}`)" if name else metadata.get("data")
-    images = f" on {metadata['train_images']:,} images" if "train_images" in metadata else ""
     epochs = metadata.get("epochs")
     length = f"for {epochs} epochs" if epochs else "for a number of epochs that is not recorded"
+    fingerprint = f"fingerprint `{metadata.get('data', 'not recorded')}`"
+    name = metadata.get("data_name")
+    data = f"`{name}` ({fingerprint})" if name else f"data with the {fingerprint}"
+    images = f"{metadata['train_images']:,} images of " if "train_images" in metadata else ""
     seed = f", seed {metadata['seed']}" if "seed" in metadata else ""
-    return f"Trained {length}{images} of {data}{seed}."
+    return f"Trained {length} on {images}{data}{seed}."

@@ -22,7 +22,7 @@ class TimmNetwork(Network):
 
     def __init__(
         self,
-        architecture: str | dict[str, Any] | Architecture,
+        architecture: Architecture,
         *,
         num_classes: int = 1000,
         in_chans: int = 3,
@@ -30,7 +30,7 @@ class TimmNetwork(Network):
         drop_rate: float | None = None,
         drop_path_rate: float | None = None,
     ) -> None:
-        table = _parsed(architecture)
+        table = architecture
         if drop_rate is not None:
             table = table.replace(head=table.head.replace(dropout=drop_rate))
         if drop_path_rate is not None:
@@ -65,7 +65,11 @@ class TimmNetwork(Network):
 
 def scaler_network(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Any network of this package, by its `architecture`."""
-    kwargs.setdefault("architecture", "efficientnet_b0")
+    kwargs["architecture"] = table = _parsed(kwargs.get("architecture", "efficientnet_b0"))
+    if not kwargs.get("pretrained_cfg"):  # an exported folder has one
+        size = (kwargs.get("in_chans", 3), table.resolution, table.resolution)
+        overlay = {"input_size": size, "num_classes": kwargs.get("num_classes", 1000)}
+        kwargs["pretrained_cfg_overlay"] = overlay | (kwargs.get("pretrained_cfg_overlay") or {})
     return build_model_with_cfg(
         TimmNetwork, "scaler_network", pretrained, kwargs_filter=("global_pool",), **kwargs
     )

@@ -13,10 +13,10 @@ from search_spaces import Architecture, build_network, load_architecture, load_s
 SIDES = {"inception_v3": 107, "inception_resnet_v2": 107, "cifar_highway19": 32}
 NAMES = [
     "efficientnet_b0",
-    "resnet50",
-    "vgg16_bn",
+    pytest.param("resnet50", marks=pytest.mark.slow),
+    pytest.param("vgg16_bn", marks=pytest.mark.slow),
     "densenet121",
-    "inception_v3",
+    pytest.param("inception_v3", marks=pytest.mark.slow),
     "googlenet_aux",
     "cifar_highway19",
     "mobilenet_v2",

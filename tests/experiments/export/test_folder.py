@@ -129,6 +129,9 @@ def test_what_is_no_export_is_not_loaded(checkpoint, tmp_path):
     (tmp_path / "out" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="damaged"):
         load_exported(tmp_path / "out")
+    (tmp_path / "out" / "config.json").write_text('{"architecture": "scaler_network"}')
+    with pytest.raises(InputError, match=r"config\.json: "):
+        load_exported(tmp_path / "out")
 
 
 def test_config_json_has_the_fields_that_timm_writes(checkpoint, tmp_path):

@@ -1,5 +1,7 @@
 """Exchange formats and folding against the eager network, with statistics that are not 0 and 1."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -8,25 +10,69 @@ from experiments.export.folder import load_exported, write_exported
 from experiments.export.folding import fold_batch_norm
 from experiments.export.formats import check_format
 from experiments.export.model import Model, untrained_model
-from search_spaces import Architecture, InputError, build_network, load_architecture
+from search_spaces import (
+    Architecture,
+    Head,
+    InputError,
+    Stage,
+    Stem,
+    build_network,
+    load_architecture,
+)
+from search_spaces.blocks import (
+    Basic,
+    Block,
+    Bottleneck,
+    Conventions,
+    Convolution,
+    Dense,
+    DepthwiseSeparable,
+    FusedMBConv,
+    Highway,
+    Inception,
+    MBConv,
+)
+from search_spaces.blocks.residual import Order
 
-FAMILIES = {
+ORDERS = get_args(Order)
+BLOCKS = [
+    *(Basic(order=order) for order in ORDERS),
+    Basic(shortcut="none", order="full_pre_activation", se_ratio=0.25),
+    Bottleneck(groups=2, shortcut="C"),
+    MBConv(expand_ratio=4, kernel_size=3, se_ratio=0.25),
+    FusedMBConv(expand_ratio=4, kernel_size=3),
+    DepthwiseSeparable(),
+    Dense(growth=8, dropout=0.1),
+    Inception(form="v3_c"),
+    Highway(norm="batch_norm"),
+    Convolution(kernel_size=3, bias=True),
+]
+NAMED = {
     "efficientnet_b0": 64,
-    "efficientnet_lite0": 64,
     "mobilenet_v2": 64,
     "densenet121": 64,
     "inception_v3": 107,
-    "cifar_resnet20": 32,
-    "cifar_plain20": 32,
+    "inception_resnet_v2": 107,
     "cifar_resnet110_full_pre_activation": 32,
-    "cifar_resnet110_bn_after_addition": 32,
 }
 
 
+def one_stage(block: Block) -> Architecture:
+    pre_activation = getattr(block, "order", "") == "full_pre_activation"
+    return Architecture(
+        resolution=16,
+        stem=Stem(channels=16, stride=1, block=Convolution(kernel_size=3)),
+        stages=(Stage(channels=32, layers=2, stride=2, block=block),),
+        head=Head(normalise="first" if pre_activation else "none"),
+    )
+
+
 def stirred(network: nn.Module) -> nn.Module:
-    """Batch norms far from the identity, scores far from 0."""
+    """Batch norms far from the identity, weights that keep the signal's size."""
     generator = torch.Generator().manual_seed(0)
     for norm in network.modules():
+        if isinstance(norm, nn.Conv2d):
+            nn.init.kaiming_normal_(norm.weight, generator=generator)
         if isinstance(norm, nn.BatchNorm2d):
             for tensor, low, high in (
                 (norm.running_mean, -0.2, 0.2),
@@ -42,27 +88,43 @@ def norms(network: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_folding_keeps_the_scores(name):
-    network = stirred(build_network(load_architecture(name), num_classes=5))
-    x = torch.randn(2, 3, FAMILIES[name], FAMILIES[name])
+def check_folding(architecture: Architecture, side: int) -> None:
+    network = stirred(build_network(architecture, num_classes=5))
+    x = torch.randn(2, 3, side, side)
     with torch.no_grad():
         expected = network(x)
         before = norms(network)
         assert fold_batch_norm(network) == before - norms(network) > 0
         got = network(x)
-    assert (expected[0] - expected[1]).abs().max() > 1e-3 * expected.abs().max()
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    bound = expected.abs().max()
+    assert (expected[0] - expected[1]).abs().max() > 1e-2 * bound
+    assert (got - expected).abs().max() < 1e-4 * bound
 
 
-def test_all_norms_behind_convolutions_go_and_those_before_them_stay():
-    b0 = build_network(load_architecture("efficientnet_b0"))
-    fold_batch_norm(b0)
-    assert norms(b0) == 0
-    pre_activation = build_network(load_architecture("cifar_resnet110_full_pre_activation"))
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.describe())
+def test_folding_keeps_a_blocks_scores(block):
+    check_folding(one_stage(block), 16)
+
+
+def test_folding_keeps_the_scores_with_tensorflows_padding():
+    block = MBConv(expand_ratio=4, kernel_size=5)
+    architecture = one_stage(block)
+    check_folding(architecture.replace(conventions=Conventions(padding="same")), 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMED)
+def test_folding_keeps_a_named_networks_scores(name):
+    check_folding(load_architecture(name), NAMED[name])
+
+
+def test_all_norms_behind_convolutions_go_and_those_before_them_stay(small):
+    network = build_network(small)
+    fold_batch_norm(network)
+    assert norms(network) == 0
+    pre_activation = build_network(one_stage(Basic(order="full_pre_activation")))
     fold_batch_norm(pre_activation)
-    # 54 layers of two convolutions: the first norm of each stays, the stem's goes, the head's stays
-    assert norms(pre_activation) in (54, 55)
+    assert norms(pre_activation) == 3  # the first of both layers, and the head's
 
 
 def exported(architecture: Architecture, folder, **options) -> tuple[nn.Module, torch.Tensor]:

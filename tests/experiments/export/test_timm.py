@@ -38,8 +38,8 @@ def test_timms_preparation_is_ours(folder):
     config = timm.data.resolve_model_data_config(network)
     ours = load_exported(folder).preprocessing
     assert config["input_size"] == (1, 16, 16)
-    assert config["mean"] == ours.mean
-    assert config["std"] == ours.std
+    assert tuple(config["mean"]) == ours.mean
+    assert tuple(config["std"]) == ours.std
     assert config["crop_pct"] == 1.0
 
 
@@ -51,6 +51,7 @@ def test_the_registered_name_builds_any_network_of_ours():
     state = network.state_dict()
     assert all(torch.equal(state[name], value) for name, value in ours.state_dict().items())
     assert timm.is_model("scaler_network")
+    assert network.pretrained_cfg["input_size"] == (3, 32, 32)
 
 
 def test_another_number_of_classes_keeps_the_body_and_starts_a_new_classifier(folder):
