@@ -7,13 +7,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from scipy.optimize import check_grad
 
-from experiments.studies.samplers import gaussian_process, make_sampler, recommend
+from experiments.studies.samplers import gaussian_process, make_sampler
 from experiments.studies.samplers.conditions import Conditions
 from experiments.studies.samplers.encoding import Encoding
 from experiments.studies.samplers.gaussian_process import GaussianProcess
 from experiments.studies.samplers.known_cost import KnownCost
 from experiments.studies.samplers.observations import Observations
-from tests.objectives import TARGET, Conditional, Drawn, reward, search
+from tests.objectives import TARGET, Conditional, Drawn, search
 
 SPACE = {
     "kernel": CategoricalDistribution((3, 5, 7)),
@@ -138,16 +138,6 @@ def test_the_known_factor_is_taken_out_of_the_reward():
     cost = KnownCost(lambda params: 4.0 if params["kind"] == "a" else 1.0, target=2.0, exponent=-1)
     observed = Observations.of([trial(0.4), trial(1.2, kind="b")], cost)
     assert 1 / (1 + np.exp(-observed.values)) == pytest.approx([0.8, 0.6])
-
-
-def test_the_model_recommends_better_than_the_luckiest_observation():
-    objective, lost = Conditional(), []
-    for seed in range(4):
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        study = search(objective, sampler, seed=seed, trials=80, noise=0.03)
-        best = recommend(study.trials, cost=objective.cost, target=TARGET)[0]
-        lost.append(reward(objective, best.params) - reward(objective, study.best_trial.params))
-    assert sum(lost) > 0
 
 
 def test_workers_at_the_same_time_are_sent_to_different_networks():
