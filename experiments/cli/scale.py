@@ -1,5 +1,6 @@
 """`scaler scale`: one member by phi or to a budget, or a whole family."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from experiments.cli.options import json_option, print_json, print_table, size_o
 if TYPE_CHECKING:
     from scaler.compound import CompoundCoefficients
     from scaler.scaled import CostName, Scaled
+    from search_spaces.architecture import Architecture
 
 _FAMILIES = ("phi", "released", "budgets", "dimensions")
 
@@ -27,6 +29,7 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 @click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")
 @click.option("--target-params", type=float, help="A budget in parameters, as 2e7.")
 @click.option("--target-activations", type=float, help="A budget in activations.")
+@click.option("--target-latency", type=float, help="A budget in seconds an image, see below.")
 @click.option(
     "--family",
     type=click.Choice(_FAMILIES),
@@ -37,6 +40,12 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 @click.option("--max-flops", type=float, help="With a budget: no more FLOPs than these.")
 @click.option("--max-params", type=float, help="With a budget: no more parameters than these.")
 @click.option("--max-activations", type=float, help="With a budget: no more activations.")
+@click.option("--max-latency", type=float, help="With a budget: no more seconds.")
+@click.option(
+    "--latency-model",
+    type=click.Path(path_type=Path),
+    help="A file of `scaler latency` that predicts seconds; else they are measured here.",
+)
 @click.option(
     "--coefficients",
     "coefficients_path",
@@ -50,7 +59,9 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
     show_default=True,
     help="Of layers and widths: ceil, as EfficientNet, or nearest, as pycls.",
 )
-@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Of the budget.")
+@click.option(
+    "--tolerance", type=float, help="Of the budget.  [default: 0.01; 0.05 of a measured latency]"
+)
 @click.option(
     "-o",
     "--output",
@@ -67,7 +78,8 @@ def scale_command(
     coefficients_path: Path | None,
     rule: str | None,
     rounding: Any,
-    tolerance: float,
+    tolerance: float | None,
+    latency_model: Path | None,
     output: Path | None,
     run: Path | None,
     num_classes: int,
@@ -75,12 +87,21 @@ def scale_command(
     as_json: bool,
     **budgets: float | None,
 ) -> None:
-    """Scale ARCHITECTURE (a name or a file) by --phi, to a --target-..., or to a --family."""
+    """Scale ARCHITECTURE (a name or a file) by --phi, to a --target-..., or to a --family.
+
+    A latency is that of one image on one thread here, or on the GPU where there is one; or what
+    --latency-model predicts, for whatever it was measured.
+    """
     target, limits = _budget(budgets)
     if sum(option is not None for option in (phi, target, family)) != 1:
         raise click.UsageError("Give exactly one of --phi, a budget (--target-flops) and --family.")
     if limits and target is None:
-        raise click.UsageError("--max-flops, --max-params and --max-activations go with a budget.")
+        raise click.UsageError("--max-flops, --max-params and their like go with a budget.")
+    timed = "latency" in limits or (target is not None and target[0] == "latency")
+    if latency_model is not None and not timed:
+        raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
+    if tolerance is None:
+        tolerance = 0.05 if timed and latency_model is None else 0.01
     if run is not None and family is None:
         raise click.UsageError("--run goes with --family: it draws a family's accuracies.")
     from search_spaces.reference import load_architecture
@@ -104,6 +125,8 @@ def scale_command(
 
             cost, value = target
             budget: dict[str, Any] = {"target": value, "cost": cost, "limits": limits}
+            if timed:
+                budget["latency"] = _latency(latency_model, num_classes, in_channels)
             members.append(scale_to(baseline, tolerance=tolerance, **budget, **options))
         else:
             from scaler.family import scale_family
@@ -139,6 +162,33 @@ def _budget(
             f"make one a limit, as --max-{targets[1][0]}."
         )
     return (targets[0] if targets else None), limits
+
+
+def _latency(
+    path: Path | None, num_classes: int, in_channels: int
+) -> "Callable[[Architecture], float]":
+    """Seconds of an architecture: predicted by the model in the file, or measured once each."""
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    if path is not None:
+        from scaler.cost import measure_cost
+        from scaler.latency_model import LatencyModel
+
+        model = LatencyModel.from_file(path)
+        click.echo(f"latency predicted from {model.describe()}", err=True)
+        return lambda architecture: model(measure_cost(architecture, **sizes))
+    from scaler.latency import measure_latency
+
+    measured: dict[str, float] = {}
+
+    def measure(architecture: "Architecture") -> float:
+        key = architecture.key
+        if key not in measured:
+            latency = measure_latency(architecture, threads=1, budget=2.0, **sizes)
+            measured[key] = latency.quiet
+            click.echo(f"{architecture.resolution} px: {latency.quiet * 1e3:.3g} ms", err=True)
+        return measured[key]
+
+    return measure
 
 
 def _coefficients(path: Path | None, rule: str | None) -> "CompoundCoefficients":
