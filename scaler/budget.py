@@ -206,11 +206,12 @@ class _Solver:
         """The member that is within the tolerance and strays least, and the rule's phi."""
         if self.miss(self.value(self.baseline)) <= self.tolerance and self.fits(self.baseline):
             return self.baseline, 0.0
-        phi = self._crossing()
+        low, high = self._crossing()
+        phi = (low + high) / 2
         pure = self.baseline.resolution * self.coefficients.factors(phi)[2]
         seen: list[tuple[Architecture, float]] = []
         for ring in _RINGS:
-            best = self._best(self._shapes(phi, *ring), pure, seen)
+            best = self._best(self._shapes((low, high), *ring), pure, seen)
             if best is not None:
                 return best, phi
         raise InputError(self._none_fits(seen))
@@ -236,8 +237,10 @@ class _Solver:
                     best, least_stray = member, total
         return best
 
-    def _crossing(self) -> float:
-        """phi where the rounded member's cost crosses the target, to 1 % of a doubling."""
+    def _crossing(self) -> tuple[float, float]:
+        """phi below and above where the rounded member's cost crosses the target, 1 % of a
+        doubling apart.
+        """
 
         def cost(phi: float) -> float:
             depth, width, growth = self.coefficients.factors(phi)
@@ -261,32 +264,52 @@ class _Solver:
         while high - low > 0.01 * doubling:
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) < self.target else (low, middle)
-        return (low + high) / 2
+        return low, high
 
     def _shapes(
-        self, phi: float, least: float, most: float, step: float
+        self, phis: tuple[float, float], least: float, most: float, step: float
     ) -> list[tuple[float, float, float]]:
-        """Each distinct rounding of depth and width that strays from the rule at `phi` by more than
-        `least` and no more than `most`, least first.
+        """(stray, depth, width) of each distinct rounding near the rule, least stray first.
 
-        (stray, depth, width), stray = |ln d| + 2 |ln w|, as FLOPs go with d * w^2.
+        The factors are off the rule's by more than `least` and at most by `most`. Stray is what
+        rounding makes of that, against the rule's member on the nearer side of the crossing:
+        |ln| of its layers and twice |ln| of its mean channels, as FLOPs go with depth * width^2.
         """
-        depth, width, _ = self.coefficients.factors(phi)
+        depth, width, _ = self.coefficients.factors(sum(phis) / 2)
         count = round(most / step)
         steps = [math.exp(step * i) for i in range(-count, count + 1)]
-        stages, widths = self.baseline.stages, stage_widths(self.baseline)
-        rule = rounding_of(self.rounding)
-        depths = [
-            (d, tuple(deepened(s, depth * d, rounding=self.rounding) for s in stages))
-            for d in steps
-        ]
-        channels = [(w, tuple(rule.channels(c, width * w) for c in widths)) for w in steps]
+        layers = [(factor, self._layers(depth * factor)) for factor in steps]
+        channels = [(factor, self._channels(width * factor)) for factor in steps]
+        off_layers: dict[tuple[int, ...], list[float]] = {}
+        off_channels: dict[tuple[int, ...], list[float]] = {}
+        for side in phis:
+            rule_depth, rule_width, _ = self.coefficients.factors(side)
+            deep, wide = sum(self._layers(rule_depth)), self._channels(rule_width)
+            for n in {n for _, n in layers}:
+                off_layers.setdefault(n, []).append(abs(math.log(sum(n) / deep)))
+            for c in {c for _, c in channels}:
+                mean = sum(abs(math.log(y / x)) for x, y in zip(wide, c, strict=True)) / len(wide)
+                off_channels.setdefault(c, []).append(2 * mean)
+        asked: dict[tuple[object, object], float] = {}
         shapes: dict[tuple[object, object], tuple[float, float, float]] = {}
-        for (d, layers), (w, rounded) in product(depths, channels):
-            stray = abs(math.log(d)) + 2 * abs(math.log(w))
-            if stray <= most and stray < shapes.get((layers, rounded), (math.inf,))[0]:
-                shapes[layers, rounded] = (stray, depth * d, width * w)
-        return sorted(shape for shape in shapes.values() if shape[0] > least)
+        for (d, n), (w, c) in product(layers, channels):
+            off = abs(math.log(d)) + 2 * abs(math.log(w))
+            if off <= most and off < asked.get((n, c), math.inf):
+                asked[n, c] = off
+                stray = min(x + y for x, y in zip(off_layers[n], off_channels[c], strict=True))
+                shapes[n, c] = (stray, depth * d, width * w)
+        return sorted(shape for key, shape in shapes.items() if asked[key] > least)
+
+    def _layers(self, depth: float) -> tuple[int, ...]:
+        return tuple(deepened(s, depth, rounding=self.rounding) for s in self.baseline.stages)
+
+    def _channels(self, width: float) -> tuple[int, ...]:
+        rule = rounding_of(self.rounding)
+        return tuple(rule.channels(c, width) for c in self._widths)
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        return stage_widths(self.baseline)
 
     def _near(
         self, depth: float, width: float, pure: float, *, room: float

@@ -93,17 +93,12 @@ def scale_command(
     --latency-model predicts, for whatever it was measured.
     """
     target, limits = _budget(budgets)
-    if sum(option is not None for option in (phi, target, family)) != 1:
-        raise click.UsageError("Give exactly one of --phi, a budget (--target-flops) and --family.")
-    if limits and target is None:
-        raise click.UsageError("--max-flops, --max-params and their like go with a budget.")
     timed = "latency" in limits or (target is not None and target[0] == "latency")
+    _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
     if tolerance is None:
         tolerance = 0.05 if timed and latency_model is None else 0.01
-    if run is not None and family is None:
-        raise click.UsageError("--run goes with --family: it draws a family's accuracies.")
     from search_spaces.reference import load_architecture
 
     coefficients = _coefficients(coefficients_path, rule)
@@ -142,6 +137,17 @@ def scale_command(
         _print(members, family=family, written=output is not None)
 
 
+def _check_options(
+    *, phi: float | None, target: object, family: str | None, limits: object, run: Path | None
+) -> None:
+    if sum(option is not None for option in (phi, target, family)) != 1:
+        raise click.UsageError("Give exactly one of --phi, a budget (--target-flops) and --family.")
+    if limits and target is None:
+        raise click.UsageError("--max-flops, --max-params and their like go with a budget.")
+    if run is not None and family is None:
+        raise click.UsageError("--run goes with --family: it draws a family's accuracies.")
+
+
 def _budget(
     options: dict[str, float | None],
 ) -> tuple[tuple["CostName", float] | None, dict["CostName", float]]:
@@ -168,7 +174,7 @@ def _latency(
     path: Path | None, num_classes: int, in_channels: int
 ) -> "Callable[[Architecture], float]":
     """Seconds of an architecture: predicted by the model in the file, or measured once each."""
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    sizes: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
     if path is not None:
         from scaler.cost import measure_cost
         from scaler.latency_model import LatencyModel
