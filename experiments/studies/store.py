@@ -25,7 +25,7 @@ from experiments.studies.open_trial import OpenTrial
 from experiments.studies.whole_trials import read_trials, write_trial
 from search_spaces.records import InputError
 
-STUDIES = ("search", "coefficients", "family", "comparison")
+STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
 
 # Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
 _OPEN = Table(
