@@ -49,8 +49,8 @@ class Standing:
 def standings(trainings: Iterable[Training]) -> list[Standing]:
     """Best first: by the round reached, then by trainings that finished in it, then by mean.
 
-    So a contender that lost a training ranks behind those that lost none. Of two equals the one
-    whose trainings come first leads.
+    So a contender that lost a training ranks behind those that lost none. Two equals stand in the
+    order of their names: which of their trainings ended first is chance.
     """
     by_round: dict[tuple[str, int], list[float]] = defaultdict(list)
     for training in trainings:
@@ -59,7 +59,7 @@ def standings(trainings: Iterable[Training]) -> list[Standing]:
     for contender, number in by_round:
         last[contender] = max(last[contender], number)
     reached = [Standing(c, number, tuple(by_round[c, number])) for c, number in last.items()]
-    return sorted(reached, key=lambda s: (-s.round, -len(s.values), -s.mean))
+    return sorted(reached, key=lambda s: (-s.round, -len(s.values), -s.mean, s.contender))
 
 
 @dataclass(frozen=True)

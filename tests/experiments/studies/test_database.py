@@ -181,13 +181,17 @@ def test_what_a_dead_driver_claimed_is_taken_over_but_not_what_it_ended(url):
         assert alive.claim("search", "running", limit=2) == 1
 
 
+# With how long to wait for their end: a server ends a connection some time after it is told to.
+LOSE_LOCKS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
+
+
 def test_a_driver_that_lost_its_locks_to_another_stops(server, url):
     engine = open_database(url).engine
     first, second = (Drivers(engine, "a", mode="one") for _ in range(2))
     with first.joined():
-        server.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        server.sql(LOSE_LOCKS)
         first.stay()  # nobody else came: it takes them again
-        server.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        server.sql(LOSE_LOCKS)
         with second.joined(), pytest.raises(InputError, match="driven by another"):
             first.stay()
 
