@@ -53,7 +53,7 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
 
     Progress.ended = watched  # type: ignore[method-assign]
     section = SearchSection(trials=trials, epochs=1, early_stopping=None, sampler="random")
-    config = SearchConfig(name="many", run=folder, search=section)
+    config = SearchConfig(confirmation=None, name="many", run=folder, search=section)
     try:
         search(config, evaluate=evaluate, num_classes=10, in_channels=3)
     finally:

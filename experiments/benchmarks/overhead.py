@@ -52,7 +52,9 @@ def ours(trials: int, *, sampler: str, seed: int) -> float:
         section = SearchSection(
             space=SPACE, trials=trials, epochs=1, early_stopping=None, sampler=sampler
         )
-        config = SearchConfig(name="noop", run=Path(folder) / "run", search=section, seed=seed)
+        config = SearchConfig(
+            confirmation=None, name="noop", run=Path(folder) / "run", search=section, seed=seed
+        )
         try:
             search(config, evaluate=evaluate, num_classes=10, in_channels=3)
         finally:

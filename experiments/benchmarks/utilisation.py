@@ -43,7 +43,7 @@ def share(trials: int, *, epochs: int, folder: Path) -> float:
     run = folder / f"run-{time.monotonic_ns()}"
     section = SearchSection(trials=trials, epochs=epochs, early_stopping=None)
     cluster = ClusterSection(workers=WORKERS)
-    config = SearchConfig(name="work", run=run, search=section, cluster=cluster)
+    config = SearchConfig(confirmation=None, name="work", run=run, search=section, cluster=cluster)
     search(config, evaluate=evaluate, num_classes=10, in_channels=3)
     assert len(load_trials(run)) == trials
     times = [float(line) for line in log.read_text().split()]

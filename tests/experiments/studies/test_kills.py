@@ -155,7 +155,7 @@ def evaluate(architecture, *, report, seed, checkpoint_dir):
         log.write(f"{seed} {begun}\\n")
     level = (seed * 7919 % 101) / 101
     for epoch in range(begun + 1, 10):
-        time.sleep(0.05)
+        time.sleep(0.12)
         saved.write_text(str(epoch))
         report(epoch, level * epoch / 9)
     saved.unlink()
@@ -179,7 +179,13 @@ def driver(config, tmp_path):
         command = [sys.executable, str(script), str(path), str(tmp_path / f"{name}.log")]
         environment = {**os.environ, "PYTHONPATH": os.getcwd()}
         return subprocess.Popen(
-            command, start_new_session=True, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            # A shell's background jobs ignore SIGINT, and so would what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     return start

@@ -40,6 +40,7 @@ def write_config(folder: Path, address: str, *, trials: int, epochs: int) -> Sea
         search=SearchSection(
             resolution=8, trials=trials, epochs=epochs, sampler="random", early_stopping=None
         ),
+        confirmation=None,
         cluster=ClusterSection(address=address, gpus_per_trial=0.5),
     )
     (folder / "nodes.yaml").write_text(config.to_yaml())
@@ -165,6 +166,6 @@ def test_the_command_trains_on_a_node_that_has_neither_the_data_nor_the_run(tmp_
                 timeout=500,
             )
     assert done.returncode == 0, done.stderr
-    trials = load_trials(tmp_path / "run")
+    trials = load_trials(tmp_path / "run", study="search")
     assert list(trials.state) == ["complete", "complete"]
     assert list((tmp_path / "cache").glob("*.npy"))  # the driver's memory map, on its disk alone
