@@ -12,7 +12,6 @@ Nothing here knows a block: every coefficient comes out of a trace.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -209,10 +208,10 @@ def _telling_sizes(layer: Layer) -> list[int]:
 
 def _widths(layer: Layer) -> list[int]:
     """The layer's distinct widths, ascending; widths that are equal stay so within a kind."""
-    found: Counter[int] = Counter()
+    found: set[int] = set()
 
     def note(width: int) -> int:
-        found[width] += 1
+        found.add(width)
         return width
 
     _replaced(layer, note)

@@ -44,10 +44,11 @@ class Scaled:
     @property
     def reached(self) -> float:
         """The member's cost in the unit of the target."""
-        return self.latency or 0.0 if self.target_cost == "latency" else self._count()
-
-    def _count(self) -> int:
-        return int(getattr(self.cost, self.target_cost))
+        if self.target_cost == "latency":
+            assert self.latency is not None
+            return self.latency
+        count: int = getattr(self.cost, self.target_cost)
+        return count
 
     def reached_factors(self) -> tuple[float, float, float]:
         """Depth, width and resolution as rounded: layers, mean channels, pixels over baseline's."""

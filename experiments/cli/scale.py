@@ -130,7 +130,7 @@ def scale_command(
     if output is not None:
         _write(members, output)
         if family is not None:
-            _draw(members, output, run)
+            _draw(members, output, run, num_classes=num_classes, in_channels=in_channels)
     if as_json:
         print_json([_as_data(member) for member in members])
     else:
@@ -284,9 +284,9 @@ def _write(members: list["Scaled"], folder: Path) -> None:
         click.echo(f"wrote {path}", err=True)
 
 
-def _draw(members: list["Scaled"], folder: Path, run: Path | None) -> None:
+def _draw(members: list["Scaled"], folder: Path, run: Path | None, **sizes: int) -> None:
     from experiments.report.scaling_figure import trained_accuracies, write_scaling
 
     accuracies = {} if run is None else trained_accuracies(run)
-    for path in write_scaling(members, folder, accuracies=accuracies):
+    for path in write_scaling(members, folder, accuracies=accuracies, **sizes):
         click.echo(f"wrote {path}", err=True)

@@ -38,10 +38,19 @@ def trained_accuracies(run: str | Path) -> dict[str, float]:
 
 
 def write_scaling(
-    members: list[Scaled], folder: Path, *, accuracies: dict[str, float]
+    members: list[Scaled],
+    folder: Path,
+    *,
+    accuracies: dict[str, float],
+    num_classes: int = 1000,
+    in_channels: int = 3,
 ) -> list[Path]:
-    """`family.png` and `family.svg` in `folder`; the accuracies are those of the members' keys."""
-    figure = draw_scaling(members, accuracies=accuracies)
+    """`family.png` and `family.svg` in `folder`; the accuracies are those of the members' keys.
+
+    `num_classes` and `in_channels` are what the members were costed for.
+    """
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    figure = draw_scaling(members, accuracies=accuracies, sizes=sizes)
     paths = [folder / f"family.{ending}" for ending in FORMATS]
 
     def save(ending: str, file: BinaryIO) -> None:
@@ -57,12 +66,14 @@ def write_scaling(
     return paths
 
 
-def draw_scaling(members: list[Scaled], *, accuracies: dict[str, float]) -> Figure:
+def draw_scaling(
+    members: list[Scaled], *, accuracies: dict[str, float], sizes: dict[str, int]
+) -> Figure:
     """Panels of accuracy, parameters and activations against FLOPs: a line a baseline."""
     figure = Figure(figsize=(13, 4.8), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(1, 3))
-    published, drawn = _published(), _frame(members, accuracies)
+    published, drawn = _published(), _frame(members, accuracies, sizes)
     for axes, column in zip(panels, ("accuracy", "params", "activations"), strict=True):
         _draw(axes, drawn, published, column)
     panels[0].set_title("Accuracy" if accuracies else "Accuracy: none of these is trained yet")
@@ -73,11 +84,16 @@ def draw_scaling(members: list[Scaled], *, accuracies: dict[str, float]) -> Figu
     return figure
 
 
-def _frame(members: list[Scaled], accuracies: dict[str, float]) -> pd.DataFrame:
+def _frame(
+    members: list[Scaled], accuracies: dict[str, float], sizes: dict[str, int]
+) -> pd.DataFrame:
     rows = []
     for member in members:
-        for architecture in (member.baseline, member.architecture):
-            cost = measure_cost(architecture) if architecture is member.baseline else member.cost
+        pair = (
+            (member.baseline, measure_cost(member.baseline, **sizes)),
+            (member.architecture, member.cost),
+        )
+        for architecture, cost in pair:
             key = architecture.key
             accuracy = accuracies.get(key, float("nan"))
             row = {"baseline": member.baseline.name, "key": key, "accuracy": accuracy}

@@ -259,3 +259,14 @@ def test_a_budget_within_limits_and_by_another_rule(scaler):
     (member,) = json.loads(out)
     assert member["params"] <= 8e6
     assert abs(member["flops"] / 1e9 - 1) <= 0.01
+
+
+def test_the_drawn_baseline_is_costed_for_the_users_classes(scaler, tmp_path, monkeypatch):
+    from experiments.report import scaling_figure
+
+    drawn = []
+    monkeypatch.setattr(scaling_figure, "_draw", lambda _, frame, *__: drawn.append(frame))
+    monkeypatch.setattr(scaling_figure, "legend_below", lambda _: None)
+    options = ("--family", "released", "--num-classes", 10, "-o", tmp_path)
+    assert scaler("scale", "efficientnet_b0", *options)[0] == 0
+    assert drawn[0].flops.min() == 385_814_752 - 990 * 1280
