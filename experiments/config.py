@@ -39,6 +39,8 @@ class DataConfig(Record):
     validation_limit: Positive | None = None  # likewise of the validation part
     flip: bool = True  # random horizontal flips; off for digits and text
     crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
+    # Image files decoded on the training device, or read again each epoch; auto: by size.
+    placement: Literal["auto", "device", "stream"] = "auto"
 
 
 class TrainConfig(Record):

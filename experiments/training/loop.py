@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.config import TrainConfig
-from experiments.data.images import ImageData, Split
-from experiments.training.accuracy import DeviceSplit, measure_accuracy
+from experiments.data.images import ImageData, Part
+from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.device import choose_device, deterministic_cudnn, memory_format
 from experiments.training.recipe import (
@@ -24,6 +24,7 @@ from experiments.training.recipe import (
     restore_optimizer,
     take_step,
 )
+from experiments.training.stream import place
 from search_spaces.network import TrainingScores, weighted_loss
 from search_spaces.records import InputError
 
@@ -83,7 +84,7 @@ def train_epochs(
     """
     device = choose_device(device)
     network.to(device).to(memory_format=memory_format(device))
-    train, validation = DeviceSplit.of(data.train, device), DeviceSplit.of(data.validation, device)
+    train, validation = place(data.train, device), place(data.validation, device)
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
     optimizer = make_optimizer(network, config)
     batch_size = _batch_size(len(train), config)
@@ -104,9 +105,10 @@ def train_epochs(
         norms: dict[str, float] = {}
         with deterministic_cudnn():
             order = torch.randperm(len(train), generator=generator, device=device)
-            for chosen, rate in zip(torch.split(order, batch_size), rates[epoch - 1], strict=False):
+            batches = train.batches(torch.split(order, batch_size)[:steps])
+            for (images, labels), rate in zip(batches, rates[epoch - 1], strict=True):
                 images = augment(
-                    train.images[chosen],
+                    images,
                     flip=flip,
                     crop_padding=crop_padding,
                     generator=generator,
@@ -115,7 +117,7 @@ def train_epochs(
                 loss, hits, parts = _gradients(
                     network,
                     images,
-                    train.labels[chosen],
+                    labels,
                     prepare=prepare,
                     criterion=criterion,
                     parts=parts,
@@ -145,14 +147,14 @@ def train_epochs(
         )
 
 
-def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:
+def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
     """Accuracy in [0, 1] on `split`, on the device where the network is.
 
     `data` is what the network was trained on: its training images give mean and deviation.
     """
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, DeviceSplit.of(split, device), prepare=prepare)
+    return measure_accuracy(network, place(split, device), prepare=prepare)
 
 
 def _gradients(
