@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from experiments.augmentation import Augmentation
 from experiments.config import TrainConfig
 from experiments.data.images import ImageData, Part
 from experiments.training.accuracy import measure_accuracy
@@ -65,8 +66,7 @@ def train_epochs(
     config: TrainConfig,
     epochs: int,
     resolution: int,
-    flip: bool,
-    crop_padding: int,
+    augmentation: Augmentation,
     seed: int,
     device: str | torch.device = "auto",
     state: TrainingState | None = None,
@@ -107,12 +107,7 @@ def train_epochs(
             order = torch.randperm(len(train), generator=generator, device=device)
             batches = train.batches(torch.split(order, batch_size)[:steps])
             for (images, labels), rate in zip(batches, rates[epoch - 1], strict=True):
-                images = augment(
-                    images,
-                    flip=flip,
-                    crop_padding=crop_padding,
-                    generator=generator,
-                )
+                images = augment(images, augmentation=augmentation, generator=generator)
                 criterion = partial(F.cross_entropy, label_smoothing=config.label_smoothing)
                 loss, hits, parts = _gradients(
                     network,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.augmentation import Augmentation
 from experiments.config import TrainConfig
 from experiments.data.images import ImageData, Split
 from experiments.training.loop import EpochResult, train_epochs
@@ -55,8 +56,9 @@ def train(data) -> Callable[..., Iterator[EpochResult]]:
             "config": TrainConfig(batch_size=16, learning_rate=0.05, device="cpu"),
             "epochs": 3,
             "resolution": 8,
-            "flip": False,
-            "crop_padding": 1,
+            "augmentation": Augmentation(
+                flip=changes.pop("flip", False), crop_padding=changes.pop("crop_padding", 1)
+            ),
             "seed": 0,
             "device": "cpu",
         }
