@@ -18,7 +18,7 @@ class RandAugment(Record):
 
 
 class Augmentation(Record):
-    """Each image's own draw, in this order, on the training device. All off unless set, but `flip`."""
+    """Each image's own draw, in this order, on the training device. Off unless set, but `flip`."""
 
     # The least share of the area that a random crop keeps, resized to the whole (ratio 3/4 to 4/3).
     random_resized_crop: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -53,7 +53,7 @@ def _grey(pixels: Tensor) -> Tensor:
     """(N, 1, H, W); of a grey image itself."""
     if pixels.shape[1] != 3:
         return pixels
-    red, green, blue = pixels.split(1, dim=1)
+    red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
     return _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
 
 

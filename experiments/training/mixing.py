@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -79,7 +80,5 @@ def draw_beta(count: int, alpha: float, *, generator: torch.Generator) -> Tensor
 def _quantiles(alpha: float) -> Tensor:
     from scipy.stats import beta  # seconds to import, for mixing alone
 
-    values = beta.ppf(
-        torch.linspace(0, 1, _QUANTILES + 1, dtype=torch.float64).numpy(), alpha, alpha
-    )
+    values = beta.ppf(np.linspace(0, 1, _QUANTILES + 1), alpha, alpha)
     return torch.from_numpy(values).float()

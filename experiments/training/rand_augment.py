@@ -26,7 +26,7 @@ def rand_augment(images: Tensor, settings: RandAugment, *, generator: torch.Gene
         )
         result = torch.empty_like(images)
         groups = drawn.cpu()  # the only wait for the device: how many drew what
-        for number in groups.unique().tolist():
+        for number in sorted(set(groups.tolist())):
             operation = list(OPERATIONS.values())[number // 2]
             chosen = (groups == number).nonzero()[:, 0].to(images.device)
             result[chosen] = operation(images[chosen], strength, 1 if number % 2 else -1)

@@ -37,7 +37,7 @@ def draw_crops(images: Tensor, *, least: float, generator: torch.Generator) -> T
 
 
 def crop_and_resize(images: Tensor, crops: Tensor) -> Tensor:
-    """Each image's crop at the size of the whole: torchvision's `resized_crop` of a smaller crop."""
+    """Each image's crop at the size of the whole, as torchvision's `resized_crop` gives it."""
     height, width = images.shape[2:]
     rows = _places(crops[:, 0:1], crops[:, 2:3], height)  # (N, H), in pixels of the image
     columns = _places(crops[:, 1:2], crops[:, 3:4], width)

@@ -109,7 +109,7 @@ def test_randaugments_operation_is_torchvisions(name, magnitude, monkeypatch):
     found = varied(image.expand(20, -1, -1, -1), randaugment=settings).float()
     for one, others in ((found, wanted), (wanted, found)):
         distance = (one[:, None] - others[None]).abs().amax(dim=(2, 3, 4)).amin(dim=1)
-        assert distance.max() < 2
+        assert distance.max() <= 2  # torchvision cuts off, twice, where we round once
 
 
 def test_randaugment_draws_every_operation_and_each_image_stays_in_its_place():
