@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from experiments.data.folder import ImageFile
 from experiments.data.images import FACTS, image_facts
+from experiments.data.listing import ImageFile
 from experiments.units import readable_seconds
 from search_spaces.records import InputError
 
