@@ -19,7 +19,7 @@ from search_spaces.records import InputError
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
-_PROGRESS_SECONDS = 3.0
+_PROGRESS_SECONDS = 10.0
 
 _T = TypeVar("_T")
 

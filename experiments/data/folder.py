@@ -64,7 +64,7 @@ def _class_files(folder: Path, *, root: Path, label: int) -> list[ImageFile]:
     files = []
     try:
         for entry in _images_below(folder):
-            relative = Path(entry.path).relative_to(root).as_posix()
+            relative = entry.path.removeprefix(str(root)).lstrip(os.sep).replace(os.sep, "/")
             files.append(image_file(entry.path, relative=relative, label=label))
     except OSError as error:
         raise InputError(f"cannot read '{error.filename or folder}': {error.strerror}") from None

@@ -50,7 +50,9 @@ class Split:
     @cached_property
     def digests(self) -> np.ndarray:
         """SHA-256 of each image's pixels, uint8 (N, 32)."""
-        digests = [hashlib.sha256(np.ascontiguousarray(image).data) for image in self.images]
+        digests = [
+            hashlib.sha256(np.ascontiguousarray(image).data) for image in np.asarray(self.images)
+        ]
         found = b"".join(digest.digest() for digest in digests)
         return np.frombuffer(found, dtype=np.uint8).reshape(len(self), 32)
 
