@@ -28,6 +28,8 @@ _MAY_GROW = (
     "coefficients.leaders",
     "coefficients.seeds",
     "comparison.seeds",
+    "proxy.networks",
+    "proxy.correlation",
 )
 
 
@@ -183,7 +185,7 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     """Raise InputError where a run is continued with another config than it was begun with."""
     if not begun:
         return
-    untouched = {"confirmation", "coefficients", "family", "comparison"} - begun
+    untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
         if name in _MAY_GROW or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
