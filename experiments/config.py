@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
 
+from experiments.recipes.settings import TrainConfig
 from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
 
@@ -39,19 +40,6 @@ class DataConfig(Record):
     validation_limit: Positive | None = None  # likewise of the validation part
     flip: bool = True  # random horizontal flips; off for digits and text
     crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
-
-
-class TrainConfig(Record):
-    """The recipe: SGD with Nesterov momentum, a linear warm-up and a cosine."""
-
-    batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 5e-4
-    warmup_epochs: Annotated[FiniteFloat, Field(ge=0)] = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    gradient_norms: bool = False  # of each layer's weights, at the first step of every epoch
 
 
 class EarlyStopping(Record):

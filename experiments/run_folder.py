@@ -121,15 +121,7 @@ class RunFolder:
 
     def write_environment(self, **facts: Any) -> None:
         """What it takes to repeat the run: versions, the machine, the data's fingerprint."""
-        packages = {name: found for name in _PACKAGES if (found := _version(name))}
-        environment = {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "command": [_without_password(part) for part in sys.argv],
-            "packages": packages,
-            **facts,
-        }
-        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "environment.json", environment_facts(**facts))
 
     def environment(self) -> dict[str, Any]:
         path = self.path / "environment.json"
@@ -168,6 +160,17 @@ class RunFolder:
 
     def write_member(self, architecture: Architecture) -> None:
         write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
+
+
+def environment_facts(**facts: Any) -> dict[str, Any]:
+    """Versions, the machine and the command, with `facts` after them."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": [_without_password(part) for part in sys.argv],
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        **facts,
+    }
 
 
 def _without_password(argument: str) -> str:

@@ -13,6 +13,7 @@ from experiments.cli.look import cost_command, list_command, show_command
 from experiments.cli.proxy import proxy_command
 from experiments.cli.scale import scale_command
 from experiments.cli.take_away import export_command
+from experiments.cli.train import train_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +36,7 @@ for _command in (
     run_command,
     compare_command,
     proxy_command,
+    train_command,
     report_command,
     export_command,
     doctor_command,

@@ -29,6 +29,10 @@ class DeviceSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, rank: int, of: int) -> Self:
+        """Every `of`-th image, from the `rank`-th on."""
+        return type(self)(self.images[rank::of], self.labels[rank::of])
+
 
 @torch.inference_mode()
 def measure_accuracy(network: nn.Module, split: DeviceSplit, *, prepare: Preparation) -> float:

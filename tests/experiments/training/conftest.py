@@ -52,7 +52,9 @@ def train(data) -> Callable[..., Iterator[EpochResult]]:
 
     def start(network: nn.Module, **changes: object) -> Iterator[EpochResult]:
         settings = {
-            "config": TrainConfig(batch_size=16, learning_rate=0.05, device="cpu"),
+            "config": TrainConfig(
+                batch_size=16, learning_rate=0.05, device="cpu", layout="channels_last"
+            ),
             "epochs": 3,
             "resolution": 8,
             "flip": False,

@@ -55,7 +55,12 @@ def test_same_seed_gives_the_same_curve_after_another_training(build, train):
 def test_same_seed_gives_the_same_curve_after_a_failed_training(build, train):
     first = curve(train(build()))
     with pytest.raises(TrainingDiverged):
-        list(train(build(), config=TrainConfig(batch_size=16, learning_rate=1e30)))
+        list(
+            train(
+                build(),
+                config=TrainConfig(batch_size=16, learning_rate=1e30, layout="channels_last"),
+            )
+        )
     assert curve(train(build())) == first
 
 
@@ -142,7 +147,7 @@ def test_global_settings_are_left_as_they_were(build, train, monkeypatch):
 
 
 def test_infinite_loss_is_told_with_epoch_and_rate(build, train):
-    config = TrainConfig(batch_size=16, learning_rate=1e30)
+    config = TrainConfig(batch_size=16, learning_rate=1e30, layout="channels_last")
     with pytest.raises(TrainingDiverged, match=r"loss is (nan|inf) in epoch 1 .*1e\+30.*lower"):
         list(train(build(), config=config, epochs=2))
 

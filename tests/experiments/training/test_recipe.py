@@ -3,16 +3,21 @@ import torch
 from torch import nn
 
 from experiments.config import TrainConfig
-from experiments.training.recipe import learning_rates, make_optimizer
+from experiments.training.optimizer import make_optimizer
+from experiments.training.rates import epoch_rates
+
+
+def all_rates(config: TrainConfig, *, epochs: int, steps: int, **seen: object) -> list[float]:
+    return [
+        rate
+        for epoch in range(1, epochs + 1)
+        for rate in epoch_rates(config, epoch=epoch, epochs=epochs, steps_per_epoch=steps, **seen)
+    ]
 
 
 def rates(*, epochs: int, steps: int, warmup: float) -> list[float]:
     config = TrainConfig(learning_rate=1.0, warmup_epochs=warmup)
-    return [
-        rate
-        for epoch in learning_rates(config, epochs=epochs, steps_per_epoch=steps)
-        for rate in epoch
-    ]
+    return all_rates(config, epochs=epochs, steps=steps)
 
 
 def test_warm_up_is_linear_and_ends_at_the_peak():
