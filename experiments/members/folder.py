@@ -87,7 +87,7 @@ class TrainingFolder:
         """A row an epoch; empty before the first."""
         if not self.curve.is_file():
             return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
-        return pd.read_csv(self.curve, float_precision="round_trip")
+        return pd.read_csv(self.curve)
 
     def keep(self, epoch: Epoch) -> None:
         """The best weights first, then the curve, then the state: what a state has seen is kept.

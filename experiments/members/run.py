@@ -1,6 +1,5 @@
 """The whole of `scaler train`: check, train or go on, test once, draw."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +117,14 @@ def _train(
 
 def _progress(training: MemberTraining, *, done: int) -> Callable[[dict[str, float]], None]:
     """A line an epoch, with the time left."""
-    began, best = time.monotonic(), 0.0
+    best = seconds = 0.0
 
     def told(row: dict[str, float]) -> None:
-        nonlocal best
+        nonlocal best, seconds
         best = max(best, row["accuracy"])
         epoch = int(row["epoch"])
-        left = (time.monotonic() - began) / (epoch - done) * (training.epochs - epoch)
+        seconds += row["seconds"]
+        left = seconds / (epoch - done) * (training.epochs - epoch)
         say(
             f"{training.architecture.name} {epoch:>{len(str(training.epochs))}}/{training.epochs}  "
             f"loss {row['train_loss']:.4f}  training {row['train_accuracy']:.4f}  "
@@ -189,7 +189,7 @@ def _start(request: TrainRequest, data: ImageData) -> Start:
     return initial_weights(
         Path(request.init_from),
         request.architecture,
-        num_classes=data.num_classes,
+        classes=data.classes,
         in_channels=data.channels,
         seed=request.seed,
         source=request.source,

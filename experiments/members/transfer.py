@@ -25,7 +25,7 @@ def initial_weights(
     path: Path,
     architecture: Architecture,
     *,
-    num_classes: int,
+    classes: tuple[str, ...],
     in_channels: int,
     seed: int,
     source: Source | None = None,
@@ -36,15 +36,17 @@ def initial_weights(
     A tensor of the same name and shape is taken as it is. One of another shape, as where a member
     is wider than the one that was trained, is laid into the leading corner of what the `seed`
     initialises; layers that the file lacks begin as initialised. The classifier is new unless the
-    file's classes are as many. Raises InputError for a file without weights of such a network.
+    file is of the same `classes`. Raises InputError for a file without weights of such a network.
     """
     torch.manual_seed(seed)
-    own = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
+    own = build_network(architecture, num_classes=len(classes), in_channels=in_channels)
     mine = own.state_dict()
-    theirs = _read(path, architecture, in_channels=in_channels, source=source, model=source_model)
-    head = [name for name in mine if name.startswith("head.")][-2:]  # the classifier's
-    new_head = any(name in theirs and theirs[name].shape != mine[name].shape for name in head)
+    theirs, of = _read(
+        path, architecture, in_channels=in_channels, source=source, model=source_model
+    )
+    new_head = of != classes
     if new_head:
+        head = [name for name in mine if name.startswith("head.")][-2:]  # weight and bias
         theirs = {name: tensor for name, tensor in theirs.items() if name not in head}
     start, same, grown = {}, 0, 0
     for name, tensor in mine.items():
@@ -81,16 +83,18 @@ def _read(
     in_channels: int,
     source: Source | None,
     model: str | None,
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """(weights by our names, the classes they were trained for; none where a file says none)."""
     if path.suffix == ".safetensors" and source is None:
-        if "architecture" not in read_metadata(path):
+        metadata = read_metadata(path)
+        if "architecture" not in metadata:
             raise InputError(
                 f"'{path}' does not say of what network it is; name a checkpoint of `scaler train` "
                 f"or `scaler run`, or say whose weights it holds with --source and --source-model"
             )
-        return load_tensors(path)
+        return load_tensors(path), tuple(metadata.get("classes", ()))
     state = read_weights(path, source=source, model=model)
-    classes = next(len(tensor) for tensor in reversed(list(state.values())) if tensor.ndim > 0)
-    network = build_network(architecture, num_classes=classes, in_channels=in_channels)
+    count = next(len(tensor) for tensor in reversed(list(state.values())) if tensor.ndim > 0)
+    network = build_network(architecture, num_classes=count, in_channels=in_channels)
     load_foreign_weights(network, state)
-    return network.state_dict()
+    return network.state_dict(), ()
