@@ -9,6 +9,7 @@ from experiments.config import DataConfig, Positive
 from experiments.recipes.settings import SETTINGS_OF_THE_MACHINE, TrainConfig
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, Record, read_mapping
+from search_spaces.weights import Source
 
 
 class TrainRequest(Record):
@@ -18,7 +19,7 @@ class TrainRequest(Record):
     epochs: Positive
     seed: int = Field(default=0, ge=0, lt=2**31)
     init_from: str | None = None  # a checkpoint, or a library's weights
-    source: str | None = None  # of a safetensors file of weights: timm or torchvision
+    source: Source | None = None  # of a safetensors file of weights: timm or torchvision
     source_model: str | None = None
     frozen: int | None = Field(default=None, ge=0)  # stages, and the stem
 

@@ -1,6 +1,7 @@
 """Arithmetic and compilation: what makes a training faster, and when it pays."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from torch import nn
@@ -58,5 +59,4 @@ def compiles(setting: str, *, device: torch.device, seconds_left: float | None) 
 def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
     """The same weights behind a compiled forward; on a GPU replayed as CUDA graphs."""
     mode = "reduce-overhead" if device.type == "cuda" else "default"
-    compiled: nn.Module = torch.compile(network, mode=mode)
-    return compiled
+    return cast(nn.Module, torch.compile(network, mode=mode))

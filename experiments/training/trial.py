@@ -61,7 +61,8 @@ class TrainingEvaluation:
         saved = checkpoint_dir / STATE
         state = read_state(saved) if saved.is_file() else None
         figures: dict[str, float] = {}
-        accuracy, evaluated = 0.0, network
+        accuracy = 0.0
+        evaluated: nn.Module = network
         pace = Pace()
         for result in train_epochs(
             network,

@@ -21,9 +21,8 @@ def checkpoint(tiny, tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "tiny.safetensors"
     network = build_network(tiny, num_classes=10, in_channels=1)
-    save_checkpoint(
-        path, network, metadata=METADATA | {"architecture": tiny.model_dump(mode="json")}
-    )
+    metadata = {"classes": TEN, "architecture": tiny.model_dump(mode="json")}
+    save_checkpoint(path, network, metadata=metadata)
     return path
 
 
