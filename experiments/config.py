@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
 
+from experiments.augmentation import Augmentation
 from experiments.recipes.settings import TrainConfig
 from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
@@ -40,6 +41,18 @@ class DataConfig(Record):
     validation_limit: Positive | None = None  # likewise of the validation part
     flip: bool = True  # random horizontal flips; off for digits and text
     crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
+    # Image files decoded on the training device, or read again each epoch; auto: by size.
+    placement: Literal["auto", "device", "stream"] = "auto"
+    augmentation: Augmentation | None = None  # takes the place of the recipe's, where it has one
+
+    def varied(self, recipe: Augmentation | None = None) -> Augmentation:
+        """How training images are varied: as `augmentation` says, or else the recipe.
+
+        `flip: false` holds whatever they say, `crop_padding` where they name none.
+        """
+        chosen = self.augmentation or recipe or Augmentation()
+        padding = chosen.crop_padding or self.crop_padding
+        return chosen.replace(flip=chosen.flip and self.flip, crop_padding=padding)
 
 
 class EarlyStopping(Record):

@@ -1,4 +1,4 @@
-"""Decoded images, kept on disk once per machine and memory-mapped from there."""
+"""Decoded images, and what is known of files: kept once per machine, memory-mapped from there."""
 
 import hashlib
 import json
@@ -34,8 +34,8 @@ def cache_key(listing: FolderListing, *, image_size: int | None) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def cached_images(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """The images kept under `key`, memory-mapped and read-only; built and kept where absent.
+def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array kept under `key`, memory-mapped and read-only; built and kept where absent.
 
     A damaged file is built anew. Where the cache folder cannot be used, what `build` returned is
     handed on from memory, with a warning.

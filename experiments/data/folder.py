@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from search_spaces.records import InputError
 
@@ -28,8 +31,17 @@ class FolderListing:
     parts: dict[str, tuple[ImageFile, ...]]  # train, and where there are folders validation, test
 
     @property
+    def name(self) -> str:
+        return self.root.name
+
+    @cached_property
     def files(self) -> tuple[ImageFile, ...]:
         return tuple(file for part in self.parts.values() for file in part)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64, of all files."""
+        return np.array([file.label for file in self.files], dtype=np.int64)
 
 
 def list_folder(root: Path) -> FolderListing:

@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image
 
 from experiments.config import DataConfig
-from experiments.data.cache import cache_key, cached_images
-from experiments.data.decoding import decode_files, default_size
+from experiments.data.cache import cache_key, cached_array
+from experiments.data.decoding import decode_files, default_size, survey_files
 from experiments.data.folder import FolderListing, list_folder
-from experiments.data.images import ImageData, Split
+from experiments.data.images import FileSplit, ImageData, Split
+from experiments.data.placement import streams
 from experiments.data.split import UndividedData, divide
 from search_spaces.records import InputError
 
@@ -23,7 +24,7 @@ def load_data(config: DataConfig, *, seed: int) -> ImageData:
     if config.source == "digits":
         source = read_digits(config.image_size)
     else:
-        source = read_folder(find_folder(config.source), image_size=config.image_size)
+        source = read_files(list_folder(find_folder(config.source)), config)
     return divide(source, config, seed=seed)
 
 
@@ -60,22 +61,38 @@ def read_digits(image_size: int | None) -> UndividedData:
     return UndividedData("digits", tuple(str(name) for name in digits.target_names), train)
 
 
-def read_folder(folder: Path, *, image_size: int | None) -> UndividedData:
-    """An image folder (see folder.list_folder), decoded or from the cache of decoded images."""
-    listing = list_folder(folder)
-    images = cached_images(
-        cache_key(listing, image_size=image_size), lambda: _decode(listing, image_size)
-    )
-    splits, start = {}, 0
+def read_files(listing: FolderListing, config: DataConfig) -> UndividedData:
+    """Listed image files: decoded or from the cache of decoded images, or as files to stream."""
+    image_size = config.image_size or _default_size(listing)
+    place = streams(config.placement, images=len(listing.files), image_size=image_size)
+    read = _stream_files if place else _hold_files
+    parts, start = {}, 0
+    whole = read(listing, image_size=image_size)
     for part, files in listing.parts.items():
-        labels = np.array([file.label for file in files], dtype=np.int64)
-        splits[part] = Split(images[start : start + len(files)], labels)
+        parts[part] = whole.take(slice(start, start + len(files)))
         start += len(files)
-    return UndividedData(listing.root.name, listing.classes, **splits)
+    return UndividedData(listing.name, listing.classes, **parts)
 
 
-def _decode(listing: FolderListing, image_size: int | None) -> np.ndarray:
-    # The training images alone decide the size: nothing is chosen by looking at the test part.
-    return decode_files(
-        listing.files, image_size=image_size or default_size(listing.parts["train"])
+def _hold_files(listing: FolderListing, *, image_size: int) -> Split:
+    images = cached_array(
+        cache_key(listing, image_size=image_size),
+        lambda: decode_files(listing.files, image_size=image_size),
     )
+    return Split(images, listing.labels)
+
+
+def _stream_files(listing: FolderListing, *, image_size: int) -> FileSplit:
+    facts = cached_array(
+        cache_key(listing, image_size=image_size) + "-facts",
+        lambda: survey_files(listing.files, image_size=image_size),
+    )
+    paths = tuple(file.path for file in listing.files)
+    return FileSplit(paths, listing.labels, image_size, facts)
+
+
+def _default_size(listing: FolderListing) -> int:
+    # The training images alone decide the size: nothing is chosen by looking at the test part.
+    key = cache_key(listing, image_size=None) + "-size"
+    (size,) = cached_array(key, lambda: np.array([default_size(listing.parts["train"])]))
+    return int(size)

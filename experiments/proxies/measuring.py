@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from experiments.proxies.scores import SCORES
 from experiments.training.augmentation import Preparation
 from experiments.training.device import choose_device
 from experiments.training.loop import TrainingDiverged, train_epochs
+from experiments.training.stream import place
 from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture
@@ -159,8 +161,7 @@ def _trained(
             config=config.train,
             epochs=epochs,
             resolution=resolution,
-            flip=config.data.flip,
-            crop_padding=config.data.crop_padding,
+            augmentation=config.data.varied(config.train.augmentation),
             seed=seed,
             device=config.train.device,
         ):
@@ -176,23 +177,16 @@ def _share(data: ImageData, share: float) -> ImageData:
         return data
     count = round(share * len(data.train))
     chosen = stratified_sample(data.train.labels, count, leave=0, random=np.random.RandomState(0))
-    return ImageData(
-        data.name,
-        data.classes,
-        data.train.take(chosen),
-        data.validation,
-        data.test,
-        data.fingerprint,
-    )
+    return replace(data, train=data.train.take(chosen))
 
 
 def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -> Record:
     """Each zero-cost score of the network as initialised from seed 0."""
     device = choose_device(config.train.device)
     prepare = Preparation.of(data.statistics, resolution=architecture.resolution, device=device)
-    some = data.train.take(np.random.RandomState(0).permutation(len(data.train))[:_BATCH])
-    images = prepare(torch.tensor(some.images, device=device))
-    labels = torch.tensor(some.labels, device=device)
+    chosen = torch.from_numpy(np.random.RandomState(0).permutation(len(data.train))[:_BATCH])
+    images, labels = next(place(data.train, device).batches([chosen]))
+    images = prepare(images)
     began = time.perf_counter()
     scores = {}
     for name, score in SCORES.items():

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from experiments.augmentation import Augmentation
 from experiments.recipes.schedules import Cosine, Schedule
 from search_spaces.records import Record
 
@@ -44,6 +45,8 @@ class TrainConfig(Record):
     focal_gamma: Annotated[FiniteFloat, Field(ge=0)] = 2.0
     ema_decay: Share | None = None  # of an average of the weights, which is then what is evaluated
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None  # torch's; None: as is
+
+    augmentation: Augmentation | None = None  # the data's own takes its place
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

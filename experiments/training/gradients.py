@@ -31,15 +31,14 @@ class Gradients:
         images: Tensor,  # uint8 (N, C, H, W)
         labels: Tensor,  # (N,)
         *,
+        targets: Tensor,  # the labels, or (N, K) shares of the classes where images are mixed
         prepare: Preparation,
-        targets: Tensor | None = None,  # (N, K) shares of the classes, where images are mixed
     ) -> tuple[Tensor, Tensor]:
         """Leave the batch's gradients in the model; its loss, and how many it got right.
 
         Where memory runs out, a batch is cut into twice as many parts from then on; not with
         several workers, of whom the others would wait for ever.
         """
-        targets = labels if targets is None else targets
         self.parts = min(self.parts, max(1, len(labels) // 2))  # batch norm needs two images
         while True:
             model.zero_grad(set_to_none=True)

@@ -10,14 +10,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments.data.images import ImageData, Split
+from experiments.augmentation import Augmentation
+from experiments.data.images import ImageData, Part
 from experiments.recipes.settings import TrainConfig
-from experiments.training.accuracy import DeviceSplit, measure_accuracy
+from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.average import AveragedNetwork
 from experiments.training.device import choose_device, deterministic_cudnn
 from experiments.training.gradients import Gradients
 from experiments.training.layout import choose_layout
+from experiments.training.mixing import mix
 from experiments.training.optimizer import (
     gradient_norms,
     make_optimizer,
@@ -27,6 +29,7 @@ from experiments.training.optimizer import (
 )
 from experiments.training.rates import epoch_rates
 from experiments.training.speed import compile_network, compiles
+from experiments.training.stream import place
 from search_spaces.records import InputError
 
 _LOOK = 50  # steps between two looks at the loss, each of which waits for the device
@@ -76,8 +79,7 @@ def train_epochs(
     config: TrainConfig,
     epochs: int,
     resolution: int,
-    flip: bool,
-    crop_padding: int,
+    augmentation: Augmentation,
     seed: int,
     device: str | torch.device = "auto",
     state: TrainingState | None = None,
@@ -105,8 +107,7 @@ def train_epochs(
         config=config,
         epochs=epochs,
         resolution=resolution,
-        flip=flip,
-        crop_padding=crop_padding,
+        augmentation=augmentation,
         seed=seed,
         device=choose_device(device),
         state=state,
@@ -128,8 +129,7 @@ class _Training:
         config: TrainConfig,
         epochs: int,
         resolution: int,
-        flip: bool,
-        crop_padding: int,
+        augmentation: Augmentation,
         seed: int,
         device: torch.device,
         state: TrainingState | None,
@@ -137,13 +137,12 @@ class _Training:
         workers: int,
     ) -> None:
         self.network, self.config, self.epochs, self.seed = network, config, epochs, seed
-        self.flip, self.crop_padding = flip, crop_padding
+        self.augmentation = augmentation
         self.device, self.rank, self.workers = device, rank, workers
         self.batch_size = _batch_size(len(data.train), config, workers=workers)
         self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
         self.num_classes = data.num_classes
-        self.train = DeviceSplit.of(data.train, device)
-        self.validation = DeviceSplit.of(data.validation, device)
+        self.train, self.validation = place(data.train, device), place(data.validation, device)
         if config.batch_norm_momentum is not None:
             for module in network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -183,18 +182,22 @@ class _Training:
             steps_per_epoch=self.steps,
             accuracies=self.accuracies,
         )
+        batches = self.train.batches(
+            numbers.tensor_split(self.workers)[self.rank]
+            for numbers in torch.split(order, self.batch_size)[: self.steps]
+        )
         with deterministic_cudnn():
-            for step, rate in enumerate(rates):
-                chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-                chosen = chosen.tensor_split(self.workers)[self.rank]
-                images = augment(
-                    self.train.images[chosen],
-                    flip=self.flip,
-                    crop_padding=self.crop_padding,
+            for step, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
+                images = augment(images, augmentation=self.augmentation, generator=draws)
+                images, targets = mix(
+                    images,
+                    labels,
+                    num_classes=self.num_classes,
+                    augmentation=self.augmentation,
                     generator=draws,
                 )
                 loss, hits = self.gradients.of(
-                    self.model, images, self.train.labels[chosen], prepare=self.prepare
+                    self.model, images, labels, targets=targets, prepare=self.prepare
                 )
                 self.gradients.unscale(self.optimizer)
                 if self.config.gradient_norms and not norms:
@@ -308,14 +311,14 @@ class _Training:
         self.gradients.restore(parts=state.parts, loss_scale=state.loss_scale)
 
 
-def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:
+def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
     """Accuracy in [0, 1] on `split`, on the device where the network is.
 
     `data` is what the network was trained on: its training images give mean and deviation.
     """
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, DeviceSplit.of(split, device), prepare=prepare)
+    return measure_accuracy(network, place(split, device), prepare=prepare)
 
 
 def _train_mode(network: nn.Module) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.augmentation import Augmentation
 from experiments.recipes import TrainConfig
 from experiments.training.loop import EpochResult, train_epochs
 
@@ -40,8 +41,9 @@ def train(data) -> Callable[..., Iterator[EpochResult]]:
             ),
             "epochs": 3,
             "resolution": 8,
-            "flip": False,
-            "crop_padding": 1,
+            "augmentation": Augmentation(
+                flip=changes.pop("flip", False), crop_padding=changes.pop("crop_padding", 1)
+            ),
             "seed": 0,
             "device": "cpu",
         }
