@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from experiments.cli import cli
 from experiments.config import ProxySection, SearchConfig, ShortTraining
+from experiments.proxies import measuring
 from experiments.proxies.measuring import planned, read_kept, sample_networks, training_name
 from experiments.proxies.run import run_proxies
 from experiments.proxies.table import cheapest, proxy_table
@@ -22,7 +23,7 @@ def config(tmp_path, **changes):
             "name": "proxy",
             "run": tmp_path / "run",
             "data": {"train_limit": 100, "validation_limit": 40},
-            "search": {"space": "mbconv_small", "resolution": 8, "max_flops": 2e6},
+            "search": {"space": "mbconv_small", "resolution": 8},
             "proxy": section,
             "train": {"batch_size": 32, "device": "cpu"},
         },
@@ -96,7 +97,8 @@ def test_more_networks_are_added_and_another_length_is_refused(tmp_path):
         run_proxies(config(tmp_path, epochs=3))
 
 
-def test_too_few_networks_within_the_limits_is_told(tmp_path):
+def test_too_few_networks_within_the_limits_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "_DRAWS", 2)
     section = config(tmp_path).search.replace(max_flops=10)
     with pytest.raises(InputError, match=r"only 0 of .* within the search's limits"):
         sample_networks(section, count=4, seed=0, num_classes=10, in_channels=1)
