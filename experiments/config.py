@@ -27,13 +27,16 @@ UNITS = {
 
 
 class DataConfig(Record):
-    """What is trained on. `source` is `digits` or a folder of class folders.
+    """What is trained on (docs/data.md): `source` is a name, a folder or a table.
 
-    A folder is looked for as given and then under the variable SCALER_DATA. It holds
-    `train/<class>/*`, and if it likes `validation/` and `test/`; or the class folders themselves.
+    The names are `digits`, `cifar10`, `cifar100`, `fashion_mnist` and `mnist`. A folder holds
+    `train/<class>/*`, and if it likes `validation/` and `test/`; or the class folders themselves. A
+    table is a CSV or Parquet file with the columns `path`, `label`, and if it likes `split`. All
+    are looked for as given and then under the variable SCALER_DATA.
     """
 
     source: str = "digits"
+    download: bool = False  # a data set by name that is not found, to SCALER_DATA or the cache
     image_size: Positive | None = None  # pixels stored per side; None: the images' own size
     validation_fraction: Fraction = 0.2  # cut from the training part where no folder gives it
     test_fraction: Fraction = 0.2  # likewise

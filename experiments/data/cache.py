@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from experiments.data.folder import FolderListing
+from experiments.data.listing import Listing
 from experiments.files import replace_file
 
 _FORMAT = 1  # to be raised when decoding changes: older cache files are then no longer found
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "scaler"
 
 
-def cache_key(listing: FolderListing, *, image_size: int | None) -> str:
+def cache_key(listing: Listing, *, image_size: int | None) -> str:
     """Changes with the folder's place, any file's name, size or time, and the size asked for."""
     files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
     content = json.dumps([_FORMAT, str(listing.root), image_size, files])

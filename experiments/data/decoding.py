@@ -11,15 +11,15 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from experiments.data.folder import ImageFile
 from experiments.data.images import FACTS, image_facts
+from experiments.data.listing import ImageFile
 from experiments.units import readable_seconds
 from search_spaces.records import InputError
 
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
-_PROGRESS_SECONDS = 3.0
+_PROGRESS_SECONDS = 10.0
 
 _T = TypeVar("_T")
 

@@ -21,6 +21,7 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    paths: tuple[str, ...] | None = None  # where they came from; does not travel to workers
 
     def __post_init__(self) -> None:
         assert (self.images.dtype.name, self.images.ndim) == ("uint8", 4)
@@ -35,7 +36,10 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray | slice) -> "Split":
-        return Split(self.images[indices], self.labels[indices])
+        taken = Split(self.images[indices], self.labels[indices], _some(self.paths, indices))
+        if "digests" in self.__dict__:  # need not be counted again
+            taken.__dict__["digests"] = self.digests[indices]
+        return taken
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,7 +50,9 @@ class Split:
     @cached_property
     def digests(self) -> np.ndarray:
         """SHA-256 of each image's pixels, uint8 (N, 32)."""
-        digests = [hashlib.sha256(np.ascontiguousarray(image).data) for image in self.images]
+        digests = [
+            hashlib.sha256(np.ascontiguousarray(image).data) for image in np.asarray(self.images)
+        ]
         found = b"".join(digest.digest() for digest in digests)
         return np.frombuffer(found, dtype=np.uint8).reshape(len(self), 32)
 
@@ -71,8 +77,8 @@ class FileSplit:
         return len(self.labels)
 
     def take(self, indices: np.ndarray | slice) -> "FileSplit":
-        numbers = np.arange(len(self))[indices]
-        paths = tuple(self.paths[number] for number in numbers)
+        paths = _some(self.paths, indices)
+        assert paths is not None
         return FileSplit(paths, self.labels[indices], self.image_size, self.facts[indices])
 
     @property
@@ -92,6 +98,12 @@ class FileSplit:
 
 
 Part: TypeAlias = Split | FileSplit
+
+
+def _some(paths: tuple[str, ...] | None, indices: np.ndarray | slice) -> tuple[str, ...] | None:
+    if paths is None:
+        return None
+    return tuple(paths[number] for number in np.arange(len(paths))[indices])
 
 
 def image_facts(image: np.ndarray) -> np.ndarray:
