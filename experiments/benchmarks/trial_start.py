@@ -41,7 +41,7 @@ def seconds_to_the_first_step(data: ImageData, architecture: Architecture) -> tu
     began = time.perf_counter()
     reached: list[float] = []
 
-    def begins(self: Gradients, *batch: Tensor, **rest: Any) -> tuple[Tensor, Tensor]:
+    def begins(self: Gradients, *batch: Any, **rest: Any) -> tuple[Tensor, Tensor]:
         reached.append(time.perf_counter() - began)
         return of(self, *batch, **rest)
 
