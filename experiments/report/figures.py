@@ -47,7 +47,7 @@ def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         **_scaled(folder, tables),
         **_compared(folder, tables),
     }
-    if "costs" in tables:
+    if "costs" in tables and tables["costs"]["seconds"].sum() > 0:
         regret = tables.get("regret", pd.DataFrame())
         found["costs"] = spending.costs(tables["costs"], regret)
     return {name: found[name] for name in FIGURES if name in found}

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-Numbers = Sequence[float]
+Numbers = Any  # a sequence, an array or a column of numbers
+Side = Literal["above", "below", "right", "left"]
 Kind = Literal["dots", "line", "steps", "bars", "across"]  # across: bars that lie
 Colour = Literal["ink", "grey", "blue", "orange", "green", "red", "purple", "sky"]
+Rule = tuple[Literal["x", "y"], float, str]  # a dotted line: axis, place, name
 Symbol = Literal["circle", "ring", "star", "cross", "tick", "square", "diamond"]
 CYCLE: tuple[Colour, ...] = ("blue", "orange", "green", "purple", "sky", "red")
 
@@ -60,7 +62,7 @@ class Note:
     x: float
     y: float
     text: str
-    side: Literal["above", "below", "right", "left"] = "above"
+    side: Side = "above"
     colour: Colour = "ink"
 
 
@@ -71,7 +73,7 @@ class Chart:
     y: Axis
     marks: tuple[Marks, ...]
     notes: tuple[Note, ...] = ()
-    rules: tuple[tuple[Literal["x", "y"], float, str], ...] = ()  # dotted lines: axis, place, name
+    rules: tuple[Rule, ...] = ()
     height: int = 420  # pixels on the page
     plain: bool = False  # no axes' lines, equal units: a drawing
 

@@ -2,10 +2,11 @@
 
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks
+from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks
 
 PARAMETERS = 12  # in the figure of importance
 CHOICES = 7  # in the figure of effects
+_OF: tuple[tuple[str, Colour, float], ...] = (("reward", "blue", 0.2), ("accuracy", "orange", -0.2))
 FEWEST = 4  # trials whose interval the axis holds whole
 
 
@@ -14,7 +15,7 @@ def importance(table: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(table[table["of"] == "reward"]["parameter"]))[:PARAMETERS][::-1]
     place = {name: float(i) for i, name in enumerate(names)}
     marks = []
-    for of, colour, shift in (("reward", "blue", 0.2), ("accuracy", "orange", -0.2)):
+    for of, colour, shift in _OF:
         part = table[(table["of"] == of) & table["parameter"].isin(names)]
         y = [place[name] + shift for name in part["parameter"]]
         share = part["importance"].to_numpy(dtype=float)
@@ -23,12 +24,12 @@ def importance(table: pd.DataFrame) -> Figure:
             for n, v in zip(part["parameter"], share, strict=True)
         ]
         widths = [0.36] * len(y)
-        marks.append(Marks("across", share, y, f"of the {of}", colour, widths=widths, texts=texts))  # type: ignore[arg-type]
+        marks.append(Marks("across", share, y, f"of the {of}", colour, widths=widths, texts=texts))
     top = float(table["importance"].max())
     first = table.iloc[0]
     chart = Chart(
         title="Search: importance of the parameters",
-        x=Axis("share of the variance explained", limits=(0.0, 1.05 * top), format=".1~%"),
+        x=Axis("variance explained", limits=(0.0, 1.05 * top), format=".1~%"),
         y=Axis(
             limits=(-0.6, len(names) - 0.4),
             ticks=tuple((place[name], readable_choice(name)) for name in names),
@@ -40,8 +41,8 @@ def importance(table: pd.DataFrame) -> Figure:
         (chart,),
         alt="Bar chart: importance of the most important parameters, for reward and for accuracy.",
         caption=f"fANOVA (Hutter et al. 2014) over {first['trials']} trials as they stood after "
-        f"epoch {first['epoch']}, the latest that half of them reached. What matters for the reward "
-        f"alone matters through its cost. Few trials make this a rough guess.",
+        f"epoch {first['epoch']}, the latest that half of them reached. What matters for the "
+        f"reward alone matters through its cost. Few trials make this a rough guess.",
     )
 
 
@@ -57,7 +58,8 @@ def effects(table: pd.DataFrame, *, overall: float, order: list[str]) -> Figure:
         ys.append(at)
         ticks.append((at, f"{readable_choice(str(row.choice))} = {row.value}  ({row.trials})"))
     texts = [
-        f"{readable_choice(str(r.choice))} = {r.value}\n{r.trials} trials, mean reward {r.mean:.4f}\n"
+        f"{readable_choice(str(r.choice))} = {r.value}\n"
+        f"{r.trials} trials, mean reward {r.mean:.4f}\n"
         f"95 % interval {r.low:.4f} to {r.high:.4f}"
         for r in rows.itertuples()
     ]
@@ -82,18 +84,19 @@ def effects(table: pd.DataFrame, *, overall: float, order: list[str]) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="Dot plot: mean reward of each value of the leading choices, with intervals, beside the "
-        "mean of all trials.",
+        alt="Dot plot: mean reward of each value of the leading choices, with intervals, beside "
+        "the mean of all trials.",
         caption="Trials in parentheses, as they stood after the same epoch. The search tries good "
-        "values together, so a value's mean also holds what it went with: a hint, not a cause. Of a single trial there is no interval.",
+        "values together, so a value's mean also holds what it went with: a hint, not a cause. "
+        "Of a single trial there is no interval. Stages are numbered as in the baseline's table.",
     )
 
 
 def readable_choice(name: str) -> str:
-    """`stages.1.block.kernel_size` -> `stage 2 kernel size`: stages are counted from 1, as shown."""
+    """`stages.1.block.kernel_size` -> `stage 3 kernel size`: the stem is stage 1."""
     parts = name.split(".")
     if parts[0] == "stages":
-        parts = [f"stage {int(parts[1]) + 1}", *(p for p in parts[2:] if p != "block")]
+        parts = [f"stage {int(parts[1]) + 2}", *(p for p in parts[2:] if p != "block")]
     return " ".join(parts).replace("_", " ")
 
 

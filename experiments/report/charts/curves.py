@@ -3,26 +3,27 @@
 import numpy as np
 import pandas as pd
 
-from experiments.report.charts.chart import CYCLE, Axis, Chart, Figure, Marks
+from experiments.report.charts.chart import CYCLE, Axis, Chart, Colour, Figure, Marks
 from experiments.report.comparison_tables import first_norms
 
+_OUTCOMES: tuple[tuple[str, str, Colour], ...] = (
+    ("pruned", "stopped early", "grey"),
+    ("complete", "finished", "blue"),
+)
 MOST = 150  # curves drawn of each outcome; more would not be told apart
 
 
 def learning_curves(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Validation accuracy by epoch of the search's trials, those stopped early in grey."""
     told = curves[curves["metric"] == "accuracy"]
-    by_trial = {int(n): part for n, part in told.groupby("number")}
+    by_trial = {int(str(n)): part for n, part in told.groupby("number")}
     done = trials[trials["state"] == "complete"].sort_values("reward", ascending=False)
     marks, left_out = [], 0
-    for state, name, colour in (
-        ("pruned", "stopped early", "grey"),
-        ("complete", "finished", "blue"),
-    ):
+    for state, name, colour in _OUTCOMES:
         part = trials[trials["state"] == state]["number"]
         numbers = [int(n) for n in part if int(n) in by_trial]
-        kept = [numbers[i] for i in np.linspace(0, len(numbers) - 1, MOST).astype(int)]
-        kept = numbers if len(numbers) <= MOST else kept
+        every = np.linspace(0, len(numbers) - 1, min(MOST, len(numbers))).astype(int)
+        kept = [numbers[i] for i in every]
         left_out += len(numbers) - len(kept)
         if kept:
             label = f"{name} ({len(numbers)})"
@@ -59,10 +60,9 @@ def comparison(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
                 means = own[own["metric"] == metric].groupby("epoch")["value"].mean()
                 known = metric == "accuracy"
                 errors = 1 - means.to_numpy(dtype=float)
-                style = {"name": network if known else "", "dashed": not known}
-                style["width"] = 2.4 if known else 1.3
-                epochs = means.index.to_numpy(dtype=float)
-                marks.append(Marks("line", epochs, errors, colour=colour, size=5, **style))  # type: ignore[arg-type]
+                name, width = (network, 2.4) if known else ("", 1.3)
+                line = (means.index.to_numpy(dtype=float), errors, name, colour)
+                marks.append(Marks("line", *line, size=5, width=width, dashed=not known))
         y = Axis("error (dashed: training, solid: validation)", format=".1~%")
         panels.append(Chart(title, Axis("epoch", whole=True), y, tuple(marks)))
     return Figure(
@@ -96,14 +96,14 @@ def gradient_norms(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     )
 
 
-def _lines(parts: list[pd.DataFrame], name: str, colour: str, *, width: float = 1.3) -> Marks:
+def _lines(parts: list[pd.DataFrame], name: str, colour: Colour, *, width: float = 1.3) -> Marks:
     """Several curves as one entry, parted by gaps."""
     xs, ys = [], []
     for part in parts:
         xs += [*part["epoch"].astype(float), np.nan]
         ys += [*part["value"], np.nan]
     opacity = 1.0 if len(parts) < 10 else 0.55
-    return Marks("line", xs, ys, name, colour, size=5, width=width, opacity=opacity)  # type: ignore[arg-type]
+    return Marks("line", xs, ys, name, colour, size=5, width=width, opacity=opacity)
 
 
 def _panels(trials: pd.DataFrame) -> dict[str, dict[str, list[int]]]:

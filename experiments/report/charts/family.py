@@ -2,9 +2,14 @@
 
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks, Note, Symbol
 from experiments.report.charts.limits import cost_axis, log_axis
 from scaler.published import EFFICIENTNETS
+
+_ACCURACIES: tuple[tuple[str, Colour, Symbol, str], ...] = (
+    ("accuracy", "blue", "circle", "validation"),
+    ("test_accuracy", "orange", "square", "test"),
+)
 
 
 def family(members: pd.DataFrame) -> Figure:
@@ -36,17 +41,14 @@ def family(members: pd.DataFrame) -> Figure:
 
 def _own(members: pd.DataFrame) -> Chart:
     marks = []
-    for column, colour, symbol, name in (
-        ("accuracy", "blue", "circle", "validation"),
-        ("test_accuracy", "orange", "square", "test"),
-    ):
+    for column, colour, symbol, name in _ACCURACIES:
         part = members.dropna(subset=[column])
         if len(part):
             xs, ys = (part[n].to_numpy(dtype=float) for n in ("flops", column))
             texts = [
                 f"{m}\n{name} accuracy {a:.4f}" for m, a in zip(part["member"], ys, strict=True)
             ]
-            marks.append(Marks("line", xs, ys, name, colour, symbol, size=11, texts=texts))  # type: ignore[arg-type]
+            marks.append(Marks("line", xs, ys, name, colour, symbol, size=11, texts=texts))
     highest = members[["accuracy", "test_accuracy"]].max(axis=1)
     notes = tuple(
         Note(float(flops), float(top), str(name).rsplit("_", 1)[-1])

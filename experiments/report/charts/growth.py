@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note, Rule
 from experiments.studies.noise import Standing
 
 MOST = 24  # directions by rank: more would not be told apart
@@ -84,22 +84,22 @@ def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
         marks.append(Marks("dots", range(len(leading)), first, name, "ink", "cross", size=9))
     names = [_setting(row, short=True) for row in part.to_dict("records")]
     x = Axis(
-        "direction (α depth, β width, γ resolution)",
+        "alpha, beta, gamma from top to bottom",
         limits=(-0.6, len(names) - 0.4),
         ticks=tuple((float(i), name.replace(", ", "\n")) for i, name in enumerate(names)),
     )
     y = Axis("validation accuracy", format=".4~g")
-    between = len(leading) and len(leading) < len(part)
-    rules = (("x", len(leading) - 0.5, ""),) if between else ()
+    between = 0 < len(leading) < len(part)
+    rules: tuple[Rule, ...] = (("x", len(leading) - 0.5, ""),) if between else ()
     chart = Chart(
         "Coefficients: directions by rank", x, _room(y, ranked), tuple(marks), rules=rules
-    )  # type: ignore[arg-type]
+    )
     return Figure(
         (chart,),
         alt="Dot plot of the directions of growth by rank: the accuracy of each training, of the "
         "leaders with mean and standard deviation.",
-        caption="Left of the dotted line the leaders, trained again with new seeds; right of it the "
-        "others with their one training.",
+        caption="Left of the dotted line the leaders, trained again with new seeds; right of it "
+        "the others with their one training.",
     )
 
 
@@ -133,8 +133,8 @@ def confirmation(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="Dot plot of the finalists by rank: the reward of each repeated training, with mean and "
-        "standard deviation, and the reward in the search.",
+        alt="Dot plot of the finalists by rank: the reward of each repeated training, with mean "
+        "and standard deviation, and the reward in the search.",
         caption="The winner, the baseline, stands first. Across a dotted line the trainings differ "
         "in length, so that rewards are not to be compared.",
     )
@@ -148,8 +148,7 @@ def _across(corners: Any, i: int, t: float) -> tuple[Any, Any]:
 
 def _setting(row: dict[Any, Any], *, short: bool = False) -> str:
     names = ("alpha", "beta", "gamma")
-    signs = "αβγ" if short else names
-    return ", ".join(f"{sign} {row[n]:g}" for sign, n in zip(signs, names, strict=True))
+    return ", ".join(f"{row[n]:g}" if short else f"{n} {row[n]:g}" for n in names)
 
 
 def _direction(row: dict[Any, Any]) -> str:

@@ -28,13 +28,13 @@ def to_plotly(chart: Chart) -> dict[str, Any]:
     """{data, layout}; whatever text a run holds is escaped: plotly reads some HTML."""
     legend = any(marks.name for marks in chart.marks) or any(name for *_, name in chart.rules)
     traces = [_trace(marks, chart) for marks in chart.marks]
-    traces += [_rule(rule, chart) for rule in chart.rules]
     layout: dict[str, Any] = {
         "height": chart.height,
         "showlegend": legend,
         "xaxis": _axis(chart.x),
         "yaxis": _axis(chart.y),
         "annotations": [_note(note, chart) for note in chart.notes],
+        "shapes": [_rule(rule) for rule in chart.rules],
         "bargap": 0,
         "barmode": "overlay",
     }
@@ -134,6 +134,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
     if axis.ticks is not None:
         own["tickvals"] = _numbers([place for place, _ in axis.ticks])
         own["ticktext"] = [html.escape(text).replace("\n", "<br>") for _, text in axis.ticks]
+        if len(axis.ticks) <= 12:
+            own["tickangle"] = 0
     if axis.format:
         hover = {".3s": ".4s", ".1~%": ".2%"}.get(axis.format, axis.format)
         own |= {"tickformat": axis.format, "hoverformat": hover}
@@ -159,19 +161,21 @@ def _note(note: Any, chart: Chart) -> dict[str, Any]:
     }
 
 
-def _rule(rule: tuple[str, float, str], chart: Chart) -> dict[str, Any]:
-    """As a trace, not a shape: so it stands in the legend."""
+def _rule(rule: tuple[str, float, str]) -> dict[str, Any]:
+    """A dotted line across the whole plot."""
     side, place, name = rule
-    across = (chart.y if side == "x" else chart.x).limits or (0.0, 1.0)
-    ends, here = _numbers(across), [_number(place)] * 2
+    here = _number(place)
+    other = "y" if side == "x" else "x"
     return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": here if side == "x" else ends,
-        "y": ends if side == "x" else here,
+        "type": "line",
+        "layer": "below",
+        f"{side}0": here,
+        f"{side}1": here,
+        f"{other}0": 0,
+        f"{other}1": 1,
+        f"{other}ref": f"{other} domain",
         "name": html.escape(name),
         "showlegend": bool(name),
-        "hoverinfo": "skip",
         "line": {"color": "@ink", "width": 1.4, "dash": "dot"},
     }
 

@@ -53,7 +53,8 @@ def network_chart(layers: pd.DataFrame, *, name: str) -> Figure:
     for colour, operator in zip(CYCLE * 9, operators, strict=False):
         part = layers[layers["operator"] == operator]
         texts = [
-            f"stage {r.stage}: {r.operator}\n{r.resolution} × {r.resolution} px, {r.channels} channels\n"
+            f"stage {r.stage}: {r.operator}\n{r.resolution} px, "
+            f"{r.channels} channels\n"
             f"{readable_count(float(str(r.flops)))}FLOPs, {float(str(r.flops)) / whole:.1%} of all"
             for r in part.itertuples()
         ]
@@ -74,9 +75,9 @@ def network_chart(layers: pd.DataFrame, *, name: str) -> Figure:
     for stage, part in layers.groupby("stage"):
         middle = float(part["left"].iloc[0] + part["left"].iloc[-1] + part["width"].iloc[-1]) / 2
         share = part["flops"].sum() / whole
-        ticks.append((middle, f"{stage}\n{share:.0%}"))
+        ticks.append((middle, f"{int(str(stage))}\n{share:.0%}"))
         last = part.iloc[-1]
-        times = f"{last['channels']}" + (f" ×{len(part)}" if len(part) > 1 else "")
+        times = f"{last['channels']}" + (f" x {len(part)}" if len(part) > 1 else "")
         notes.append(Note(middle, float(part["resolution"].max()), times, "above"))
     top = float(layers["resolution"].max())
     chart = Chart(
@@ -88,8 +89,8 @@ def network_chart(layers: pd.DataFrame, *, name: str) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="Drawing of the baseline: a box a layer from the image on the left to the scores on the "
-        "right, as high as its output map and the wider the more channels it has.",
-        caption="A box is a layer: as high as the map it gives, as wide as the root of its channels. "
-        "Above each stage its channels and repeats, below it its share of the multiply-adds.",
+        alt="Drawing of the baseline: a box a layer from the image on the left to the scores on "
+        "the right, as high as its output map and the wider the more channels it has.",
+        caption="A box is a layer: as high as the map it gives, as wide as the root of its "
+        "channels. Above each stage its channels and repeats, below it its share of the FLOPs.",
     )

@@ -1,13 +1,23 @@
 """The search: cost against accuracy over lines of equal reward, and reward in time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config import SearchSection
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+from experiments.report.charts.chart import (
+    Axis,
+    Chart,
+    Colour,
+    Figure,
+    Marks,
+    Note,
+    Side,
+    Symbol,
+)
 from experiments.report.charts.limits import COSTS, cost_axis, focus
 from experiments.report.pareto import pareto_front
 from experiments.units import NAMES, readable_cost
@@ -49,8 +59,8 @@ def flops_accuracy(
         (chart,),
         alt=f"Scatter plot of the search's trials: {COSTS[cost]}, logarithmic, against validation "
         f"accuracy, with the Pareto front as a step line and the best trial as a star.",
-        caption="Along a thin grey line the reward is equal, its value at the line's end; up and to "
-        "the left is better. Trials that were stopped early have the accuracy of their last epoch.",
+        caption="Along a thin grey line the reward is equal, its value at the line's end; up and "
+        "to the left is better. Trials stopped early have the accuracy of their last epoch.",
     )
 
 
@@ -86,18 +96,23 @@ def history(searched: pd.DataFrame) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="The reward of each trial of the search in order, and the best reward so far as a line.",
+        alt="The reward of each trial of the search in order, and the best so far as a line.",
         caption="Only finished trials can be the best so far.",
     )
 
 
-def _one(trial: "pd.Series", cost: str, name: str, *, symbol: str, size: float) -> Marks:  # type: ignore[type-arg]
-    text = f"trial {trial['number']}\n{name}\naccuracy {trial['accuracy']:.4f}"
-    point = {"x": [float(trial[cost])], "y": [float(trial["accuracy"])], "texts": [text]}
-    numbers = [int(trial["number"])]
+def _one(trial: "pd.Series[Any]", cost: str, name: str, *, symbol: Symbol, size: float) -> Marks:
     return Marks(
-        "dots", **point, name=name, colour="orange", symbol=symbol, size=size, numbers=numbers
-    )  # type: ignore[arg-type]
+        "dots",
+        [float(trial[cost])],
+        [float(trial["accuracy"])],
+        name,
+        "orange",
+        symbol,
+        size,
+        texts=[f"trial {trial['number']}\n{name}\naccuracy {trial['accuracy']:.4f}"],
+        numbers=[int(trial["number"])],
+    )
 
 
 def _trials(
@@ -125,15 +140,13 @@ def _dots(
     y: str,
     name: str,
     *,
-    colour: str,
+    colour: Colour,
     size: float,
-    symbol: str = "circle",
+    symbol: Symbol = "circle",
 ) -> Marks:
-    places = {"x": trials[x].to_numpy(dtype=float), "y": trials[y].to_numpy(dtype=float)}
+    xs, ys = (trials[column].to_numpy(dtype=float) for column in (x, y))
     numbers = [int(number) for number in trials["number"]]
-    return Marks(
-        "dots", **places, name=name, colour=colour, symbol=symbol, size=size, numbers=numbers
-    )  # type: ignore[arg-type]
+    return Marks("dots", xs, ys, name, colour, symbol, size, numbers=numbers)
 
 
 def _front(done: pd.DataFrame, x: Axis) -> Iterator[Marks]:
@@ -154,19 +167,19 @@ def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks]
     costs = np.geomspace(*x.limits, 120)
     factor = (costs / section.target) ** section.exponent
     corners = [accuracy * end for accuracy in (low, high) for end in (factor[0], factor[-1])]
-    lines, notes = [], []
+    lines: list[Marks] = []
+    notes: list[Note] = []
     for level in MaxNLocator(nbins=8).tick_values(min(corners), max(corners)):
         curve = level / factor
         inside = np.flatnonzero((curve >= low) & (curve <= high))
         if len(inside) < 2:
             continue
         name = "" if lines else "equal reward"  # one entry in the legend
-        shown = {"x": costs[inside], "y": curve[inside]}
-        lines.append(
-            Marks("line", **shown, name=name, colour="grey", symbol=None, width=1, opacity=0.6)
-        )
+        place = (costs[inside], curve[inside])
+        lines.append(Marks("line", *place, name, "grey", None, width=1, opacity=0.6))
         end = inside[-1]
-        over_edge = end < len(costs) - 1  # through the upper or lower edge, not the right one
-        side = ("above" if curve[end] > (low + high) / 2 else "below") if over_edge else "right"
-        notes.append(Note(costs[end], curve[end], f"{level:.4g}", side, "grey"))  # type: ignore[arg-type]
+        side: Side = "right"
+        if end < len(costs) - 1:  # through the upper or lower edge, not the right one
+            side = "above" if curve[end] > (low + high) / 2 else "below"
+        notes.append(Note(costs[end], curve[end], f"{level:.4g}", side, "grey"))
     return lines, notes

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks
+from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks
 
-_STATES = (
+_STATES: tuple[tuple[str, str, Colour], ...] = (
     ("complete", "finished", "blue"),
     ("pruned", "stopped early", "grey"),
     ("fail", "failed", "red"),
@@ -33,7 +33,7 @@ def costs(table: pd.DataFrame, regret: pd.DataFrame) -> Figure:
         marks.append(
             Marks(
                 "across", spent, at, name, colour, base=starts, widths=[0.6] * len(at), texts=texts
-            )  # type: ignore[arg-type]
+            )
         )
         for study, more in zip(names, spent, strict=True):
             base[study] += more

@@ -10,7 +10,7 @@
     if (typeof value === "string") {
       return /color$/i.test(key) && value.startsWith("@") ? colour(value.slice(1)) : value;
     }
-    if (Array.isArray(value)) return value;
+    if (Array.isArray(value)) return key === "shapes" || key === "annotations" ? value.map((v) => coloured(v)) : value;
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v, k)]));
     }
@@ -22,7 +22,6 @@
     const own = chart.layout;
     return coloured({
       ...own,
-      annotations: undefined,
       xaxis: { ...axis, ...own.xaxis, title: { ...own.xaxis.title, standoff: 8 } },
       yaxis: { ...axis, ...own.yaxis, title: { ...own.yaxis.title, standoff: 8 } },
       margin: { l: 20, r: 40, t: 24, b: 20 },
@@ -39,7 +38,6 @@
     const chart = report.charts[plot.dataset.chart];
     const selects = plot.dataset.selects !== undefined;
     const shown = layout(chart, selects);
-    shown.annotations = chart.layout.annotations.map((note) => coloured(note));
     const buttons = selects ? [] : ["select2d", "lasso2d"];
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["autoScale2d", ...buttons] };
     Plotly.react(plot, chart.data.map((trace) => coloured(trace)), shown, config);

@@ -137,8 +137,8 @@ def _surrogate(tables: dict[str, pd.DataFrame]) -> str:
         return ""
     score = tables["surrogate"].iloc[0]
     return (
-        f"The cost-aware model foretells the reward of {score['trials']} finished trials, each left "
-        f"out in turn, with R² = {score['r2']:.2f} and a rank correlation of "
+        f"The cost-aware model foretells the reward of {score['trials']} finished trials, each "
+        f"left out in turn, with R² = {score['r2']:.2f} and a rank correlation of "
         f"{score['spearman']:.2f}; it errs by {score['rmse']:.4f} (root mean square)."
     )
 
@@ -148,7 +148,7 @@ def _failed(tables: dict[str, pd.DataFrame]) -> str:
         return ""
     failures = tables["failures"]
     kinds = failures["reason"].str.split(":").str[0].value_counts()
-    counts = ", ".join(f"{number} × {kind}" for kind, number in kinds.head(5).items())
+    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.head(5).items())
     took = readable_seconds(float(failures["seconds"].sum()))
     return f"{len(failures)} trials failed and took {took}: {counts}."
 
