@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from experiments.cli.completion import complete_architecture
-from experiments.cli.options import json_option, print_json
+from experiments.cli.options import json_option, print_json, progress_options
 
 _ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradient_norms")
 
@@ -51,6 +51,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option("--gpus-per-worker", type=float, default=0.0)
 @click.option("--cpus-per-worker", type=float, default=1.0)
 @click.option("--address", help="A running Ray cluster; without it an embedded Ray.")
+@progress_options
 @json_option
 def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     """Train ARCH (a name or a file) fully, or go on with a training that was stopped.

@@ -17,8 +17,8 @@ from experiments.members.folder import TrainingFolder
 from experiments.members.request import TrainRequest
 from experiments.members.training import Epoch, MemberTraining
 from experiments.members.transfer import Start, initial_weights
+from experiments.messages import event, say
 from experiments.run_folder import environment_facts
-from experiments.studies.progress import say
 from experiments.training.checkpoint import load_tensors, read_metadata, write_bytes
 from experiments.training.device import choose_device
 from experiments.units import readable_seconds
@@ -122,14 +122,16 @@ def _progress(training: MemberTraining, *, done: int) -> Callable[[dict[str, flo
     def told(row: dict[str, float]) -> None:
         nonlocal best, seconds
         best = max(best, row["accuracy"])
-        epoch = int(row["epoch"])
+        epoch, width = int(row["epoch"]), len(str(training.epochs))
         seconds += row["seconds"]
         left = seconds / (epoch - done) * (training.epochs - epoch)
-        say(
-            f"{training.architecture.name} {epoch:>{len(str(training.epochs))}}/{training.epochs}  "
+        event(
+            "epoch",
+            line=f"{training.architecture.name} {epoch:>{width}}/{training.epochs}  "
             f"loss {row['train_loss']:.4f}  training {row['train_accuracy']:.4f}  "
             f"validation {row['accuracy']:.4f}  best {best:.4f}  {row['seconds']:.1f} s  "
-            f"{readable_seconds(left)} left"
+            f"{readable_seconds(left)} left",
+            **{"study": "train", **row, "epoch": epoch},
         )
 
     return told

@@ -7,10 +7,10 @@ import pandas as pd
 from experiments.config import SearchConfig
 from experiments.data.sources import load_data
 from experiments.files import write_text
+from experiments.messages import event
 from experiments.proxies.measuring import measure, planned, read_kept
 from experiments.proxies.table import cheapest, measured_networks, proxy_table
 from experiments.run_folder import RunFolder
-from experiments.studies.progress import say
 from experiments.units import readable_count, readable_seconds
 
 
@@ -34,10 +34,12 @@ def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
         for count, record in enumerate(measure(config, data, kept=kept), start=1):
             left = (time.monotonic() - began) / count * (total - done - count)
             told = f"accuracy {record['accuracies'][-1]:.4f}  " if "accuracies" in record else ""
-            say(
-                f"proxy {done + count:>{len(str(total))}}/{total}  {record['name']}  "
+            event(
+                "measured",
+                line=f"proxy {done + count:>{len(str(total))}}/{total}  {record['name']}  "
                 f"{readable_count(record['flops'])}FLOPs  {told}{record['seconds']:.1f} s  "
-                f"{readable_seconds(left)} left"
+                f"{readable_seconds(left)} left",
+                **record,
             )
         networks = measured_networks(read_kept(kept), config.proxy)
         table = proxy_table(networks, config.proxy)

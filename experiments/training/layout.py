@@ -78,7 +78,9 @@ def _seconds_a_step(
 ) -> float:
     """The median of a few forward and backward passes of a copy; the random state stays."""
     trained = copy.deepcopy(network).to(device).to(memory_format=layout).train()
-    images = torch.zeros((min(shape[0], _IMAGES), *shape[1:]), device=device).contiguous(memory_format=layout)
+    images = torch.zeros((min(shape[0], _IMAGES), *shape[1:]), device=device).contiguous(
+        memory_format=layout
+    )
     times = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(1 + _STEPS):
