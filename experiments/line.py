@@ -3,10 +3,10 @@
 import time
 
 from experiments.config import SearchConfig
+from experiments.messages import say
 from experiments.run_folder import RunFolder
 from experiments.studies.coefficients import coefficient_grid, run_coefficients
 from experiments.studies.family import run_family
-from experiments.studies.progress import say
 from experiments.studies.search import check_search, run_search
 from experiments.studies.session import open_session
 from experiments.units import readable_seconds

@@ -45,7 +45,7 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
 
     def watched(self: Progress, candidate: Candidate, outcome: Outcome) -> None:
         ended(self, candidate, outcome)
-        if self._done == 1 or self._done % every == 0:
+        if self.done == 1 or self.done % every == 0:
             marks.append((time.perf_counter(), time.process_time(), resident()))
 
     def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001

@@ -10,8 +10,11 @@ from experiments.cli.grow import coefficients_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
+from experiments.cli.proxy import proxy_command
 from experiments.cli.scale import scale_command
 from experiments.cli.take_away import export_command
+from experiments.cli.train import train_command
+from experiments.messages import complain, speaking
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +36,8 @@ for _command in (
     scale_command,
     run_command,
     compare_command,
+    proxy_command,
+    train_command,
     report_command,
     export_command,
     doctor_command,
@@ -42,6 +47,11 @@ for _command in (
 
 def main() -> None:
     """Exit status: 0 done, 1 the work failed, 2 the user's input was wrong."""
+    with speaking():
+        sys.exit(_status())
+
+
+def _status() -> int:
     from search_spaces.records import InputError
 
     try:
@@ -62,9 +72,9 @@ def main() -> None:
         if type(error).__name__ != "WorkFailed":
             raise
         status = _complain(str(error), 1)
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
 
 
 def _complain(message: str, status: int) -> int:
-    click.echo(f"error: {message}" if status != 130 else message, err=True)
+    complain(f"error: {message}" if status != 130 else message, status=status)
     return status

@@ -6,6 +6,7 @@ import click
 
 from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
+from experiments.messages import say
 
 
 @click.command("coefficients")
@@ -58,7 +59,4 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     write_report(session.folder)
     path = session.folder.path / "coefficients.yaml"
     click.echo(coefficients_text(session.folder))
-    click.echo(
-        f"\nWritten to {path}. Scale with them: scaler scale ARCH --coefficients {path} --phi 1",
-        err=True,
-    )
+    say(f"Written to {path}. Scale with them: scaler scale ARCH --coefficients {path} --phi 1")

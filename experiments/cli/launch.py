@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiments.cli.options import json_option, print_json
+from experiments.cli.options import json_option, print_json, progress_options
+from experiments.messages import say
 
 if TYPE_CHECKING:
     from experiments.config import SearchConfig
@@ -63,7 +64,7 @@ def config_options(command: Command) -> Command:
     ]
     for option in reversed(options):
         command = option(command)
-    return command
+    return progress_options(command)
 
 
 def configured(*, config: str | None, **options: Any) -> "SearchConfig":
@@ -149,7 +150,8 @@ def search_command(**options: Any) -> None:
     report = write_report(result.run)
     best = result.run.path / "baseline.yaml"
     click.echo(best)
-    click.echo(f"\nLook at it: scaler show {best}\nReport: {report}", err=True)
+    say(f"Look at it: scaler show {best}")
+    say(f"Report: {report}")
 
 
 @click.command("run")

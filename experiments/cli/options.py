@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from experiments.messages import speak
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document, no tables.")
@@ -20,6 +22,27 @@ def size_options(command: Command) -> Command:
         "--in-channels", type=click.IntRange(min=1), default=3, show_default=True
     )
     return classes(channels(command))
+
+
+def progress_options(command: Command) -> Command:
+    """How the command speaks while it works, on standard error."""
+    quiet = click.option(
+        "--quiet",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda _ctx, _param, given: speak("quiet") if given else None,
+        help="Only the result and errors.",
+    )
+    json_log = click.option(
+        "--json-log",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda _ctx, _param, given: speak("json") if given else None,
+        help="One JSON object a line on standard error (docs/progress.md).",
+    )
+    return quiet(json_log(command))
 
 
 def print_json(data: Any) -> None:

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ClusterSection
+from experiments.messages import warn
 from experiments.studies.head_watch import answers, head_watched
 from experiments.studies.processes import children, descendants, kill
 from search_spaces.records import InputError
@@ -53,6 +55,13 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    with _silenced():
+        yield from _started(cluster)
+
+
+def _started(cluster: ClusterSection) -> Iterator[None]:
+    import ray
+
     before = set(children())
     try:
         ray.init(
@@ -83,6 +92,26 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     finally:
         if answers(head):  # else it would not end
             ray.shutdown()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """What Ray says of a lost worker, partly on standard output: the trial's reason has it."""
+    from ray._private import ray_logging
+
+    everything = re.compile("")
+    filters = (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator)
+    logger = logging.getLogger("ray.tune")
+    before = ([one.skip_re for one in filters], logger.level)
+    for one in filters:
+        one.skip_re = everything
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before[1])
+        for one, pattern in zip(filters, before[0], strict=True):
+            one.skip_re = pattern
 
 
 def check_cluster(cluster: ClusterSection) -> None:
@@ -235,11 +264,9 @@ def _check_open(address: str, dashboard: str) -> None:
             f"open at '{dashboard}': whoever reaches it can run code there; restart it with "
             f"RAY_AUTH_MODE=token on every node, or at least with --dashboard-host 127.0.0.1"
         )
-    print(
-        f"warning: the Ray cluster at '{address}' takes anyone without a token; "
-        f"start its nodes with RAY_AUTH_MODE=token",
-        file=sys.stderr,
-        flush=True,
+    warn(
+        f"the Ray cluster at '{address}' takes anyone without a token; "
+        f"start its nodes with RAY_AUTH_MODE=token"
     )
 
 

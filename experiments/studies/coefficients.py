@@ -13,8 +13,8 @@ from itertools import product
 from typing import Any
 
 from experiments.config import CoefficientsSection
+from experiments.messages import say
 from experiments.studies.noise import Standing, standings, verdict
-from experiments.studies.progress import say
 from experiments.studies.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session

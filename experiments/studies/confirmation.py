@@ -9,8 +9,8 @@ import math
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import ConfirmationSection
+from experiments.messages import say
 from experiments.studies.noise import standings, verdict
-from experiments.studies.progress import say
 from experiments.studies.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.studies.runner import WorkFailed
 from experiments.studies.session import Session

@@ -78,7 +78,8 @@ def run_study(
                 callbacks=[StudyCallback(searcher)],
             ),
         )
-        tuner.fit()
+        with progress:
+            tuner.fit()
     if searcher.error is not None:
         raise WorkFailed(f"cannot record a trial in '{store.shown}': {searcher.error}")
     before = Counter(store.notes(study).get("screened_out", {}))

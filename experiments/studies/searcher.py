@@ -91,6 +91,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def started(self, trial_id: str) -> None:
         """A worker has taken the trial: from now on its time counts."""
         self._running[trial_id].began = time.monotonic()
+        self._progress.started(self._running[trial_id].trial.candidate)
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial is to end after the epoch that `result` tells of."""
@@ -117,6 +118,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return
         epoch = Epoch(result["epoch"], result["accuracy"], result.pop("figures"), seconds)
         running.trial = running.trial.told(epoch)
+        self._progress.told(running.trial.candidate, epoch.epoch, epoch.accuracy)
         try:
             self._store.open(self._study, running.trial)
         except Exception as error:
@@ -220,6 +222,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         again = OpenTrial(trial.candidate, trial.epochs, trial.losses + 1)
         self._store.open(self._study, again)
         self._waiting.append(again)
+        self._progress.lost(trial.candidate)
 
     def _end(self, running: _Running) -> None:
         trial, outcome = running.trial, self._outcome(running)

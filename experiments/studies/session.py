@@ -61,12 +61,18 @@ class Session:
             trials=trials,
             epochs=epochs,
             checkpoints=self.folder.checkpoints,
-            progress=Progress(study, total=done + trials, done=done),
+            progress=self._progress(study, trials=trials, done=done, epochs=epochs),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
             time_limit=time_limit,
             attributes=self.sizes,
         )
+
+    def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
+        progress = Progress(study, total=done + trials, done=done, epochs=epochs)
+        if done and trials > 0 and len(ended := self.store.trials(study)) == done:
+            progress.go_on(ended)
+        return progress
 
     def _among_drivers(self, study: str, candidates: Candidates, *, limit: int) -> Candidates:
         if self.drivers is None:

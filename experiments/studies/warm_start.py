@@ -16,9 +16,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import WarmStart
+from experiments.messages import say
 from experiments.run_folder import RunFolder
 from experiments.studies.pricing import Pricing
-from experiments.studies.progress import say
 from experiments.studies.session import Session
 from experiments.studies.trial import Candidate, Known, Outcome, freeze
 from scaler.cost import measure_cost

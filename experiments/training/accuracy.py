@@ -33,12 +33,12 @@ class DeviceSplit:
             numbers = numbers.to(self.images.device)
             yield self.images[numbers], self.labels[numbers]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def part(self, rank: int, of: int) -> Self:
         """Every `of`-th image, from the `rank`-th on."""
         return type(self)(self.images[rank::of], self.labels[rank::of])
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 def _shared(array: np.ndarray) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor
 from experiments.augmentation import Augmentation
 from experiments.data.images import ChannelStatistics
 from experiments.training.colour import jitter
-from experiments.training.device import memory_format
 from experiments.training.rand_augment import rand_augment
 from experiments.training.resized_crop import resized_crop
 
@@ -108,9 +107,17 @@ class Preparation:
     scale: Tensor  # (C, 1, 1), of a uint8 value
     shift: Tensor  # (C, 1, 1)
     resolution: int
+    layout: torch.memory_format
 
     @classmethod
-    def of(cls, statistics: ChannelStatistics, *, resolution: int, device: torch.device) -> Self:
+    def of(
+        cls,
+        statistics: ChannelStatistics,
+        *,
+        resolution: int,
+        device: torch.device,
+        layout: torch.memory_format = torch.contiguous_format,
+    ) -> Self:
         mean = torch.tensor(statistics.mean, dtype=torch.float64)
         std = torch.tensor(statistics.std, dtype=torch.float64)
         scale, shift = 1 / (255 * std), -mean / std
@@ -118,11 +125,12 @@ class Preparation:
             scale.float().view(-1, 1, 1).to(device),
             shift.float().view(-1, 1, 1).to(device),
             resolution,
+            layout,
         )
 
     def __call__(self, images: Tensor) -> Tensor:
         inputs = resize(normalise(images, scale=self.scale, shift=self.shift), self.resolution)
-        return inputs.contiguous(memory_format=memory_format(inputs.device))
+        return inputs.contiguous(memory_format=self.layout)
 
 
 def normalise(images: Tensor, *, scale: Tensor, shift: Tensor) -> Tensor:

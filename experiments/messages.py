@@ -1,0 +1,101 @@
+"""What a command says while it works, on standard error: standard output is the result's alone.
+
+Chosen once by the command: for a person (`auto`, a live view where standard error is a terminal),
+only errors (`quiet`), or for a program (`json`, one JSON object a line; see docs/progress.md).
+"""
+
+import datetime
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TextIO
+
+Mode = Literal["auto", "quiet", "json"]
+
+_mode: Mode = "auto"
+
+
+@contextmanager
+def speaking(mode: Mode = "auto") -> Iterator[None]:
+    """Speak like this for a while, unless something within chooses otherwise."""
+    global _mode
+    before, stream, show = _mode, sys.stderr, warnings.showwarning
+    speak(mode)
+    try:
+        yield
+    finally:
+        if isinstance(sys.stderr, _Foreign):
+            sys.stderr.finish()
+        _mode, sys.stderr, warnings.showwarning = before, stream, show
+
+
+def speak(mode: Mode) -> None:
+    """Choose, until the `speaking` around it ends. In `json` what libraries write is an event."""
+    global _mode
+    _mode = mode
+    if mode == "json" and not isinstance(sys.stderr, _Foreign):
+        sys.stderr = _Foreign(sys.stderr)
+    if mode == "quiet":
+        warnings.showwarning = lambda *_, **__: None
+
+
+def say(line: str) -> None:
+    """A line for people; in `json` the event `message`."""
+    event("message", line=line, text=line)
+
+
+def warn(line: str) -> None:
+    event("warning", line=f"warning: {line}", text=line)
+
+
+def complain(line: str, *, status: int) -> None:
+    """An error, which is told in every mode."""
+    if _mode == "json":
+        event("error", line=line, text=line, status=status)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def event(name: str, /, *, line: str | None = None, **fields: Any) -> None:
+    """Something has happened: `line` is for people, the fields are for programs."""
+    if _mode == "json":
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        record = {"event": name, "time": now, **fields}
+        print(json.dumps(record, default=str), file=_own(), flush=True)
+    elif _mode == "auto" and line is not None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def shows_live_view() -> bool:
+    """Whether standard error is a terminal that can redraw a few lines."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
+    return _mode == "auto" and sys.stderr.isatty() and not dumb
+
+
+def _own() -> TextIO:
+    return sys.stderr.stream if isinstance(sys.stderr, _Foreign) else sys.stderr
+
+
+class _Foreign(io.TextIOBase):
+    """Standard error for the libraries: each line that they write is an event `output`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if line.strip():
+                event("output", text=line)
+        return len(text)
+
+    def finish(self) -> None:
+        self.write("\n")
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
