@@ -24,9 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from experiments.augmentation import Augmentation
 from experiments.benchmarks.record import keep, summary
-from experiments.config import DataConfig, TrainConfig
+from experiments.config import DataConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
+from experiments.recipes.settings import TrainConfig
 from experiments.training.loop import train_epochs
 from search_spaces import build_network, load_architecture
 
