@@ -11,6 +11,7 @@ from rich.console import Console
 
 from experiments import messages, search
 from experiments.studies.live_view import LiveView
+from experiments.studies.open_trial import Epoch
 from experiments.studies.progress import Progress
 from experiments.studies.trial import Candidate, Outcome
 from scaler import Cost
@@ -135,7 +136,7 @@ def test_time_left_counts_the_epochs_of_running_trials(monkeypatch, candidate):
         now = 10.0
         progress.ended(candidate, Outcome("complete", 0.5))
         now = 15.0
-        progress.told(replace(candidate, suggestion=8), 1, 0.4)
+        progress.told(replace(candidate, suggestion=8), Epoch(1, 0.4))
     assert progress.seconds_left() == pytest.approx(25)
     now = 16.0
     assert progress.seconds_left() == pytest.approx(24)
@@ -157,7 +158,7 @@ def progress(candidate):
         for state in ("complete", "pruned", "fail"):
             progress.started(candidate)
             progress.ended(candidate, Outcome(state, 0.5))
-        progress.told(candidate, 2, 0.75)
+        progress.told(candidate, Epoch(2, 0.75))
     return progress
 
 
