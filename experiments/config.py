@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
 
+from experiments.augmentation import Augmentation
+from experiments.recipes.settings import TrainConfig
 from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
 
@@ -25,13 +27,16 @@ UNITS = {
 
 
 class DataConfig(Record):
-    """What is trained on. `source` is `digits` or a folder of class folders.
+    """What is trained on (docs/data.md): `source` is a name, a folder or a table.
 
-    A folder is looked for as given and then under the variable SCALER_DATA. It holds
-    `train/<class>/*`, and if it likes `validation/` and `test/`; or the class folders themselves.
+    The names are `digits`, `cifar10`, `cifar100`, `fashion_mnist` and `mnist`. A folder holds
+    `train/<class>/*`, and if it likes `validation/` and `test/`; or the class folders themselves. A
+    table is a CSV or Parquet file with the columns `path`, `label`, and if it likes `split`. All
+    are looked for as given and then under the variable SCALER_DATA.
     """
 
     source: str = "digits"
+    download: bool = False  # a data set by name that is not found, to SCALER_DATA or the cache
     image_size: Positive | None = None  # pixels stored per side; None: the images' own size
     validation_fraction: Fraction = 0.2  # cut from the training part where no folder gives it
     test_fraction: Fraction = 0.2  # likewise
@@ -39,19 +44,18 @@ class DataConfig(Record):
     validation_limit: Positive | None = None  # likewise of the validation part
     flip: bool = True  # random horizontal flips; off for digits and text
     crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
+    # Image files decoded on the training device, or read again each epoch; auto: by size.
+    placement: Literal["auto", "device", "stream"] = "auto"
+    augmentation: Augmentation | None = None  # takes the place of the recipe's, where it has one
 
+    def varied(self, recipe: Augmentation | None = None) -> Augmentation:
+        """How training images are varied: as `augmentation` says, or else the recipe.
 
-class TrainConfig(Record):
-    """The recipe: SGD with Nesterov momentum, a linear warm-up and a cosine."""
-
-    batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 5e-4
-    warmup_epochs: Annotated[FiniteFloat, Field(ge=0)] = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    gradient_norms: bool = False  # of each layer's weights, at the first step of every epoch
+        `flip: false` holds whatever they say, `crop_padding` where they name none.
+        """
+        chosen = self.augmentation or recipe or Augmentation()
+        padding = chosen.crop_padding or self.crop_padding
+        return chosen.replace(flip=chosen.flip and self.flip, crop_padding=padding)
 
 
 class EarlyStopping(Record):
@@ -221,6 +225,55 @@ class ComparisonSection(Record):
     seeds: Positive = 1  # trainings of each network
 
 
+class ShortTraining(Record):
+    """A proxy: `epochs` of a schedule of its own on a share of the images, at a lower resolution.
+
+    With `full_schedule` it is the longer training's first epochs, as early stopping sees them.
+    """
+
+    epochs: Positive
+    data: Annotated[float, Field(gt=0, le=1)] = 1.0
+    resolution: Annotated[float, Field(gt=0, le=1)] = 1.0
+    full_schedule: bool = False
+
+    @model_validator(mode="after")
+    def _same_data_in_full(self) -> Self:
+        if self.full_schedule and (self.data, self.resolution) != (1.0, 1.0):
+            raise ValueError(
+                f"with `full_schedule` data and resolution are the longer training's, but got "
+                f"(data={self.data:g}, resolution={self.resolution:g}); leave them at 1"
+            )
+        return self
+
+
+class ProxySection(Record):
+    """How well short trainings rank networks of the space, against longer ones."""
+
+    networks: Annotated[int, Field(ge=4)] = 20  # random ones within the search's limits
+    epochs: Positive = 6  # of the longer training
+    seeds: Annotated[int, Field(ge=2, le=100)] = 2  # longer trainings of each network
+    trainings: tuple[ShortTraining, ...] = (
+        ShortTraining(epochs=1, full_schedule=True),
+        ShortTraining(epochs=2, full_schedule=True),
+        ShortTraining(epochs=1),
+        ShortTraining(epochs=2),
+        ShortTraining(epochs=2, data=0.5),
+        ShortTraining(epochs=2, resolution=0.5),
+        ShortTraining(epochs=4, resolution=0.5),
+    )
+    correlation: Annotated[float, Field(gt=0, lt=1)] = 0.8  # wished: Spearman's rho
+
+    @model_validator(mode="after")
+    def _shorter(self) -> Self:
+        for training in self.trainings:
+            if training.full_schedule and training.epochs >= self.epochs:
+                raise ValueError(
+                    f"`full_schedule` must have fewer epochs than the longer training, but got "
+                    f"(epochs={training.epochs}, of {self.epochs})"
+                )
+        return self
+
+
 class ClusterSection(Record):
     """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
 
@@ -284,6 +337,7 @@ class SearchConfig(Record):
     coefficients: CoefficientsSection = CoefficientsSection()
     family: FamilySection = FamilySection()
     comparison: ComparisonSection = ComparisonSection()
+    proxy: ProxySection = ProxySection()
     train: TrainConfig = TrainConfig()
     cluster: ClusterSection = ClusterSection()
     tracking: TrackingSection = TrackingSection()

@@ -60,7 +60,7 @@ def complain(line: str, *, status: int) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def event(name: str, *, line: str | None = None, **fields: Any) -> None:
+def event(name: str, /, *, line: str | None = None, **fields: Any) -> None:
     """Something has happened: `line` is for people, the fields are for programs."""
     if _mode == "json":
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

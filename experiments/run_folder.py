@@ -20,6 +20,7 @@ from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
+_MAY_DIFFER = ("data.download", "data.placement")  # how the same images get there
 _MAY_GROW = (
     "search.trials",
     "search.time_limit",
@@ -28,6 +29,8 @@ _MAY_GROW = (
     "coefficients.leaders",
     "coefficients.seeds",
     "comparison.seeds",
+    "proxy.networks",
+    "proxy.correlation",
 )
 
 
@@ -119,15 +122,7 @@ class RunFolder:
 
     def write_environment(self, **facts: Any) -> None:
         """What it takes to repeat the run: versions, the machine, the data's fingerprint."""
-        packages = {name: found for name in _PACKAGES if (found := _version(name))}
-        environment = {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "command": [_without_password(part) for part in sys.argv],
-            "packages": packages,
-            **facts,
-        }
-        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "environment.json", environment_facts(**facts))
 
     def environment(self) -> dict[str, Any]:
         path = self.path / "environment.json"
@@ -168,6 +163,17 @@ class RunFolder:
         write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
 
 
+def environment_facts(**facts: Any) -> dict[str, Any]:
+    """Versions, the machine and the command, with `facts` after them."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": [_without_password(part) for part in sys.argv],
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        **facts,
+    }
+
+
 def _without_password(argument: str) -> str:
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", argument)
 
@@ -183,10 +189,10 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     """Raise InputError where a run is continued with another config than it was begun with."""
     if not begun:
         return
-    untouched = {"confirmation", "coefficients", "family", "comparison"} - begun
+    untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
-        if name in _MAY_GROW or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
+        if name in (*_MAY_GROW, *_MAY_DIFFER) or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):
             raise InputError(

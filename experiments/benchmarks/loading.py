@@ -96,7 +96,7 @@ def list_seconds(folder: RunFolder) -> tuple[float, float]:
     ended = time.process_time()
     assert ours == theirs
     with Snapshot(folder.study) as snapshot:
-        light = [attributes for _, _, attributes in snapshot.attributes("search")]
+        light = [row.attributes for row in snapshot.rows("search")]
     assert light == [trial.user_attrs for trial in theirs]
     return ended - between, between - began
 

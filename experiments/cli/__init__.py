@@ -10,8 +10,10 @@ from experiments.cli.grow import coefficients_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
+from experiments.cli.proxy import proxy_command
 from experiments.cli.scale import scale_command
 from experiments.cli.take_away import export_command
+from experiments.cli.train import train_command
 from experiments.messages import complain, speaking
 
 
@@ -34,6 +36,8 @@ for _command in (
     scale_command,
     run_command,
     compare_command,
+    proxy_command,
+    train_command,
     report_command,
     export_command,
     doctor_command,

@@ -19,6 +19,7 @@ _OVERRIDES = {
     "run": "run",
     "seed": "seed",
     "data": "data.source",
+    "download": "data.download",
     "workers": "cluster.workers",
     "address": "cluster.address",
     "storage": "cluster.storage",
@@ -46,7 +47,12 @@ def config_options(command: Command) -> Command:
     options = [
         click.option("--config", help="A shipped config's name or a YAML file."),
         click.option("--run", type=click.Path(path_type=Path), help="The run folder."),
-        click.option("--data", help="`digits`, or a folder of class folders."),
+        click.option(
+            "--data", help="A name as `digits` or `cifar10`, an image folder, or a table."
+        ),
+        click.option(
+            "--download", is_flag=True, default=None, help="A data set by name that is not found."
+        ),
         click.option("--seed", type=int),
         click.option("--workers", type=int, help="Trials at a time."),
         click.option("--address", help="A running Ray cluster; without it an embedded Ray."),

@@ -1,4 +1,4 @@
-"""Decoded images, kept on disk once per machine and memory-mapped from there."""
+"""Decoded images, and what is known of files: kept once per machine, memory-mapped from there."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from experiments.data.folder import FolderListing
+from experiments.data.listing import Listing
 from experiments.files import replace_file
 
 _FORMAT = 1  # to be raised when decoding changes: older cache files are then no longer found
@@ -27,15 +27,15 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "scaler"
 
 
-def cache_key(listing: FolderListing, *, image_size: int | None) -> str:
+def cache_key(listing: Listing, *, image_size: int | None) -> str:
     """Changes with the folder's place, any file's name, size or time, and the size asked for."""
     files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
     content = json.dumps([_FORMAT, str(listing.root), image_size, files])
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def cached_images(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """The images kept under `key`, memory-mapped and read-only; built and kept where absent.
+def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array kept under `key`, memory-mapped and read-only; built and kept where absent.
 
     A damaged file is built anew. Where the cache folder cannot be used, what `build` returned is
     handed on from memory, with a warning.

@@ -1,7 +1,7 @@
 """Image files to square RGB arrays, with Pillow."""
 
-import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,29 +11,55 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from experiments.data.folder import ImageFile
+from experiments.data.images import FACTS, image_facts
+from experiments.data.listing import ImageFile
+from experiments.units import readable_seconds
 from search_spaces.records import InputError
 
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
-_PROGRESS_SECONDS = 3.0
+_PROGRESS_SECONDS = 10.0
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 def decode_files(files: Sequence[ImageFile], *, image_size: int) -> np.ndarray:
     """All files as uint8 (N, 3, S, S). A damaged file is an InputError that names it."""
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
-    decoded = _map(files, lambda path: _read(path, lambda image: to_square(image, image_size)))
+    for number, image in enumerate(_decoded(files, image_size)):
+        images[number] = image
+    return images
+
+
+def survey_files(files: Sequence[ImageFile], *, image_size: int) -> np.ndarray:
+    """FACTS of each file as it decodes, so that a stream breaks down before it starts, if ever.
+
+    A damaged file is an InputError that names it.
+    """
+    facts = np.empty(len(files), dtype=FACTS)
+    for number, image in enumerate(_decoded(files, image_size)):
+        facts[number] = image_facts(image)
+    return facts
+
+
+def decode_file(path: str, *, image_size: int) -> np.ndarray:
+    """One file as uint8 (3, S, S). A damaged file is an InputError that names it."""
+    pixels = _read(path, lambda image: to_square(image, image_size))
+    return pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+
+
+def _decoded(files: Sequence[ImageFile], image_size: int) -> Iterator[np.ndarray]:
+    """Each file as uint8 (3, S, S), in order, with a line now and then where it takes long."""
     started = told = time.monotonic()
-    for done, pixels in enumerate(decoded, start=1):
-        images[done - 1] = pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+    images = _map(files, lambda path: decode_file(path, image_size=image_size))
+    for done, image in enumerate(images, start=1):
+        yield image
         if (now := time.monotonic()) - told > _PROGRESS_SECONDS:
             told = now
-            _log.info("decoded %d of %d images in %.0f s", done, len(files), now - started)
-    return images
+            left = (len(files) - done) * (now - started) / done
+            line = f"data: decoded {done:,} of {len(files):,} images, {readable_seconds(left)} left"
+            print(line, file=sys.stderr, flush=True)
 
 
 def default_size(files: Sequence[ImageFile]) -> int:

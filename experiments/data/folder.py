@@ -2,37 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.data.listing import PARTS, ImageFile, Listing, difference, image_file
 from search_spaces.records import InputError
 
 # Other files are not images, and are ignored; so is whatever starts with a dot.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    path: str
-    relative: str  # to the root, with "/": the order of the images, the same on every machine
-    size: int  # bytes
-    mtime_ns: int
-    label: int
-
-
-@dataclass(frozen=True)
-class FolderListing:
-    root: Path  # resolved
-    classes: tuple[str, ...]  # sorted
-    parts: dict[str, tuple[ImageFile, ...]]  # train, and where there are folders validation, test
-
-    @property
-    def files(self) -> tuple[ImageFile, ...]:
-        return tuple(file for part in self.parts.values() for file in part)
-
-
-def list_folder(root: Path) -> FolderListing:
+def list_folder(root: Path) -> Listing:
     """List `<class>/*`, or `train/<class>/*` with optional `validation/` (or `val/`), `test/`.
 
     Class folders are searched to any depth, as torchvision's ImageFolder does. Raises InputError
@@ -51,23 +30,22 @@ def list_folder(root: Path) -> FolderListing:
     for part, folder in folders.items():
         names = tuple(entry.name for entry in _subfolders(folder))
         if names != classes:
-            missing, extra = sorted(set(classes) - set(names)), sorted(set(names) - set(classes))
             raise InputError(
                 f"the classes of '{folder}' must be those of '{folders['train']}', but "
-                f"{_difference(missing, extra)}; rename or complete the class folders"
+                f"{difference(names, classes)}; rename or complete the class folders"
             )
         parts[part] = tuple(
             file
             for label, name in enumerate(classes)
             for file in _class_files(folder / name, root=root, label=label)
         )
-    return FolderListing(root=root, classes=classes, parts=parts)
+    return Listing(root.name, root, classes, parts)
 
 
 def _part_folders(root: Path) -> dict[str, Path]:
     """{part: folder}. A folder of that name with images directly in it is a class, not a part."""
     found: dict[str, Path] = {}
-    for name, part in _PARTS.items():
+    for name, part in PARTS.items():
         folder = root / name
         if not folder.is_dir() or any(map(_is_image, _entries(folder))):
             continue
@@ -86,13 +64,8 @@ def _class_files(folder: Path, *, root: Path, label: int) -> list[ImageFile]:
     files = []
     try:
         for entry in _images_below(folder):
-            status = entry.stat()
-            if status.st_size == 0:
-                raise InputError(
-                    f"'{entry.path}' is an empty file (0 bytes); replace it or remove it"
-                )
-            relative = Path(entry.path).relative_to(root).as_posix()
-            files.append(ImageFile(entry.path, relative, status.st_size, status.st_mtime_ns, label))
+            relative = entry.path.removeprefix(str(root)).lstrip(os.sep).replace(os.sep, "/")
+            files.append(image_file(entry.path, relative=relative, label=label))
     except OSError as error:
         raise InputError(f"cannot read '{error.filename or folder}': {error.strerror}") from None
     if not files:
@@ -127,10 +100,3 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     except OSError as error:
         raise InputError(f"cannot read '{folder}': {error.strerror}") from None
     return sorted(shown, key=lambda entry: entry.name)
-
-
-def _difference(missing: list[str], extra: list[str]) -> str:
-    told = [f"'{missing[0]}' is missing"] if missing else []
-    told += [f"'{extra[0]}' is not among them"] if extra else []
-    more = len(missing) + len(extra) - len(told)
-    return " and ".join(told) + (f" (and {more} more)" if more else "")

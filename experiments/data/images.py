@@ -1,13 +1,18 @@
-"""Labelled images in memory: one part of a data set, and the data set with its three parts."""
+"""Labelled images: one part of a data set, in memory or as files, and the set with its parts."""
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
 _CHUNK = 1024  # images at a time, so that counting pixels needs little memory
+
+# What is known of an image once it was decoded: enough for a fingerprint and for statistics.
+FACTS = np.dtype([("digest", "u1", (32,)), ("sum", "<i8", (3,)), ("squares", "<i8", (3,))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +21,7 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    paths: tuple[str, ...] | None = None  # where they came from; does not travel to workers
 
     def __post_init__(self) -> None:
         assert (self.images.dtype.name, self.images.ndim) == ("uint8", 4)
@@ -29,8 +35,82 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: np.ndarray) -> "Split":
-        return Split(self.images[indices], self.labels[indices])
+    def take(self, indices: np.ndarray | slice) -> "Split":
+        taken = Split(self.images[indices], self.labels[indices], _some(self.paths, indices))
+        if "digests" in self.__dict__:  # need not be counted again
+            taken.__dict__["digests"] = self.digests[indices]
+        return taken
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """SHA-256 of each image's pixels, uint8 (N, 32)."""
+        digests = [
+            hashlib.sha256(np.ascontiguousarray(image).data) for image in np.asarray(self.images)
+        ]
+        found = b"".join(digest.digest() for digest in digests)
+        return np.frombuffer(found, dtype=np.uint8).reshape(len(self), 32)
+
+    @cached_property
+    def statistics(self) -> "ChannelStatistics":
+        return channel_statistics(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class FileSplit:
+    """Image files, each decoded when it is asked for: square, `image_size` pixels a side."""
+
+    paths: tuple[str, ...]
+    labels: np.ndarray  # int64 (N,)
+    image_size: int
+    facts: np.ndarray  # FACTS of each image at that size (N,)
+
+    def __post_init__(self) -> None:
+        assert len(self.paths) == len(self.labels) == len(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray | slice) -> "FileSplit":
+        paths = _some(self.paths, indices)
+        assert paths is not None
+        return FileSplit(paths, self.labels[indices], self.image_size, self.facts[indices])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each image once it is decoded."""
+        return 3, self.image_size, self.image_size
+
+    @property
+    def digests(self) -> np.ndarray:
+        """SHA-256 of each image's pixels, uint8 (N, 32)."""
+        return self.facts["digest"]
+
+    @property
+    def statistics(self) -> "ChannelStatistics":
+        sums, squares = (self.facts[name].sum(axis=0) for name in ("sum", "squares"))
+        return _statistics(len(self) * self.image_size**2, sums.tolist(), squares.tolist())
+
+
+Part: TypeAlias = Split | FileSplit
+
+
+def _some(paths: tuple[str, ...] | None, indices: np.ndarray | slice) -> tuple[str, ...] | None:
+    if paths is None:
+        return None
+    return tuple(paths[number] for number in np.arange(len(paths))[indices])
+
+
+def image_facts(image: np.ndarray) -> np.ndarray:
+    """FACTS of one decoded image, uint8 (C, H, W)."""
+    pixels = image.reshape(len(image), -1).astype(np.int64)
+    digest = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image).data).digest(), np.uint8)
+    return np.array((digest, pixels.sum(axis=1), (pixels**2).sum(axis=1)), dtype=FACTS)
 
 
 @dataclass(frozen=True)
@@ -47,9 +127,9 @@ class ImageData:
 
     name: str
     classes: tuple[str, ...]  # the label is the index
-    train: Split
-    validation: Split
-    test: Split
+    train: Part
+    validation: Part
+    test: Part
     fingerprint: str  # see fingerprint()
 
     @property
@@ -58,17 +138,17 @@ class ImageData:
 
     @property
     def channels(self) -> int:
-        return int(self.train.images.shape[1])
+        return self.train.shape[0]
 
     @property
     def image_size(self) -> int:
         """Pixels a side: the stored images are square."""
-        return int(self.train.images.shape[2])
+        return self.train.shape[1]
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
         """Of the training images alone; counted in integers, so the same on every machine."""
-        return channel_statistics(self.train.images)
+        return self.train.statistics
 
 
 def channel_statistics(images: np.ndarray) -> ChannelStatistics:
@@ -78,20 +158,28 @@ def channel_statistics(images: np.ndarray) -> ChannelStatistics:
         for channel, row in enumerate(counts):
             pixels = images[start : start + _CHUNK, channel].ravel()
             row += np.bincount(pixels, minlength=256)
-    values = np.arange(256) / 255
-    share = counts / counts.sum(axis=1, keepdims=True)
-    mean = share @ values
-    variance = (share * (values - mean[:, None]) ** 2).sum(axis=1)
+    values = np.arange(256)
+    sums, squares = counts @ values, counts @ values**2
+    return _statistics(int(counts[0].sum()), sums.tolist(), squares.tolist())
+
+
+def _statistics(count: int, sums: list[int], squares: list[int]) -> ChannelStatistics:
+    """From whole numbers of any size, so that images in memory and files give the same bits."""
+    mean = tuple(total / (255 * count) for total in sums)
+    spread = (count * square - total**2 for total, square in zip(sums, squares, strict=True))
     # A constant channel has no spread to divide by: one grey level stands in for it.
-    std = np.maximum(np.sqrt(variance), 1 / 255)
-    return ChannelStatistics(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    std = tuple(max(math.sqrt(each) / count, 1) / 255 for each in spread)
+    return ChannelStatistics(mean=mean, std=std)
 
 
-def fingerprint(classes: tuple[str, ...], *splits: Split) -> str:
-    """16 hex digits of SHA-256 over class names, images and labels, and how they are divided."""
+def fingerprint(classes: tuple[str, ...], *parts: Part) -> str:
+    """16 hex digits of SHA-256 over class names, images and labels, and how they are divided.
+
+    The same for images in memory and for files that decode to them.
+    """
     digest = hashlib.sha256(json.dumps(classes).encode())
-    for split in splits:
-        digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        digest.update(split.labels.astype("<i8").data)
+    for part in parts:
+        digest.update(repr((len(part), *part.shape)).encode())
+        digest.update(np.ascontiguousarray(part.digests).data)
+        digest.update(part.labels.astype("<i8").data)
     return digest.hexdigest()[:16]

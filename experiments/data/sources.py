@@ -4,14 +4,19 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from experiments.config import DataConfig
-from experiments.data.cache import cache_key, cached_images
-from experiments.data.decoding import decode_files, default_size
-from experiments.data.folder import FolderListing, list_folder
-from experiments.data.images import ImageData, Split
+from experiments.data.arrays import at_size, read_digits
+from experiments.data.cache import cache_folder, cache_key, cached_array
+from experiments.data.decoding import decode_files, default_size, survey_files
+from experiments.data.folder import list_folder
+from experiments.data.images import FileSplit, ImageData, Part, Split
+from experiments.data.listing import Listing
+from experiments.data.placement import streams
+from experiments.data.published import PUBLISHED
+from experiments.data.repeats import warn_of_shared_images
 from experiments.data.split import UndividedData, divide
+from experiments.data.table import SUFFIXES, list_table
 from search_spaces.records import InputError
 
 
@@ -20,62 +25,112 @@ def load_data(config: DataConfig, *, seed: int) -> ImageData:
 
     Raises InputError for a source that is not there or cannot be trained on.
     """
+    data = divide(read_source(config), config, seed=seed)
+    warn_of_shared_images(data)
+    return data
+
+
+def read_source(config: DataConfig) -> UndividedData:
+    """Digits, a data set by name, a table, or a folder."""
     if config.source == "digits":
-        source = read_digits(config.image_size)
-    else:
-        source = read_folder(find_folder(config.source), image_size=config.image_size)
-    return divide(source, config, seed=seed)
+        return at_size(read_digits(), config)
+    published = _find_published(config)
+    if published is not None:
+        return at_size(PUBLISHED[config.source].read(published), config)
+    place = _find(config.source)
+    return read_files(list_table(place) if place.is_file() else list_folder(place), config)
 
 
-def find_folder(source: str) -> Path:
-    """The folder as given, or else of that name under $SCALER_DATA."""
-    given = Path(source).expanduser()
-    home = os.environ.get("SCALER_DATA")
-    below = Path(home).expanduser() / source if home else None
-    for folder in (given, below):
-        if folder is not None and folder.is_dir():
-            return folder
-    elsewhere = f"nor at '{below}' ($SCALER_DATA)" if below else "and SCALER_DATA is not set"
-    raise InputError(
-        f"no data '{source}': there is no folder at '{given.absolute()}', {elsewhere}; give "
-        f"`digits`, the path of an image folder, or set SCALER_DATA to the folder that holds it"
-    )
-
-
-def read_digits(image_size: int | None) -> UndividedData:
-    """Scikit-learn's 1,797 grey images of digits, 8x8: 0..16 becomes 0..255, one channel."""
-    from sklearn.datasets import load_digits  # a second to import, for this source alone
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # (N, H, W)
-    if image_size is not None and image_size != images.shape[1]:
-        size = (image_size, image_size)
-        images = np.stack(
-            [
-                np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-                for image in images
-            ]
-        )
-    train = Split(images[:, None], digits.target.astype(np.int64))  # (N, 1, H, W)
-    return UndividedData("digits", tuple(str(name) for name in digits.target_names), train)
-
-
-def read_folder(folder: Path, *, image_size: int | None) -> UndividedData:
-    """An image folder (see folder.list_folder), decoded or from the cache of decoded images."""
-    listing = list_folder(folder)
-    images = cached_images(
-        cache_key(listing, image_size=image_size), lambda: _decode(listing, image_size)
-    )
-    splits, start = {}, 0
+def read_files(listing: Listing, config: DataConfig) -> UndividedData:
+    """Listed image files: decoded or from the cache of decoded images, or as files to stream."""
+    image_size = config.image_size or _default_size(listing)
+    stream = streams(config.placement, images=len(listing.files), image_size=image_size)
+    whole = (_stream_files if stream else _hold_files)(listing, image_size=image_size)
+    parts, start = {}, 0
     for part, files in listing.parts.items():
-        labels = np.array([file.label for file in files], dtype=np.int64)
-        splits[part] = Split(images[start : start + len(files)], labels)
+        parts[part] = whole.take(slice(start, start + len(files)))
         start += len(files)
-    return UndividedData(listing.root.name, listing.classes, **splits)
+    return UndividedData(listing.name, listing.classes, **parts)
 
 
-def _decode(listing: FolderListing, image_size: int | None) -> np.ndarray:
-    # The training images alone decide the size: nothing is chosen by looking at the test part.
-    return decode_files(
-        listing.files, image_size=image_size or default_size(listing.parts["train"])
+def _hold_files(listing: Listing, *, image_size: int) -> Part:
+    images = cached_array(
+        cache_key(listing, image_size=image_size),
+        lambda: decode_files(listing.files, image_size=image_size),
     )
+    return Split(images, listing.labels, paths=tuple(file.path for file in listing.files))
+
+
+def _stream_files(listing: Listing, *, image_size: int) -> Part:
+    facts = cached_array(
+        cache_key(listing, image_size=image_size) + "-facts",
+        lambda: survey_files(listing.files, image_size=image_size),
+    )
+    paths = tuple(file.path for file in listing.files)
+    return FileSplit(paths, listing.labels, image_size, facts)
+
+
+def _default_size(listing: Listing) -> int:
+    # The training images alone decide the size: nothing is chosen by looking at the test part.
+    key = cache_key(listing, image_size=None) + "-size"
+    (size,) = cached_array(key, lambda: np.array([default_size(listing.parts["train"])]))
+    return int(size)
+
+
+def _find_published(config: DataConfig) -> Path | None:
+    """The files of a data set by name, or None where `source` names none or an image folder."""
+    published = PUBLISHED.get(config.source)
+    if published is None:
+        return None
+    places, downloads = _places(config.source), _downloads()
+    # An image folder of that name goes before a published set beside it.
+    found = published.find(places)
+    if found is not None or any(place.is_dir() for place in places):
+        return found
+    found = published.find([downloads])
+    if found is None and config.download:
+        published.download(downloads)
+        found = published.find([downloads])
+    if found is None:
+        raise InputError(
+            f"no data '{config.source}': there is no folder {_told(config.source)}, and no "
+            f"'{published.folders[-1]}' in '{downloads}'; set SCALER_DATA to the folder that holds "
+            f"one of them, or allow the download with `--download` or `data: {{download: true}}`"
+        )
+    return found
+
+
+def _downloads() -> Path:
+    """Where torchvision's folders are looked for and downloaded to."""
+    home = os.environ.get("SCALER_DATA")
+    return Path(home).expanduser() if home else cache_folder() / "data"
+
+
+def _places(source: str) -> list[Path]:
+    """As given, and of that name under $SCALER_DATA."""
+    home = os.environ.get("SCALER_DATA")
+    given = Path(source).expanduser()
+    return [given, Path(home).expanduser() / source] if home else [given]
+
+
+def _find(source: str) -> Path:
+    """An image folder or a table."""
+    for place in _places(source):
+        if place.is_dir() or (place.is_file() and place.suffix in SUFFIXES):
+            return place
+        if place.is_file():
+            raise InputError(
+                f"data '{place}' is neither a folder nor a table that ends in "
+                f"{' or '.join(SUFFIXES)}"
+            )
+    names = ", ".join(f"`{name}`" for name in ("digits", *PUBLISHED))
+    raise InputError(
+        f"no data '{source}': there is no folder or table {_told(source)}; give {names}, the path "
+        f"of an image folder or a table, or set SCALER_DATA to the folder that holds it"
+    )
+
+
+def _told(source: str) -> str:
+    given, *below = _places(source)
+    elsewhere = f"nor at '{below[0]}' ($SCALER_DATA)" if below else "and SCALER_DATA is not set"
+    return f"at '{given.absolute()}', {elsewhere}"

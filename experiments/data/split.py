@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.config import DataConfig
-from experiments.data.images import ImageData, Split, fingerprint
+from experiments.data.images import ImageData, Part, fingerprint
 from search_spaces.records import InputError
 
 _TEST_SEED = 0  # the test part is the same for every seed, so that none chooses on another's
@@ -17,9 +17,9 @@ class UndividedData:
 
     name: str
     classes: tuple[str, ...]
-    train: Split
-    validation: Split | None = None
-    test: Split | None = None
+    train: Part
+    validation: Part | None = None
+    test: Part | None = None
 
 
 def divide(source: UndividedData, config: DataConfig, *, seed: int) -> ImageData:
@@ -51,8 +51,8 @@ def divide(source: UndividedData, config: DataConfig, *, seed: int) -> ImageData
 
 
 def _limited(
-    split: Split, limit: int | None, name: str, source: UndividedData, random: np.random.RandomState
-) -> Split:
+    split: Part, limit: int | None, name: str, source: UndividedData, random: np.random.RandomState
+) -> Part:
     if limit is None or limit >= len(split):
         return split
     if limit < len(source.classes):
@@ -89,13 +89,13 @@ def stratified_sample(
 
 
 def _cut(
-    split: Split,
+    split: Part,
     fraction: float,
     source: UndividedData,
     *,
     leave: int,
     random: np.random.RandomState,
-) -> tuple[Split, Split]:
+) -> tuple[Part, Part]:
     """(what is left, what is cut off)."""
     leave = leave if source.validation is None else 1
     count = round(fraction * len(split))

@@ -26,6 +26,15 @@ _FORMATS = {
     "times_target": ".3f",
     "target_flops": ",.0f",
     "seconds": ".1f",
+    "gpu_seconds": ".1f",
+    "share": ".1%",
+    "importance": ".1%",
+    "mean": ".4f",
+    "low": ".4f",
+    "high": ".4f",
+    "pooled": ".4f",
+    "effect": "+.4f",
+    "p": ".2g",
 }
 
 

@@ -1,98 +1,149 @@
-"""The figures of a run, as PNG."""
+"""The figures of a run, as data and as PNG and SVG files."""
 
-import io
-from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from experiments.files import replace_file
-from experiments.report.comparison_figures import (
-    draw_errors,
-    draw_gradient_norms,
-    panels_of,
-)
+from experiments.report.charts import choices, curves, growth, network, search, spending
+from experiments.report.charts import family as families
+from experiments.report.charts.chart import Figure
+from experiments.report.charts.drawing import FORMATS, draw
 from experiments.report.comparison_tables import compared_trials
-from experiments.report.family_figure import draw_family
-from experiments.report.repeats_figures import draw_coefficients, draw_confirmation
 from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
-from experiments.report.search_figures import draw_flops_accuracy, draw_history
 from experiments.report.tables import coefficient_trials
 from experiments.report.trials import load_curves
 from experiments.run_folder import RunFolder
+from scaler.compound import CompoundCoefficients
 from search_spaces.records import InputError
 
 FIGURES = (
-    "flops_accuracy",
     "search_history",
+    "flops_accuracy",
+    "importance",
+    "effects",
+    "learning_curves",
     "confirmation",
+    "baseline",
+    "surface",
     "coefficients",
     "family",
+    "costs",
     "comparison",
     "gradient_norms",
 )
+Tables = dict[str, pd.DataFrame]
 
 
-def make_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
-    """PNG by name of FIGURES; one for which no trial has an accuracy yet is not there."""
+def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
+    """Figures by name of FIGURES; one for which no trial has what it shows is not there.
+
+    `tables` are those of `make_tables` and `make_analysis` together.
+    """
+    found = {
+        **_search(folder, tables),
+        **_choices(tables),
+        **_scaled(folder, tables),
+        **_compared(folder, tables),
+    }
+    if "costs" in tables and tables["costs"]["seconds"].sum() > 0:
+        regret = tables.get("regret", pd.DataFrame())
+        found["costs"] = spending.costs(tables["costs"], regret)
+    return {name: found[name] for name in FIGURES if name in found}
+
+
+def leads(grid: pd.DataFrame, chosen: CompoundCoefficients | None) -> bool:
+    """Whether the first row is the chosen one; a coefficients file may have come from elsewhere."""
+    if grid.empty or chosen is None:
+        return False
+    return all(grid.iloc[0][name] == value for name, value in chosen)
+
+
+def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     searched = tables["trials"][tables["trials"]["study"] == "search"]
     scored = searched[searched["state"].isin(["complete", "pruned"])].dropna(subset=["accuracy"])
-    members = tables["family"][tables["family"]["state"] == "complete"]
-    section = folder.config.search
+    if scored.empty:
+        return {}
     baseline = folder.baseline()
     key = baseline.key if baseline else None
-    figures: dict[str, bytes] = {}
-    if len(scored):
-        figures["flops_accuracy"] = _png(
-            lambda axes: draw_flops_accuracy(axes[0], scored, section=section, baseline=key)
-        )
-        figures["search_history"] = _png(lambda axes: draw_history(axes[0], searched))
+    told = load_curves(folder.path, study="search")
+    figures = {
+        "search_history": search.history(searched),
+        "flops_accuracy": search.flops_accuracy(scored, section=folder.config.search, baseline=key),
+    }
+    if len(told):
+        figures["learning_curves"] = curves.learning_curves(scored, told)
+    return figures
+
+
+def _choices(tables: Tables) -> dict[str, Figure]:
+    if "effects" not in tables:
+        return {}
+    effects = tables["effects"]
+    order = list(dict.fromkeys(effects.sort_values("p", kind="stable")["choice"]))
+    figures = {}
+    if "importance" in tables:
+        importance = tables["importance"]
+        figures["importance"] = choices.importance(importance)
+        important = importance[importance["of"] == "reward"]["parameter"]
+        order = list(dict.fromkeys([*important, *order]))
+    first = effects.iloc[0]
+    return {
+        **figures,
+        "effects": choices.effects(effects, overall=first["mean"] - first["effect"], order=order),
+    }
+
+
+def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
+    figures = {}
     if "confirmation" in tables:
         finalists = confirmation_standings(tables["trials"])
-        figures["confirmation"] = _png(
-            lambda axes: draw_confirmation(axes[0], finalists, tables["confirmation"])
-        )
+        figures["confirmation"] = growth.confirmation(finalists, tables["confirmation"])
+    baseline = folder.baseline()
+    if baseline is not None and "layers" in tables:
+        figures["baseline"] = network.network_chart(tables["layers"], name=baseline.name)
     directions = coefficients_standings(coefficient_trials(folder, tables["trials"]))
     if directions:
-        figures["coefficients"] = _png(
-            lambda axes: draw_coefficients(axes[0], directions, tables["coefficients"])
-        )
+        table = tables["coefficients"]
+        figures["surface"] = growth.surface(table, winner=leads(table, folder.coefficients()))
+        figures["coefficients"] = growth.coefficients(directions, table)
+    members = tables["family"][tables["family"]["state"] == "complete"]
     if len(members):
-        figures["family"] = _png(lambda axes: draw_family(axes[0], members))
-    if "comparison" in tables:
-        figures |= _comparison_figures(folder, tables)
+        figures["family"] = families.family(members)
     return figures
 
 
-def _comparison_figures(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+def _compared(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
+    if "comparison" not in tables:
+        return {}
     compared = compared_trials(tables["trials"])
-    curves = load_curves(folder.path, study="comparison")
-    count = len(panels_of(compared))
-    figures = {"comparison": _png(lambda axes: draw_errors(axes, compared, curves), panels=count)}
+    told = load_curves(folder.path, study="comparison")
+    figures = {"comparison": curves.comparison(compared, told)}
     if len(tables["gradient_norms"]):
-        figures["gradient_norms"] = _png(
-            lambda axes: draw_gradient_norms(axes, compared, curves), panels=count
-        )
+        figures["gradient_norms"] = curves.gradient_norms(compared, told)
     return figures
 
 
-def write_figures(folder: RunFolder, figures: dict[str, bytes]) -> None:
-    """`figures/<name>.png`; what an earlier report drew and this one does not is taken away.
+def draw_figures(figures: dict[str, Figure]) -> dict[str, dict[str, bytes]]:
+    """PNG and SVG by name."""
+    return {name: draw(figure) for name, figure in figures.items()}
+
+
+def write_figures(folder: RunFolder, drawn: dict[str, dict[str, bytes]]) -> None:
+    """`figures/<name>.png` and `.svg`; what an earlier report drew and this one does not goes.
 
     Raises InputError where the folder cannot be written to.
     """
     try:
         folder.figures.mkdir(parents=True, exist_ok=True)
         for name in FIGURES:
-            path = folder.figures / f"{name}.png"
-            if name in figures:
-                replace_file(path, partial(_write, figures[name]))
-            else:
-                path.unlink(missing_ok=True)
+            for ending in FORMATS:
+                path = folder.figures / f"{name}.{ending}"
+                if name in drawn:
+                    replace_file(path, partial(_write, drawn[name][ending]))
+                else:
+                    path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot write '{folder.figures}': {error.strerror}; "
@@ -102,17 +153,3 @@ def write_figures(folder: RunFolder, figures: dict[str, bytes]) -> None:
 
 def _write(picture: bytes, file: BinaryIO) -> None:
     file.write(picture)
-
-
-def _png(draw: Callable[[list[Axes]], None], *, panels: int = 1) -> bytes:
-    """A picture, 624 pixels high, of panels side by side; the same bytes for the same data."""
-    width = max(8.0, 4.4 * panels)
-    figure = Figure(figsize=(width, 5.2), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-    draw(axes)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()

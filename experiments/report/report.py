@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.files import write_text
+from experiments.report.analysed import make_analysis
 from experiments.report.cells import plain
-from experiments.report.figures import make_figures, write_figures
-from experiments.report.page import make_page
+from experiments.report.figures import draw_figures, make_figures, write_figures
+from experiments.report.page.page import make_page
 from experiments.report.repeats_tables import coefficients_standings
 from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_tables, write_tables
@@ -19,18 +20,21 @@ _IN_TERMINAL = (
 )
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(folder: RunFolder, *, reload: int | None = None) -> Path:
     """Write `tables/`, `figures/` and `report.html` anew; returns the page's path.
 
     Reads the store, config, baseline and coefficients alone, so that a run of any state has a
-    report, and equal contents give equal files. Raises InputError where something in the folder is
-    damaged or cannot be written.
+    report, and equal contents give equal files. `reload`: seconds after which an open page reads
+    itself again. Raises InputError where something in the folder is damaged or cannot be written.
     """
     tables = make_tables(folder)
-    figures = make_figures(folder, tables)
+    tables |= make_analysis(folder, tables["trials"])
+    charts = make_figures(folder, tables)
+    drawn = draw_figures(charts)
+    page = make_page(folder, tables=tables, charts=charts, drawn=drawn, reload=reload)
     write_tables(folder, tables)
-    write_figures(folder, figures)
-    write_text(folder.report, make_page(folder, tables=tables, figures=figures))
+    write_figures(folder, drawn)
+    write_text(folder.report, page)
     return folder.report
 
 

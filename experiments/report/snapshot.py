@@ -15,12 +15,12 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.pool import StaticPool
 
 from experiments.run_folder import RunFolder
-from experiments.studies.store import Store
+from experiments.studies.store import Store, TrialRow
 from experiments.studies.whole_trials import read_trials
 from search_spaces.records import InputError
 
 _ATTRIBUTES = """
-    SELECT number, state, (
+    SELECT number, state, datetime_complete, (
         SELECT group_concat(json_quote(key) || ':' || value_json)
         FROM trial_user_attributes WHERE trial_user_attributes.trial_id = trials.trial_id
     )
@@ -64,16 +64,16 @@ class Snapshot:
         with self._storage.engine.connect() as connection:
             return read_trials(connection, self._ids[study])
 
-    def attributes(self, study: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """(number, state, user attributes) of each trial: all that a table of them needs.
+    def rows(self, study: str) -> Iterator[TrialRow]:
+        """All that a table of the trials needs.
 
         A row a trial and not one an attribute: reading takes a tenth of the time of `trials`.
         """
         if study not in self._ids:
             return
         rows = self._memory.execute(_ATTRIBUTES, (self._ids[study],))
-        for number, state, attributes in rows:
-            yield number, state, json.loads(f"{{{attributes or ''}}}")
+        for number, state, ended, attributes in rows:
+            yield TrialRow(number, state, ended, json.loads(f"{{{attributes or ''}}}"))
 
     def notes(self, study: str) -> dict[str, Any]:
         """What `Store.note` kept of a study as a whole."""

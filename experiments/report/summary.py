@@ -72,7 +72,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
             ("pruned", "stopped early"),
             ("fail", "failed"),
         )
-        if state in counts
+        if counts.get(state, 0)
     )
     screened = _screened(folder)
     if tables["search"].empty:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from experiments.files import write_text
 from experiments.report.cells import markdown
+from experiments.report.columns import FIXED, OWN
 from experiments.report.comparison_tables import (
     compared_trials,
     errors_table,
@@ -14,7 +15,7 @@ from experiments.report.repeats_tables import (
     confirmation_table,
     dropped_table,
 )
-from experiments.report.trials import FIXED, OWN, load_curves, load_notes, load_trials
+from experiments.report.trials import load_curves, load_notes, load_trials
 from experiments.run_folder import RunFolder
 
 TOP = 10  # trials in the table of the search

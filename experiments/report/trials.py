@@ -8,66 +8,13 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial
 
+from experiments.report.columns import CURVE, FIXED, OWN, SPAN, column
 from experiments.report.sizes import sizes_of
 from experiments.report.snapshot import Snapshot, reading
 from experiments.run_folder import RunFolder
 from experiments.studies.store import STUDIES, Store
 from search_spaces.records import InputError, suggest
 
-# What every trial has. Of text, an empty string says "none"; a number that is missing is NA.
-FIXED = {
-    "run": "string",
-    "study": "string",
-    "number": "Int64",
-    "state": "string",  # complete, pruned (stopped early), fail
-    "reason": "string",
-    "accuracy": "float64",  # of the validation part, in [0, 1]
-    "reward": "float64",
-    "flops": "Int64",  # multiply-adds
-    "params": "Int64",
-    "activations": "Int64",
-    "epochs": "Int64",
-    "seconds": "float64",
-    "seed": "Int64",
-    "host": "string",
-    "device": "string",
-    "key": "string",
-}
-# What the trials of one study have, beside further figures of the user's own evaluation.
-OWN = {
-    "cost": "float64",  # what the search's objective used, in its unit
-    "latency": "float64",  # seconds of a step, where the search asked for it
-    "alpha": "float64",
-    "beta": "float64",
-    "gamma": "float64",
-    "member": "string",
-    "phi": "float64",
-    "target_flops": "float64",
-    "depth": "float64",  # factors of the rule, before rounding
-    "width": "float64",
-    "resolution_factor": "float64",
-    "test_accuracy": "float64",
-    "baseline": "string",  # key of the network that was scaled
-    "network": "string",  # of a comparison
-    "panel": "string",
-    "place": "Int64",  # in the config's list
-    "contender": "string",  # of a confirmation or the coefficients: what was trained repeatedly
-    "round": "Int64",
-    "search_reward": "float64",  # that it had in the search
-    "rule": "string",  # equal_flops or phi
-    "reached_depth": "float64",  # factors after rounding
-    "reached_width": "float64",
-    "reached_resolution": "float64",
-    "origin": "string",  # where a warm start took it from
-}
-CURVE = {
-    "run": "string",
-    "study": "string",
-    "number": "Int64",
-    "epoch": "Int64",
-    "metric": "string",  # accuracy, train_loss, train_accuracy, ...
-    "value": "float64",
-}
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
 _NOT_COLUMNS = {
     *("curve", "curves", "architecture", "label", "suggestion", "training"),
@@ -88,17 +35,19 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
     """
     fixed, sizes, own, whole = [], [], [], []
     for name, part, snapshot in _snapshots(run, study):
-        for number, state, attributes in snapshot.attributes(part):
-            place = {"run": name, "study": part, "number": number, "state": state.lower()}
-            fixed.append({column: place.get(column, attributes.get(column)) for column in FIXED})
-            source = f"the architecture of trial {number} of study '{part}'"
+        for trial in snapshot.rows(part):
+            attributes = trial.attributes
+            place = {"run": name, "study": part, "number": trial.number, "ended": trial.ended}
+            place["state"] = trial.state.lower()
+            fixed.append({name: place.get(name, attributes.get(name)) for name in FIXED})
+            source = f"the architecture of trial {trial.number} of study '{part}'"
             sizes.append(sizes_of(attributes.get("architecture", ""), source=source))
             own.append(_own(attributes))
             whole.append({"architecture": attributes.get("architecture", "")})
     frames = [
-        _frame(fixed, FIXED, names=FIXED),
-        _frame(sizes, {}, names=_stages_first(sizes)),
-        _frame(own, OWN, names=_known_first(own)),
+        _timed(_frame(fixed, FIXED, names=FIXED)),
+        _frame(sizes, {}, names=_stages_first(sizes), text="category"),
+        _frame(own, OWN, names=_known_first(own), text="category"),
         _frame(whole, {"architecture": "string"}, names=["architecture"] if whole else []),
     ]
     return pd.concat(frames, axis=1)
@@ -143,22 +92,33 @@ def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapsho
     """(run, study, store) of every study of every run."""
     if study is not None and study not in STUDIES:
         raise InputError(f"unknown study '{study}'; {suggest(study, STUDIES)}")
-    paths = [Path(p) for p in ([run] if isinstance(run, str | Path) else run)]
-    times = Counter(path.resolve().name for path in paths)
-    for path in paths:
-        folder = RunFolder.open(path)
-        short = path.resolve().name
-        name = short if times[short] == 1 else path.as_posix()
+    for name, folder in named_runs(run):
         with reading(folder) as snapshot:
             for part in STUDIES if study is None else (study,):
                 yield name, part, snapshot
 
 
+def named_runs(run: Runs) -> list[tuple[str, RunFolder]]:
+    """Each run's name in the frames and its folder; two of one name are called by their paths.
+
+    Raises InputError for none, and for a folder that is no run.
+    """
+    paths = [Path(p) for p in ([run] if isinstance(run, str | Path) else run)]
+    if not paths:
+        raise InputError("no run is named; give a run folder, or a list of some")
+    shorts = [path.resolve().name for path in paths]
+    times = Counter(shorts)
+    return [
+        (short if times[short] == 1 else path.as_posix(), RunFolder.open(path))
+        for short, path in zip(shorts, paths, strict=True)
+    ]
+
+
 def _own(attributes: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in attributes.items() if name not in _LEFT_OUT}
-    for column, stored in _STORED_AS.items():
+    for name, stored in _STORED_AS.items():
         if stored in attributes:
-            own[column] = attributes[stored]
+            own[name] = attributes[stored]
     training = attributes.get("training", {})
     return own | {f"training.{name}": value for name, value in training.items()}
 
@@ -176,23 +136,20 @@ def _known_first(rows: list[dict[str, Any]]) -> list[str]:
     return [*(name for name in OWN if name in names), *sorted(names - OWN.keys())]
 
 
+def _timed(trials: pd.DataFrame) -> pd.DataFrame:
+    duration = pd.to_timedelta(trials["seconds"], unit="s").astype(SPAN)
+    return trials.assign(started=trials["ended"] - duration, duration=duration)
+
+
 def _frame(
-    rows: list[dict[str, Any]], types: dict[str, str], *, names: Iterable[str]
+    rows: list[dict[str, Any]],
+    types: dict[str, Any],
+    *,
+    names: Iterable[str],
+    text: str = "string",
 ) -> pd.DataFrame:
-    columns = {}
-    for name in names:
-        values = [row.get(name) for row in rows]
-        kind = types.get(name) or _kind(values)
-        if kind == "string":
-            values = ["" if value is None else str(value) for value in values]
-        columns[name] = pd.Series(values, dtype=kind)
+    """`text` is the dtype of text in columns that `types` does not name."""
+    columns = {
+        name: column([row.get(name) for row in rows], types.get(name), text=text) for name in names
+    }
     return pd.DataFrame(columns, index=range(len(rows)))
-
-
-def _kind(values: list[Any]) -> str:
-    """The dtype of a column that no table names: the narrowest that holds all its values."""
-    kinds = {type(value) for value in values if value is not None}
-    for allowed, dtype in (({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "float64")):
-        if kinds and kinds <= allowed:
-            return dtype
-    return "string"

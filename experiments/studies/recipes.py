@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from experiments.config import TrainConfig
+from experiments.recipes.settings import SETTINGS_OF_THE_MACHINE, TrainConfig
 from search_spaces.records import InputError, suggest
 from search_spaces.space import SearchSpace
 
-_NOT_CHOSEN = {"device", "gradient_norms"}  # where and what is watched, not how it is trained
+_NOT_CHOSEN = {*SETTINGS_OF_THE_MACHINE, "epochs"}  # where it runs and what is watched, not how
 
 
 def check_training_choices(space: SearchSpace, evaluate: Callable[..., Any] | None) -> None:

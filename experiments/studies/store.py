@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy
@@ -22,7 +22,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, i
 from experiments.run_folder import RunFolder
 from experiments.studies.database import at_once, masked, open_database, patiently
 from experiments.studies.open_trial import OpenTrial
-from experiments.studies.whole_trials import read_trials, write_trial
+from experiments.studies.whole_trials import read_trials, to_utc, write_trial
 from search_spaces.records import InputError
 
 STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
@@ -38,6 +38,15 @@ _OPEN = Table(
 
 
 BACKUP_PERIOD = 60.0  # seconds at least; longer where a backup takes more than 2 % of that
+
+
+class TrialRow(NamedTuple):
+    """A trial as the tables need it."""
+
+    number: int
+    state: str  # Optuna's name, as COMPLETE
+    ended: str | None  # UTC
+    attributes: dict[str, Any]
 
 
 class Store:
@@ -88,10 +97,12 @@ class Store:
         with self.engine.connect() as connection:
             return read_trials(connection, self.study(name)._study_id)
 
-    def attributes(self, name: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """(number, state, user attributes) of each trial, as `Snapshot` gives them."""
+    def rows(self, name: str) -> Iterator[TrialRow]:
+        """All that a table of the trials needs, as `Snapshot` gives it."""
         for trial in self.trials(name):
-            yield trial.number, trial.state.name, trial.user_attrs
+            ended = to_utc(trial.datetime_complete)
+            text = None if ended is None else ended.isoformat(sep=" ")
+            yield TrialRow(trial.number, trial.state.name, text, trial.user_attrs)
 
     def ended_lately(self, name: str) -> list[FrozenTrial]:
         """All trials as `trials`; where it is asked often, only what is new is read."""

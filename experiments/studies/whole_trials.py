@@ -47,8 +47,8 @@ def write_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> in
         "number": number,
         "study_id": study_id,
         "state": trial.state,
-        "datetime_start": _to_utc(trial.datetime_start),
-        "datetime_complete": _to_utc(trial.datetime_complete),
+        "datetime_start": to_utc(trial.datetime_start),
+        "datetime_complete": to_utc(trial.datetime_complete),
     }
     key = connection.execute(insert(_TRIALS).values(row)).inserted_primary_key
     assert key is not None
@@ -153,7 +153,7 @@ def _value(stored: float | None, kind: Any) -> float:
     return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind.name, math.nan)
 
 
-def _to_utc(local: datetime.datetime | None) -> datetime.datetime | None:
+def to_utc(local: datetime.datetime | None) -> datetime.datetime | None:
     return None if local is None else local.astimezone(datetime.UTC).replace(tzinfo=None)
 
 

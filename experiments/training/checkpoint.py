@@ -24,26 +24,31 @@ def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any])
     cannot hold, OSError where the folder cannot be written.
     """
     _check_suffix(path)
+    content = checkpoint_bytes(network, metadata=metadata)
+    write_bytes(path, content)
     text = json.dumps(metadata, allow_nan=False, indent=2)
-    content = save(_plain(network.state_dict()), metadata={"metadata": text})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda file: file.write(content))
     replace_file(path.with_suffix(".json"), lambda file: file.write(f"{text}\n".encode()))
 
 
-def save_state(path: Path, tensors: dict[str, Tensor], *, facts: dict[str, Any]) -> None:
-    """Write what a training goes on from, whole or not at all: tensors, and JSON values with them.
+def checkpoint_bytes(network: nn.Module, *, metadata: dict[str, Any]) -> bytes:
+    """The content of a checkpoint's safetensors file."""
+    text = json.dumps(metadata, allow_nan=False, indent=2)
+    return save(_plain(network.state_dict()), metadata={"metadata": text})
 
-    Raises OSError where the folder cannot be written.
-    """
-    _check_suffix(path)
-    content = save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Whole or not at all, into a folder that is made where it misses. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))
 
 
+def pack_state(tensors: dict[str, Tensor], *, facts: dict[str, Any]) -> bytes:
+    """What a training goes on from as a file's content: tensors, and JSON values with them."""
+    return save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+
+
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON values that `save_state` wrote. Raises InputError for a damaged file."""
+    """Tensors and JSON values that `pack_state` packed. Raises InputError for a damaged file."""
     _check_suffix(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -63,6 +68,11 @@ def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
     _check_same(path, weights, network.state_dict())
     network.load_state_dict(weights)
     return metadata
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint by name; InputError for a file that is missing or damaged."""
+    return _read(path, with_weights=True)[0]
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

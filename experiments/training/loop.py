@@ -4,41 +4,55 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments.config import TrainConfig
-from experiments.data.images import ImageData, Split
-from experiments.training.accuracy import DeviceSplit, measure_accuracy
+from experiments.augmentation import Augmentation
+from experiments.data.images import ImageData, Part
+from experiments.recipes.settings import TrainConfig
+from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
-from experiments.training.device import choose_device, deterministic_cudnn, memory_format
-from experiments.training.recipe import (
+from experiments.training.average import AveragedNetwork
+from experiments.training.device import choose_device, deterministic_cudnn
+from experiments.training.gradients import Gradients
+from experiments.training.layout import choose_layout
+from experiments.training.mixing import mix
+from experiments.training.optimizer import (
     gradient_norms,
-    learning_rates,
     make_optimizer,
     optimizer_tensors,
     restore_optimizer,
-    take_step,
+    set_rate,
 )
-from search_spaces.network import TrainingScores, weighted_loss
+from experiments.training.rates import epoch_rates
+from experiments.training.speed import compile_network, compiles
+from experiments.training.stream import place
 from search_spaces.records import InputError
+
+_LOOK = 50  # steps between two looks at the loss, each of which waits for the device
+_DIVERGED = 100.0  # times the loss of guessing
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a training goes on from: weights and optimizer after `epoch`.
+    """What a training goes on from: everything that changed up to the end of `epoch`.
 
-    `parts` is into how many pieces a batch is cut so that it fits into memory.
+    `parts` is into how many pieces a batch is cut so that it fits into memory; `average` the moving
+    average's weights after `updates` steps; `accuracies` those of the epochs so far.
     """
 
     epoch: int
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     parts: int = 1
+    average: dict[str, Tensor] = field(default_factory=dict)
+    updates: int = 0
+    accuracies: tuple[float, ...] = ()
+    channels_last: bool = True
+    loss_scale: dict[str, float] = field(default_factory=dict)  # float16's
 
 
 @dataclass(frozen=True)
@@ -51,10 +65,11 @@ class EpochResult:
     gradient_norms: dict[str, float]  # by weight, at its first step; empty unless asked for
     parts: int  # of a batch; more than 1 where memory ran out
     state: Callable[[], TrainingState] = field(repr=False, compare=False)  # before the next epoch
+    network: nn.Module = field(repr=False, compare=False)  # whose accuracy this is
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818
-    """The loss was NaN or infinite."""
+    """The loss was NaN or infinite, or far above that of guessing."""
 
 
 def train_epochs(
@@ -64,158 +79,265 @@ def train_epochs(
     config: TrainConfig,
     epochs: int,
     resolution: int,
-    flip: bool,
-    crop_padding: int,
+    augmentation: Augmentation,
     seed: int,
     device: str | torch.device = "auto",
     state: TrainingState | None = None,
+    rank: int = 0,
+    workers: int = 1,
 ) -> Iterator[EpochResult]:
     """Train `network` in place, (N, C, R, R) float32 -> (N, num_classes); yield after each epoch.
 
     The learning rate follows a schedule over all `epochs`; whoever wants fewer stops iterating.
-    From the same weights, seed, device and number of threads comes the same curve, bit for bit,
-    whatever ran before or runs between two epochs: every epoch draws from generators seeded with
-    (seed, epoch), torch's global one among them, for dropout. So a training that goes on from a
-    `state` of an earlier one continues its curve. A batch for which memory runs out is cut into
+    From the same weights, seed, device and number of threads comes the same curve, bit for bit on
+    a CPU, whatever ran before or runs between two epochs: every epoch draws from generators seeded
+    with (seed, epoch), torch's global one among them, for dropout. So a training that goes on from
+    a `state` of an earlier one continues its curve. A batch for which memory runs out is cut into
     twice as many parts, whose gradients add up to those of the whole (batch norm sees the parts).
-    Raises TrainingDiverged after an epoch whose loss is not finite, and InputError for fewer than 2
-    images.
-    """
-    device = choose_device(device)
-    network.to(device).to(memory_format=memory_format(device))
-    train, validation = DeviceSplit.of(data.train, device), DeviceSplit.of(data.validation, device)
-    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    optimizer = make_optimizer(network, config)
-    batch_size = _batch_size(len(train), config)
-    steps = len(train) // batch_size  # an epoch; what is left over of a batch is dropped
-    rates = learning_rates(config, epochs=epochs, steps_per_epoch=steps)
-    parts = 1
-    if state is not None:
-        network.load_state_dict(state.weights)
-        restore_optimizer(optimizer, state.optimizer)
-        parts = state.parts
 
+    With several `workers`, processes of one torch.distributed group, each takes its share of every
+    batch, so that together they see each image once an epoch; all get the same results.
+
+    Raises TrainingDiverged within an epoch whose loss is not finite or 100 times that of guessing,
+    and InputError for fewer than 2 images, or a batch that `workers` do not divide.
+    """
+    training = _Training(
+        network,
+        data,
+        config=config,
+        epochs=epochs,
+        resolution=resolution,
+        augmentation=augmentation,
+        seed=seed,
+        device=choose_device(device),
+        state=state,
+        rank=rank,
+        workers=workers,
+    )
     for epoch in range(1 if state is None else state.epoch + 1, epochs + 1):
+        yield training.run(epoch)
+
+
+class _Training:
+    """What lasts from epoch to epoch."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: ImageData,
+        *,
+        config: TrainConfig,
+        epochs: int,
+        resolution: int,
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device,
+        state: TrainingState | None,
+        rank: int,
+        workers: int,
+    ) -> None:
+        self.network, self.config, self.epochs, self.seed = network, config, epochs, seed
+        self.augmentation = augmentation
+        self.device, self.rank, self.workers = device, rank, workers
+        self.batch_size = _batch_size(len(data.train), config, workers=workers)
+        self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
+        self.num_classes = data.num_classes
+        self.train, self.validation = place(data.train, device), place(data.validation, device)
+        if config.batch_norm_momentum is not None:
+            for module in network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.momentum = config.batch_norm_momentum
+        layout = self._layout(resolution, data.channels, state)
+        self.channels_last = layout == torch.channels_last
+        network.to(device).to(memory_format=layout)
+        self.prepare = Preparation.of(
+            data.statistics, resolution=resolution, device=device, layout=layout
+        )
+        self.optimizer = make_optimizer(network, config)
+        self.average = (
+            None if config.ema_decay is None else AveragedNetwork(network, decay=config.ema_decay)
+        )
+        self.accuracies: list[float] = []
+        self.gradients = Gradients(config, device=device, workers=workers)
+        if state is not None:
+            self._restore(state)
+        self.compiled = False
+        self.model = network
+        if self._pays(None):
+            self._compile()
+        if workers > 1:
+            self.model = nn.parallel.DistributedDataParallel(self.model)
+
+    def run(self, epoch: int) -> EpochResult:
         started = time.perf_counter()
-        generator = _seed_epoch(seed, epoch, device)
-        network.train()
-        total = torch.zeros((), device=device)
-        right = torch.zeros((), dtype=torch.int64, device=device)
+        order, draws = self._seed(epoch)
+        _train_mode(self.network)
+        total = torch.zeros((), device=self.device)
+        right = torch.zeros((), dtype=torch.int64, device=self.device)
         norms: dict[str, float] = {}
+        rates = epoch_rates(
+            self.config,
+            epoch=epoch,
+            epochs=self.epochs,
+            steps_per_epoch=self.steps,
+            accuracies=self.accuracies,
+        )
+        batches = self.train.batches(
+            numbers.tensor_split(self.workers)[self.rank]
+            for numbers in torch.split(order, self.batch_size)[: self.steps]
+        )
         with deterministic_cudnn():
-            order = torch.randperm(len(train), generator=generator, device=device)
-            for chosen, rate in zip(torch.split(order, batch_size), rates[epoch - 1], strict=False):
-                images = augment(
-                    train.images[chosen],
-                    flip=flip,
-                    crop_padding=crop_padding,
-                    generator=generator,
-                )
-                criterion = partial(F.cross_entropy, label_smoothing=config.label_smoothing)
-                loss, hits, parts = _gradients(
-                    network,
+            for step, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
+                images = augment(images, augmentation=self.augmentation, generator=draws)
+                images, targets = mix(
                     images,
-                    train.labels[chosen],
-                    prepare=prepare,
-                    criterion=criterion,
-                    parts=parts,
+                    labels,
+                    num_classes=self.num_classes,
+                    augmentation=self.augmentation,
+                    generator=draws,
                 )
-                take_step(optimizer, rate=rate)
-                if config.gradient_norms and not norms:
-                    norms = gradient_norms(network)
+                loss, hits = self.gradients.of(
+                    self.model, images, labels, targets=targets, prepare=self.prepare
+                )
+                self.gradients.unscale(self.optimizer)
+                if self.config.gradient_norms and not norms:
+                    norms = gradient_norms(self.network)
+                set_rate(self.optimizer, rate)
+                self.gradients.step(self.network, self.optimizer)
+                if self.average is not None:
+                    self.average.update(self.network)
                 total += loss
                 right += hits
-            train_loss = float(total) / steps  # the only wait for the device in an epoch's steps
-            if not math.isfinite(train_loss):
-                raise TrainingDiverged(
-                    f"training diverged: the loss is {train_loss} in epoch {epoch} at a learning "
-                    f"rate of up to {max(rates[epoch - 1]):.3g}; try a lower train.learning_rate"
-                )
-            train_accuracy = int(right) / (steps * batch_size)
-            accuracy = measure_accuracy(network, validation, prepare=prepare)
-        yield EpochResult(
-            epoch,
-            train_loss,
-            train_accuracy,
-            accuracy,
-            time.perf_counter() - started,
-            norms,
-            parts,
-            partial(_state, network, optimizer, epoch, parts),
+                if (step + 1) % _LOOK == 0:
+                    self._check(float(total) / (step + 1), epoch=epoch, rate=max(rates))
+            if self.workers > 1:
+                total, right = self._summed(total) / self.workers, self._summed(right)
+            train_loss = float(total) / self.steps
+            self._check(train_loss, epoch=epoch, rate=max(rates))
+            accuracy = self._accuracy()
+        self.accuracies.append(accuracy)
+        seconds = time.perf_counter() - started
+        left = (self.epochs - epoch) * seconds
+        if not self.compiled and self.workers == 1 and self._pays(left):
+            self._compile()
+        parts = self.gradients.parts
+        return EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_accuracy=int(right) / (self.steps * self.batch_size),
+            accuracy=accuracy,
+            seconds=seconds,
+            gradient_norms=norms,
+            parts=parts,
+            state=lambda: self._state(epoch),
+            network=self._evaluated(),
         )
 
+    def _evaluated(self) -> nn.Module:
+        return self.network if self.average is None else self.average.network
 
-def evaluate(network: nn.Module, split: Split, *, data: ImageData, resolution: int) -> float:
+    def _accuracy(self) -> float:
+        """Of the network, or of the average of its weights, on the validation part."""
+        network = self._evaluated()
+        if self.workers == 1:
+            return measure_accuracy(network, self.validation, prepare=self.prepare)
+        for buffer in network.buffers():  # each saw its own images; the first one's statistics hold
+            dist.broadcast(buffer, src=0)
+        own = self.validation.part(self.rank, self.workers)
+        share = measure_accuracy(network, own, prepare=self.prepare)
+        right = torch.tensor(round(share * len(own)), device=self.device)
+        return int(self._summed(right)) / len(self.validation)
+
+    def _summed(self, value: Tensor) -> Tensor:
+        dist.all_reduce(value)
+        return value
+
+    def _check(self, loss: float, *, epoch: int, rate: float) -> None:
+        if not loss < _DIVERGED * math.log(max(2, self.num_classes)):
+            raise TrainingDiverged(
+                f"training diverged: the loss is {loss:.4g} in epoch {epoch} at a learning "
+                f"rate of up to {rate:.3g}; try a lower train.learning_rate"
+            )
+
+    def _layout(
+        self, resolution: int, channels: int, state: TrainingState | None
+    ) -> torch.memory_format:
+        if state is not None:
+            return torch.channels_last if state.channels_last else torch.contiguous_format
+        shape = (self.batch_size // self.workers, channels, resolution, resolution)
+        return choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
+
+    def _pays(self, seconds_left: float | None) -> bool:
+        return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)
+
+    def _compile(self) -> None:
+        self.model, self.compiled = compile_network(self.network, self.device), True
+
+    def _seed(self, epoch: int) -> tuple[Tensor, torch.Generator]:
+        """The epoch's order of images, and the generator that augments them.
+
+        Every worker draws the same order, and augments its share with numbers of its own.
+        """
+        order_seed, global_seed = np.random.SeedSequence([self.seed, epoch]).generate_state(
+            2, np.uint32
+        )
+        torch.manual_seed(int(global_seed) + self.rank)
+        draws = torch.Generator(self.device).manual_seed(int(order_seed))
+        order = torch.randperm(len(self.train), generator=draws, device=self.device)
+        if self.rank:
+            draws.manual_seed(int(order_seed) + self.rank)
+        return order, draws
+
+    def _state(self, epoch: int) -> TrainingState:
+        average = self.average
+        return TrainingState(
+            epoch=epoch,
+            weights=self.network.state_dict(),
+            optimizer=optimizer_tensors(self.optimizer),
+            parts=self.gradients.parts,
+            average={} if average is None else average.tensors(),
+            updates=0 if average is None else average.updates,
+            accuracies=tuple(self.accuracies),
+            channels_last=self.channels_last,
+            loss_scale=self.gradients.loss_scale(),
+        )
+
+    def _restore(self, state: TrainingState) -> None:
+        self.network.load_state_dict(state.weights)
+        restore_optimizer(self.optimizer, state.optimizer)
+        if self.average is not None:
+            self.average.restore(state.average, updates=state.updates)
+        self.accuracies = list(state.accuracies)
+        self.gradients.restore(parts=state.parts, loss_scale=state.loss_scale)
+
+
+def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
     """Accuracy in [0, 1] on `split`, on the device where the network is.
 
     `data` is what the network was trained on: its training images give mean and deviation.
     """
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, DeviceSplit.of(split, device), prepare=prepare)
+    return measure_accuracy(network, place(split, device), prepare=prepare)
 
 
-def _gradients(
-    network: nn.Module,
-    images: Tensor,  # uint8 (N, C, H, W)
-    labels: Tensor,  # (N,)
-    *,
-    prepare: Preparation,
-    criterion: Callable[..., Tensor],
-    parts: int,
-) -> tuple[Tensor, Tensor, int]:
-    """Leave the batch's gradients in the network; its loss, its right answers, and its parts."""
-    while True:
-        network.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=images.device)
-        right = torch.zeros((), dtype=torch.int64, device=images.device)
-        try:
-            for some, own in zip(
-                images.tensor_split(parts), labels.tensor_split(parts), strict=True
-            ):
-                share = len(own) / len(labels)
-                loss, hits = _add_gradients(network, prepare(some), own, criterion, share)
-                total += loss
-                right += hits
-            return total, right, parts
-        except torch.OutOfMemoryError:
-            most = len(labels) // 2  # batch norm needs two images
-            if parts >= most:
-                raise
-            parts = min(2 * parts, most)
-        if images.is_cuda:
-            torch.cuda.empty_cache()
+def _train_mode(network: nn.Module) -> None:
+    """Batch norm whose weights are frozen stays in eval mode: its statistics are frozen too."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            frozen = module.weight is not None and not module.weight.requires_grad
+            module.train(not frozen)
 
 
-def _add_gradients(
-    network: nn.Module,
-    images: Tensor,  # float32 (N, C, R, R)
-    labels: Tensor,
-    criterion: Callable[..., Tensor],
-    share: float,
-) -> tuple[Tensor, Tensor]:
-    output = network(images)
-    loss = weighted_loss(output, partial(criterion, target=labels)) * share
-    torch.autograd.backward(loss)
-    scores = output.scores if isinstance(output, TrainingScores) else output
-    return loss.detach(), (scores.argmax(1) == labels).sum()
-
-
-def _state(
-    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, parts: int
-) -> TrainingState:
-    return TrainingState(epoch, network.state_dict(), optimizer_tensors(optimizer), parts)
-
-
-def _batch_size(images: int, config: TrainConfig) -> int:
+def _batch_size(images: int, config: TrainConfig, *, workers: int) -> int:
     """The whole set where it is smaller than a batch; never 1, which batch norm cannot take."""
     if images < 2:
         raise InputError(f"training needs at least 2 training images, but there is {images}")
-    return min(images, config.batch_size)
-
-
-def _seed_epoch(seed: int, epoch: int, device: torch.device) -> torch.Generator:
-    """Seed torch's global generator, and return another for order and augmentation."""
-    order_seed, global_seed = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint32)
-    torch.manual_seed(int(global_seed))
-    return torch.Generator(device).manual_seed(int(order_seed))
+    if config.batch_size % workers or images < 2 * workers:
+        raise InputError(
+            f"every worker takes an equal share of a batch, but got "
+            f"(batch_size={config.batch_size}, workers={workers}) for {images} images; "
+            f"choose a batch_size that is a multiple of the workers"
+        )
+    return min(images // workers * workers, config.batch_size)

@@ -9,15 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.config import DataConfig, TrainConfig
+from experiments.config import DataConfig
 from experiments.data.images import ImageData
+from experiments.recipes.settings import TrainConfig
 from experiments.studies.evaluation import Report
-from experiments.training.checkpoint import load_state, save_checkpoint, save_state
+from experiments.training.checkpoint import (
+    load_state,
+    pack_state,
+    save_checkpoint,
+    write_bytes,
+)
 from experiments.training.loop import EpochResult, TrainingState, evaluate, train_epochs
+from experiments.training.metadata import checkpoint_metadata
 from search_spaces.architecture import Architecture
 from search_spaces.network import build_network
 
 STATE = "training.safetensors"  # within the checkpoint folder, while the training runs
+_FACTS = ("epoch", "parts", "updates", "accuracies", "channels_last", "loss_scale")
 MOST_SAVING = 0.1  # of the time of the training
 
 
@@ -54,20 +62,20 @@ class TrainingEvaluation:
         state = read_state(saved) if saved.is_file() else None
         figures: dict[str, float] = {}
         accuracy = 0.0
-        pace = _Pace()
+        evaluated: nn.Module = network
+        pace = Pace()
         for result in train_epochs(
             network,
             self.data,
             config=self.train_config.replace(**training or {}),
             epochs=self.epochs,
             resolution=architecture.resolution,
-            flip=self.data_config.flip,
-            crop_padding=self.data_config.crop_padding,
+            augmentation=self.data_config.varied(self.train_config.augmentation),
             seed=seed,
             device=self.train_config.device,
             state=state,
         ):
-            accuracy = result.accuracy
+            accuracy, evaluated = result.accuracy, result.network
             if result.parts > 1:  # memory ran out: into how many parts a batch was cut
                 figures["batch_parts"] = float(result.parts)
             began = time.perf_counter()
@@ -81,7 +89,7 @@ class TrainingEvaluation:
         if not self.final:
             return {"accuracy": accuracy, **figures}
         test_accuracy = self._keep(
-            network,
+            evaluated,
             architecture,
             checkpoint_dir,
             train=self.train_config.replace(**training or {}),
@@ -107,26 +115,20 @@ class TrainingEvaluation:
         save_checkpoint(
             folder / "weights.safetensors",
             network,
-            metadata={
-                "architecture": architecture.model_dump(mode="json", exclude_defaults=True),
-                "classes": list(self.data.classes),
-                "in_channels": self.data.channels,
-                "data": self.data.fingerprint,
-                "data_name": self.data.name,
-                "mean": self.data.statistics.mean,
-                "std": self.data.statistics.std,
-                "train_images": len(self.data.train),
-                "epochs": self.epochs,
-                "seed": seed,
-                "train": train.model_dump(mode="json"),
-                "accuracy": accuracy,
-                "test_accuracy": test_accuracy,
-            },
+            metadata=checkpoint_metadata(
+                architecture,
+                self.data,
+                train=train,
+                epochs=self.epochs,
+                seed=seed,
+                accuracy=accuracy,
+                test_accuracy=test_accuracy,
+            ),
         )
         return test_accuracy
 
 
-class _Pace:
+class Pace:
     """Lets a training save so seldom that saving takes at most MOST_SAVING of its time."""
 
     def __init__(self) -> None:
@@ -147,15 +149,28 @@ def _figures(result: EpochResult) -> dict[str, float]:
 
 
 def write_state(path: Path, state: TrainingState) -> None:
+    """Whole or not at all. Raises OSError where the folder cannot be written."""
+    write_bytes(path, state_bytes(state))
+
+
+def state_bytes(state: TrainingState) -> bytes:
+    """A safetensors file's content."""
     tensors = {f"weights.{name}": tensor for name, tensor in state.weights.items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in state.optimizer.items()}
-    save_state(path, tensors, facts={"epoch": state.epoch, "parts": state.parts})
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
+    return pack_state(tensors, facts={name: getattr(state, name) for name in _FACTS})
 
 
 def read_state(path: Path) -> TrainingState:
+    """What `write_state` wrote. Raises InputError for a damaged file."""
     tensors, facts = load_state(path)
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    return TrainingState(facts["epoch"], part("weights."), part("optimizer."), facts["parts"])
+    return TrainingState(
+        weights=part("weights."),
+        optimizer=part("optimizer."),
+        average=part("average."),
+        **{**facts, "accuracies": tuple(facts["accuracies"])},
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.config import DataConfig
 from experiments.data import sources
-from experiments.data.cache import cache_folder, cache_key, cached_images
+from experiments.data.cache import cache_folder, cache_key, cached_array
 from experiments.data.folder import list_folder
 from experiments.data.images import Split
 from experiments.data.sources import load_data
@@ -21,8 +21,8 @@ def never() -> np.ndarray:
 
 
 def test_images_are_built_once_and_then_memory_mapped():
-    cached_images("key", lambda: IMAGES)
-    kept = cached_images("key", never)
+    cached_array("key", lambda: IMAGES)
+    kept = cached_array("key", never)
     assert isinstance(kept, np.memmap)
     assert np.array_equal(kept, IMAGES)
 
@@ -55,25 +55,25 @@ def flip_a_bit(content: bytes) -> bytes:
     "damage", [flip_a_bit, lambda c: c[:-40], lambda c: c[:20], lambda c: c[:0], lambda c: c + b"x"]
 )
 def test_damaged_file_is_built_anew(damage, caplog):
-    cached_images("key", lambda: IMAGES)
+    cached_array("key", lambda: IMAGES)
     path = cache_folder() / "key.npy"
     path.write_bytes(damage(path.read_bytes()))
-    assert np.array_equal(cached_images("key", lambda: IMAGES), IMAGES)
+    assert np.array_equal(cached_array("key", lambda: IMAGES), IMAGES)
     assert "is damaged" in caplog.text
-    assert np.array_equal(cached_images("key", never), IMAGES)
+    assert np.array_equal(cached_array("key", never), IMAGES)
 
 
 def test_unwritable_cache_falls_back_to_memory_with_a_warning(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way of a folder")
     monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "file" / "cache"))
     with caplog.at_level(logging.WARNING):
-        assert cached_images("key", lambda: IMAGES) is IMAGES
+        assert cached_array("key", lambda: IMAGES) is IMAGES
     assert "set SCALER_CACHE" in caplog.text
 
 
 def test_writers_at_the_same_time_leave_one_whole_file():
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: cached_images("key", lambda: IMAGES), range(32)))
+        results = list(pool.map(lambda _: cached_array("key", lambda: IMAGES), range(32)))
     assert all(np.array_equal(result, IMAGES) for result in results)
     assert [file.name for file in cache_folder().iterdir()] == ["key.npy"]
 
@@ -88,7 +88,7 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_a_memory_mapped_split_travels_by_value_and_out_of_band():
-    kept = cached_images("key", lambda: IMAGES)
+    kept = cached_array("key", lambda: IMAGES)
     split = Split(kept, np.arange(len(kept), dtype=np.int64))
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(split, protocol=5, buffer_callback=buffers.append)

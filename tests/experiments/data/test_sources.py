@@ -69,12 +69,12 @@ def test_folder_is_found_as_given_and_under_scaler_data(flat, monkeypatch):
 def test_unknown_source_names_the_places_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as unset:
-        load_data(DataConfig(source="cifar10"), seed=0)
-    for part in (f"'{tmp_path / 'cifar10'}'", "SCALER_DATA is not set", "`digits`", "path"):
+        load_data(DataConfig(source="flowers"), seed=0)
+    for part in (f"'{tmp_path / 'flowers'}'", "SCALER_DATA is not set", "`digits`", "path"):
         assert part in str(unset.value)
     monkeypatch.setenv("SCALER_DATA", str(tmp_path / "data"))
-    with pytest.raises(InputError, match=f"nor at '{tmp_path}/data/cifar10'"):
-        load_data(DataConfig(source="cifar10"), seed=0)
+    with pytest.raises(InputError, match=f"nor at '{tmp_path}/data/flowers'"):
+        load_data(DataConfig(source="flowers"), seed=0)
 
 
 def test_default_size_is_chosen_without_the_test_part(parted, paint):

@@ -9,11 +9,13 @@ import pytest
 
 from experiments.config import SearchConfig
 from experiments.run_folder import RunFolder
+from experiments.studies.candidates import SampledCandidates
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
 from scaler.compound import CompoundCoefficients
 from scaler.cost import Cost
 from search_spaces import Architecture
+from search_spaces.space import load_space
 
 
 @dataclass
@@ -151,3 +153,47 @@ def repeated(run, shelf) -> HandMadeRun:
 def begin_run(tmp_path, small):
     """Another run by its path under the test's folder."""
     return lambda path, **options: begin(tmp_path / path, small, **options)
+
+
+def sample(path: Path, *, trials: int, seed: int = 0, worth: float = 0.1) -> RunFolder:
+    """A search of drawn networks whose accuracy is 0.6 plus `worth` where stage 1 has kernel 5.
+
+    Every third is stopped after epoch 1 of 3, which shows half of the final accuracy.
+    """
+    config = SearchConfig(name=path.name, run=path)
+    folder = RunFolder.check(config, set())
+    folder.write_config()
+    folder.write_environment(data="fingerprint-1234")
+    section = config.search.replace(sampler="random")
+    source = SampledCandidates(
+        load_space("mbconv_small").at(32),
+        section=section,
+        seed=seed,
+        finished=[],
+        num_classes=10,
+        in_channels=3,
+    )
+    store = Store(folder.study)
+    for number in range(trials):
+        candidate = source.next()
+        five = candidate.params["stages.1.block.kernel_size"] == 5
+        final = 0.6 + worth * five + 0.001 * (number % 5)
+        curve = (final / 2, final * 0.9, final)
+        state = "pruned" if number % 3 == 0 else "complete"
+        curve = curve[:1] if state == "pruned" else curve
+        outcome = Outcome(state, curve[-1], curve=curve, seconds=2.0, host="here", device="cuda:0")
+        store.record("search", freeze(candidate, outcome))
+    store.finish()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory) -> RunFolder:
+    """60 trials of `sample`, to be looked at only."""
+    return sample(tmp_path_factory.mktemp("sampled") / "sampled", trials=60)
+
+
+@pytest.fixture
+def make_sample():
+    """30 trials of `sample` at a path."""
+    return lambda path, worth: sample(path, trials=30, worth=worth).path

@@ -1,11 +1,21 @@
+import math
+from xml.etree import ElementTree
+
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
+from experiments import load_curves, load_trials
+from experiments.report.analysed import make_analysis
+from experiments.report.charts.chart import readable_number
+from experiments.report.charts.curves import learning_curves
+from experiments.report.charts.drawing import draw
+from experiments.report.charts.growth import surface
+from experiments.report.charts.network import layers_table
+from experiments.report.charts.search import flops_accuracy
 from experiments.report.figures import make_figures, write_figures
 from experiments.report.pareto import pareto_front
-from experiments.report.search_figures import draw_flops_accuracy
 from experiments.report.tables import make_tables
+from scaler import measure_cost
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -32,39 +42,106 @@ def test_no_trial_of_the_front_is_beaten_and_every_other_is():
         assert (rivals.index.tolist() == [i]) == (i in front.index)
 
 
+def all_tables(run):
+    tables = make_tables(run.folder)
+    return tables | make_analysis(run.folder, tables["trials"])
+
+
 def test_a_finished_run_has_a_figure_of_each_part(done):
-    figures = make_figures(done.folder, make_tables(done.folder))
-    assert set(figures) == {"flops_accuracy", "search_history", "coefficients", "family"}
-    assert all(data.startswith(PNG) for data in figures.values())
+    figures = make_figures(done.folder, all_tables(done))
+    search = ["search_history", "flops_accuracy", "learning_curves"]
+    assert list(figures) == [*search, "baseline", "surface", "coefficients", "family", "costs"]
+
+
+def test_a_figure_is_a_png_and_an_svg_and_the_same_each_time(done):
+    figure = make_figures(done.folder, all_tables(done))["family"]
+    files = draw(figure)
+    assert files["png"].startswith(PNG)
+    assert ElementTree.fromstring(files["svg"]).tag.endswith("svg")
+    assert draw(figure) == files
 
 
 def test_a_figure_that_is_no_longer_true_is_taken_away(done):
-    figures = make_figures(done.folder, make_tables(done.folder))
-    write_figures(done.folder, figures)
-    del figures["family"]
-    write_figures(done.folder, figures)
-    assert not (done.folder.figures / "family.png").exists()
-    assert (done.folder.figures / "search_history.png").read_bytes() == figures["search_history"]
+    files = {"png": b"p", "svg": b"s"}
+    write_figures(done.folder, {"family": files, "costs": files})
+    write_figures(done.folder, {"costs": files})
+    assert {f.name for f in done.folder.figures.iterdir()} == {"costs.png", "costs.svg"}
+    assert (done.folder.figures / "costs.svg").read_bytes() == b"s"
 
 
 def test_along_a_grey_line_the_reward_is_equal(searched):
     trials = make_tables(searched.folder)["trials"]
     section = searched.folder.config.search
-    axes = Figure().add_subplot()
-    draw_flops_accuracy(axes, trials[trials["state"] == "complete"], section=section)
-    line = next(line for line in axes.lines if line.get_label() == "equal reward")
-    rewards = line.get_ydata() * (line.get_xdata() / section.target) ** section.exponent
+    (chart,) = flops_accuracy(trials[trials["state"] == "complete"], section=section).panels
+    line = next(marks for marks in chart.marks if marks.name == "equal reward")
+    rewards = line.y * (line.x / section.target) ** section.exponent
     assert rewards == pytest.approx(rewards[0])
+    level = next(float(note.text) for note in chart.notes)
+    assert rewards[0] == pytest.approx(level, rel=1e-3)
 
 
 def test_the_axis_is_the_objectives_cost(searched):
     trials = make_tables(searched.folder)["trials"]
     done = trials[trials["state"] == "complete"].assign(latency=0.0021)
     section = searched.folder.config.search.replace(cost="latency", target=0.002)
-    axes = Figure().add_subplot()
-    draw_flops_accuracy(axes, done, section=section)
-    assert axes.get_xlabel() == "latency of a step"
-    assert axes.get_title() == "Search: accuracy against latency"
-    low, high = axes.get_xlim()
+    (chart,) = flops_accuracy(done, section=section).panels
+    assert chart.x.label == "latency of a step, in seconds"
+    assert chart.title == "Search: accuracy against latency"
+    low, high = chart.x.limits
     assert low < 0.002 < 0.0021 < high
-    assert any(line.get_label() == "target T = 2 ms" for line in axes.lines)
+    assert chart.rules == (("x", 0.002, "target T = 2 ms"),)
+
+
+def test_the_points_of_the_search_carry_their_trials_numbers(searched):
+    figures = make_figures(searched.folder, all_tables(searched))
+    marks = {m.name: m for m in figures["flops_accuracy"].panels[0].marks}
+    assert marks["finished (1)"].numbers == [0]
+    assert marks["stopped early (1)"].numbers == [1]
+
+
+def test_curves_of_stopped_trials_are_grey_and_parted(sampled):
+    trials = load_trials(sampled.path)
+    (chart,) = learning_curves(trials, load_curves(sampled.path)).panels
+    stopped, finished, best = chart.marks
+    assert (stopped.colour, stopped.name) == ("grey", "stopped early (20)")
+    assert sum(math.isnan(x) for x in finished.x) == 40
+    assert max(y for y in best.y if not math.isnan(y)) > 0.69
+
+
+def test_a_direction_lies_where_its_growth_goes(repeated):
+    table = make_tables(repeated.folder)["coefficients"].head(3)
+    table = table.assign(alpha=[2.0, 1.0, 1.0], beta=[1.0, 2**0.5, 1.0], gamma=[1.0, 1.0, 2**0.5])
+    (chart,) = surface(table, winner=True).panels
+    dots = next(marks for marks in chart.marks if marks.values is not None)
+    assert list(dots.x) == pytest.approx([0, 1, 0.5])
+    assert list(dots.y) == pytest.approx([0, 0, 0.75**0.5])
+
+
+def test_the_layers_of_the_drawing_add_up_to_the_network(small):
+    layers = layers_table(small, num_classes=10, in_channels=1)
+    assert layers["stage"].tolist() == [1, 2, 2, 3, 3, 4]
+    assert layers["resolution"].tolist() == [16, 16, 16, 8, 8, 8]
+    assert layers["flops"].sum() == measure_cost(small, num_classes=10, in_channels=1).flops
+
+
+def test_the_family_stands_beside_the_published_line(done):
+    figures = make_figures(done.folder, all_tables(done))
+    theirs, ours = figures["family"].panels[1].marks
+    assert len(theirs.x) == 8
+    assert (theirs.x[0], theirs.y[0]) == (1, 1)
+    assert theirs.y[-1] == pytest.approx((100 - 84.26) / (100 - 77.11))
+    assert list(ours.x) == pytest.approx([1, 2.1])
+    assert list(ours.y) == pytest.approx([1, 0.9])  # test errors of 0.10 and 0.09
+
+
+@pytest.mark.parametrize(
+    ("value", "format", "text"),
+    [
+        (846_336, ".3s", "846k"),
+        (1.5e6, ".3s", "1.5M"),
+        (0.025, ".1~%", "2.5%"),
+        (0.1, ".1~%", "10%"),
+    ],
+)
+def test_numbers_are_written_as_plotly_writes_them(value, format, text):  # noqa: A002
+    assert readable_number(value, format) == text

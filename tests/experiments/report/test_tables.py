@@ -1,21 +1,17 @@
 import pandas as pd
 import pytest
 
+from experiments.report.frame_files import read_frame, save_frame
 from experiments.report.tables import make_tables, write_tables
-
-
-def read_back(path, dtypes):
-    """A CSV as its frame: of text, an empty cell is an empty string."""
-    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""])
-    text = [name for name, dtype in dtypes.items() if dtype == "string"]
-    return table.fillna(dict.fromkeys(text, ""))
 
 
 def test_every_csv_reads_back_equal_to_its_frame(done):
     tables = make_tables(done.folder)
     write_tables(done.folder, tables)
     for name, table in tables.items():
-        written = read_back(done.folder.tables / f"{name}.csv", table.dtypes.to_dict())
+        saved = save_frame(table, done.folder.path / "again" / f"{name}.csv")
+        assert saved.read_bytes() == (done.folder.tables / f"{name}.csv").read_bytes()
+        written = read_frame(saved)
         pd.testing.assert_frame_equal(written, table)
 
 

@@ -5,7 +5,9 @@ from contextlib import closing
 import pandas as pd
 import pytest
 
-from experiments.report.trials import FIXED, load_curves, load_trials
+from experiments.report.columns import FIXED
+from experiments.report.trials import load_curves, load_trials
+from experiments.studies.store import STUDIES
 from search_spaces import Architecture
 from search_spaces.records import InputError
 
@@ -26,6 +28,22 @@ def test_counts_are_whole_numbers_and_measurements_floats(done):
         assert trials[name].dtype == "Int64"
     for name in ("accuracy", "seconds", "stages.1.block.se_ratio", "phi", "test_accuracy"):
         assert trials[name].dtype == "float64"
+
+
+def test_choices_among_names_are_categoricals_with_their_values_known(searched):
+    trials = load_trials(searched.folder.path)
+    assert trials["state"].cat.categories.tolist() == ["complete", "pruned", "fail"]
+    assert trials["study"].cat.categories.tolist() == list(STUDIES)
+    kinds = trials["stages.1.block.kind"]
+    assert (kinds.dtype, kinds.cat.categories.tolist()) == ("category", ["mbconv"])
+
+
+def test_moments_have_their_zone_and_durations_are_spans(searched):
+    before = pd.Timestamp.now("UTC")
+    searched.record("search", seconds=90.25, channels=56)
+    row = load_trials(searched.folder.path).iloc[-1]
+    assert before - pd.Timedelta("1s") < row["ended"] < pd.Timestamp.now("UTC")
+    assert row["duration"] == pd.Timedelta(seconds=90.25) == row["ended"] - row["started"]
 
 
 def test_a_row_holds_what_was_recorded(searched, small):
@@ -101,7 +119,9 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(begin_run):
 def test_a_run_without_a_store_is_an_empty_frame_and_gets_none(run):
     trials = load_trials(run.folder.path)
     assert trials.empty
-    assert {name: str(dtype) for name, dtype in trials.dtypes.items()} == FIXED
+    assert dict(trials.dtypes) == {
+        name: pd.api.types.pandas_dtype(kind) for name, kind in FIXED.items()
+    }
     assert not run.folder.study.exists()
 
 

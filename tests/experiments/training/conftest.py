@@ -1,30 +1,14 @@
-"""A problem that a small network learns in a few epochs: on which side is the bright bar?"""
+"""Small networks, and a training of them with small defaults."""
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from experiments.config import TrainConfig
-from experiments.data.images import ImageData, Split
+from experiments.augmentation import Augmentation
+from experiments.recipes import TrainConfig
 from experiments.training.loop import EpochResult, train_epochs
-
-
-def bars(count: int, *, seed: int) -> Split:
-    random = np.random.RandomState(seed)
-    labels = np.arange(count) % 2
-    images = random.randint(0, 60, (count, 1, 8, 8)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[0, :, 1 + 5 * label] = 255
-    return Split(images, labels.astype(np.int64))
-
-
-@pytest.fixture
-def data() -> ImageData:
-    parts = bars(100, seed=0), bars(40, seed=1), bars(40, seed=2)
-    return ImageData("bars", ("left", "right"), *parts, fingerprint="0" * 16)
 
 
 @pytest.fixture
@@ -52,11 +36,14 @@ def train(data) -> Callable[..., Iterator[EpochResult]]:
 
     def start(network: nn.Module, **changes: object) -> Iterator[EpochResult]:
         settings = {
-            "config": TrainConfig(batch_size=16, learning_rate=0.05, device="cpu"),
+            "config": TrainConfig(
+                batch_size=16, learning_rate=0.05, device="cpu", layout="channels_last"
+            ),
             "epochs": 3,
             "resolution": 8,
-            "flip": False,
-            "crop_padding": 1,
+            "augmentation": Augmentation(
+                flip=changes.pop("flip", False), crop_padding=changes.pop("crop_padding", 1)
+            ),
             "seed": 0,
             "device": "cpu",
         }

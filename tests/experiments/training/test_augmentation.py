@@ -3,6 +3,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as oracle
 
+from experiments.augmentation import Augmentation
 from experiments.data.images import channel_statistics
 from experiments.training.augmentation import Preparation, augment, resize
 
@@ -17,7 +18,8 @@ def noise(count: int, channels: int = 3, side: int = 6) -> torch.Tensor:
 
 def augmented(images: torch.Tensor, *, flip: bool, crop_padding: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
-    return augment(images, flip=flip, crop_padding=crop_padding, generator=generator)
+    settings = Augmentation(flip=flip, crop_padding=crop_padding)
+    return augment(images, augmentation=settings, generator=generator)
 
 
 def views(image: torch.Tensor, *, flip: bool, padding: int) -> dict[bytes, tuple]:
@@ -62,7 +64,8 @@ def test_augmentation_follows_the_generator_alone():
 def test_nothing_to_do_changes_and_draws_nothing():
     images, generator = noise(4), torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert augment(images, flip=False, crop_padding=0, generator=generator) is images
+    settings = Augmentation(flip=False)
+    assert augment(images, augmentation=settings, generator=generator) is images
     assert torch.equal(generator.get_state(), before)
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.config import TrainConfig
 from experiments.data.images import Split
+from experiments.recipes import TrainConfig
 from experiments.training.loop import TrainingDiverged, evaluate
 from experiments.training.trial import read_state, write_state
 from search_spaces.records import InputError
@@ -55,7 +55,12 @@ def test_same_seed_gives_the_same_curve_after_another_training(build, train):
 def test_same_seed_gives_the_same_curve_after_a_failed_training(build, train):
     first = curve(train(build()))
     with pytest.raises(TrainingDiverged):
-        list(train(build(), config=TrainConfig(batch_size=16, learning_rate=1e30)))
+        list(
+            train(
+                build(),
+                config=TrainConfig(batch_size=16, learning_rate=1e30, layout="channels_last"),
+            )
+        )
     assert curve(train(build())) == first
 
 
@@ -86,6 +91,94 @@ def test_a_training_that_goes_on_from_its_state_continues_the_curve_bit_for_bit(
     assert curve(rest) == curve(whole[after:])
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
+
+
+EVERYTHING = {
+    "ema_decay": 0.9,
+    "clip_norm": 1.0,
+    "accumulation": 2,
+    "optimizer": "rmsprop",
+    "learning_rate": 0.005,
+    "schedule": {"kind": "plateau", "patience": 1},
+}
+
+
+def test_averages_plateaus_and_squares_go_on_bit_for_bit_too(build, train, tmp_path):
+    config = TrainConfig(batch_size=16, layout="channels_last", **EVERYTHING)
+    whole = list(train(build(), config=config, epochs=6))
+    for result in train(build(), config=config, epochs=6):
+        if result.epoch == 3:
+            write_state(tmp_path / "training.safetensors", result.state())
+            break
+    state = read_state(tmp_path / "training.safetensors")
+    rest = list(train(build(seed=9), config=config, epochs=6, state=state))
+    assert curve(rest) == curve(whole[3:])
+    for name, tensor in whole[-1].network.state_dict().items():
+        assert torch.equal(rest[-1].network.state_dict()[name], tensor)
+
+
+def test_with_an_average_it_is_the_average_that_is_evaluated(build, train, data):
+    network = build()
+    config = TrainConfig(batch_size=16, layout="channels_last", ema_decay=0.99)
+    (result,) = list(train(network, config=config, epochs=1))
+    assert result.network is not network
+    assert evaluate(result.network, data.validation, data=data, resolution=8) == result.accuracy
+    assert not torch.equal(result.network[0].weight, network[0].weight)
+
+
+def test_accumulated_parts_add_up_to_the_batch(train):
+    whole = TrainConfig(batch_size=16, layout="channels_last")
+    parts = whole.replace(accumulation=4)
+    first, second = (list(train(linear(), config=c, epochs=2)) for c in (whole, parts))
+    assert [r.train_loss for r in second] == pytest.approx([r.train_loss for r in first], rel=1e-5)
+    assert second[0].parts == 4
+
+
+def test_clipping_holds_the_whole_gradients_norm(build, train, monkeypatch):
+    norms = []
+    step = torch.optim.SGD.step
+
+    def watched(self, *args):
+        gradients = [w.grad for group in self.param_groups for w in group["params"]]
+        norms.append(torch.cat([g.flatten() for g in gradients]).norm().item())
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    list(train(build(), config=TrainConfig(batch_size=16, clip_norm=0.01), epochs=1))
+    assert max(norms) <= 0.01 * (1 + 1e-4)
+    assert min(norms) > 0
+
+
+def test_frozen_batch_norm_keeps_its_statistics(build, train):
+    network = build()
+    network[1].requires_grad_(False)
+    before = network[1].running_mean.clone()
+    list(train(network, epochs=1))
+    assert torch.equal(network[1].running_mean, before)
+    assert network[0].weight.grad is not None
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_sixteen_bits_learn_the_separable_problem_too(build, train, precision):
+    config = TrainConfig(batch_size=16, learning_rate=0.05, precision=precision)
+    assert list(train(build(), config=config, epochs=8))[-1].accuracy > 0.95
+
+
+def test_a_compiled_network_learns_the_same(train):
+    plain = TrainConfig(batch_size=16, layout="contiguous")
+    first, second = (
+        list(train(linear(), config=c, epochs=2)) for c in (plain, plain.replace(compiled="always"))
+    )
+    assert [r.train_loss for r in second] == pytest.approx([r.train_loss for r in first], rel=1e-4)
+
+
+def test_a_loss_far_above_guessing_ends_the_training_within_the_epoch(build, train):
+    network = build()
+    with torch.no_grad():
+        network[6].weight.mul_(1e6)
+    config = TrainConfig(batch_size=2, learning_rate=1e-9)
+    with pytest.raises(TrainingDiverged, match=r"loss is .* in epoch 1"):
+        next(train(network, config=config, epochs=1))
 
 
 class Crowded(nn.Module):
@@ -142,7 +235,7 @@ def test_global_settings_are_left_as_they_were(build, train, monkeypatch):
 
 
 def test_infinite_loss_is_told_with_epoch_and_rate(build, train):
-    config = TrainConfig(batch_size=16, learning_rate=1e30)
+    config = TrainConfig(batch_size=16, learning_rate=1e30, layout="channels_last")
     with pytest.raises(TrainingDiverged, match=r"loss is (nan|inf) in epoch 1 .*1e\+30.*lower"):
         list(train(build(), config=config, epochs=2))
 

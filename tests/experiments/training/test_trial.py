@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.config import DataConfig, TrainConfig
-from experiments.training.trial import STATE, TrainingEvaluation, _Pace
+from experiments.training.trial import STATE, Pace, TrainingEvaluation
 
 
 class Killed(BaseException):
@@ -53,7 +53,7 @@ def test_nothing_of_a_search_trial_is_left_at_its_end(evaluation, small, tmp_pat
 
 
 def test_saving_takes_at_most_a_tenth_of_the_time():
-    pace = _Pace()
+    pace = Pace()
     assert pace.due(1.0)  # the first time nobody knows what it costs
     pace.saved(0.5)
     assert [pace.due(1.0) for _ in range(5)] == [False, False, False, False, True]

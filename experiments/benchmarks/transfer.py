@@ -1,0 +1,118 @@
+"""Clothing photographs, learnt from scratch and after CIFAR-10, for the same number of epochs.
+
+    SCALER_DATA=... python -m experiments.benchmarks.transfer
+
+A network of mbconv_small is trained on CIFAR-10, then on the clothing data set (CC0) with that
+start in four ways, and without it. Test accuracies are of the best epoch's weights, by seed.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.record import keep
+from experiments.config import DataConfig
+from experiments.members.request import TrainRequest
+from experiments.members.run import train_member
+from experiments.recipes.settings import TrainConfig
+from scaler.cost import measure_cost
+from search_spaces import load_space
+from search_spaces.architecture import Architecture
+
+# way -> what differs from training from scratch
+WAYS: dict[str, dict[str, Any]] = {
+    "from scratch": {},
+    "all layers": {"init_from": True},
+    "all layers, a tenth of the rate": {"init_from": True, "rate": 0.1},
+    "rates falling by 0.7 a stage": {"init_from": True, "layer_decay": 0.7},
+    "stem and first two stages frozen": {"init_from": True, "frozen": 2},
+}
+
+
+def smallest_network(*, resolution: int) -> Architecture:
+    """Of fifty random members of mbconv_small, the one of fewest FLOPs."""
+    members = load_space("mbconv_small").at(resolution).members(50, seed=0)
+    return min(members, key=lambda member: measure_cost(member, num_classes=10).flops)
+
+
+def request(
+    architecture: Architecture, data: DataConfig, *, epochs: int, seed: int, **way: Any
+) -> TrainRequest:
+    train = TrainConfig(
+        batch_size=64,
+        learning_rate=0.1 * way.pop("rate", 1.0),
+        layer_decay=way.pop("layer_decay", 1.0),
+        device="auto",
+    )
+    return TrainRequest(
+        architecture=architecture, data=data, train=train, epochs=epochs, seed=seed, **way
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--pretrain-images", type=int, default=20_000)
+    parser.add_argument("--pretrain-epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--resolution", type=int, default=48)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    network = smallest_network(resolution=32)
+    cifar = DataConfig(
+        source="cifar10",
+        train_limit=args.pretrain_images,
+        validation_limit=2_000,
+        crop_padding=4,
+    )
+    clothing = DataConfig(source="clothing", image_size=56, crop_padding=4)
+    with tempfile.TemporaryDirectory() as scratch:
+        pretrained = train_member(
+            request(network, cifar, epochs=args.pretrain_epochs, seed=0), Path(scratch) / "cifar10"
+        )
+        start = str(pretrained.folder.best)
+        rows = []
+        for name, way in WAYS.items():
+            own = {**way, **({"init_from": start} if "init_from" in way else {})}
+            found = [
+                train_member(
+                    request(
+                        network.replace(resolution=args.resolution),
+                        clothing,
+                        epochs=args.epochs,
+                        seed=seed,
+                        **own,
+                    ),
+                    Path(scratch) / f"{name}-{seed}",
+                )
+                for seed in range(args.seeds)
+            ]
+            accuracies = [each.test_accuracy for each in found]
+            rows.append(
+                {
+                    "way": name,
+                    "n": len(found),
+                    "validation": round(statistics.mean(each.accuracy for each in found), 4),
+                    "test, mean": round(statistics.mean(accuracies), 4),
+                    "min": round(min(accuracies), 4),
+                    "max": round(max(accuracies), 4),
+                }
+            )
+    cost = measure_cost(network, num_classes=10)
+    keep(
+        "transfer",
+        rows,
+        folder=args.out,
+        note=(
+            f"Clothing (10 classes, 3,068 training images) at {args.resolution} px, {args.epochs} "
+            f"epochs each, a network of mbconv_small with {cost.params:,} parameters; the start "
+            f"is {args.pretrain_epochs} epochs on {args.pretrain_images:,} images of CIFAR-10 at "
+            f"32 px (test accuracy {pretrained.test_accuracy:.4f})."
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""`scaler train`: one network, fully."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.cli.completion import complete_architecture
+from experiments.cli.options import json_option, print_json, progress_options
+
+_ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradient_norms")
+
+
+def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from experiments.recipes import list_recipes
+
+        click.echo("\n".join(list_recipes()))
+        context.exit()
+
+
+@click.command("train")
+@click.argument("architecture", metavar="ARCH", shell_complete=complete_architecture)
+@click.option("--config", help="A config whose sections `data` and `train` to begin with.")
+@click.option("--data", help="`digits`, or a folder of class folders.")
+@click.option("--recipe", help="A shipped recipe's name (--recipes lists them) or a YAML file.")
+@click.option(
+    "--recipes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_recipes,
+    help="List the shipped recipes, and end.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Instead of the recipe's.")
+@click.option("--learning-rate", type=float, help="Instead of the recipe's.")
+@click.option("--resolution", type=click.IntRange(min=1), help="Of the input, in pixels.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--run", type=click.Path(path_type=Path), help="The folder; default runs/train-ARCH.")
+@click.option("--init-from", help="Begin with a checkpoint's weights, or a library's file of them.")
+@click.option("--source", help="Of a safetensors file of weights: timm or torchvision.")
+@click.option("--source-model", help="The library's name of the model, as resnet50.")
+@click.option(
+    "--freeze", "frozen", type=int, help="Keep the stem's and the first so many stages' weights."
+)
+@click.option("--layer-decay", type=float, help="Of the learning rate, stage by stage downwards.")
+@click.option("--gradient-norms/--no-gradient-norms", default=True, help="Record and draw them.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes, through Ray.")
+@click.option("--gpus-per-worker", type=float, default=0.0)
+@click.option("--cpus-per-worker", type=float, default=1.0)
+@click.option("--address", help="A running Ray cluster; without it an embedded Ray.")
+@progress_options
+@json_option
+def train_command(architecture: str, as_json: bool, **options: Any) -> None:
+    """Train ARCH (a name or a file) fully, or go on with a training that was stopped.
+
+    Writes curves, the best and the last checkpoint, and pictures of what was learnt. The test part
+    is looked at once, at the end, with the weights of the best epoch.
+    """
+    from experiments.members.run import train_member
+
+    request = _request(architecture, **options)
+    run = options["run"] or Path("runs") / f"train-{request.architecture.name}"
+    trained = train_member(
+        request,
+        run,
+        workers=options["workers"],
+        gpus_per_worker=options["gpus_per_worker"],
+        cpus_per_worker=options["cpus_per_worker"],
+        address=options["address"],
+    )
+    best = trained.folder.best
+    if as_json:
+        figures = {"accuracy": trained.accuracy, "test_accuracy": trained.test_accuracy}
+        print_json({"checkpoint": str(best), "epoch": trained.epoch, **figures})
+        return
+    click.echo(best)
+    click.echo(
+        f"\nBest after epoch {trained.epoch}: validation accuracy {trained.accuracy:.4f}, "
+        f"test accuracy {trained.test_accuracy:.4f}\nPictures: {trained.folder.figures}\n"
+        f"Take it away: scaler export {best} -o exported",
+        err=True,
+    )
+
+
+def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
+    from experiments.config import DataConfig, SearchConfig
+    from experiments.members.request import TrainRequest
+    from experiments.recipes import TrainConfig, load_recipe
+    from search_spaces import load_architecture
+
+    base = SearchConfig.load(config) if config else None
+    data = base.data if base else DataConfig()
+    if options["data"] is not None:
+        data = DataConfig.parse({**dict(data), "source": options["data"]}, source="--data")
+    train = base.train if base else TrainConfig()
+    if recipe is not None:
+        train = load_recipe(recipe)
+    changes = {name: options[name] for name in _ON_THE_RECIPE if options[name] is not None}
+    train = TrainConfig.parse({**dict(train), **changes}, source="command line")
+    epochs = options["epochs"] or train.epochs
+    if epochs is None:
+        raise click.UsageError("Give --epochs, or a --recipe that says them.")
+    table = load_architecture(architecture)
+    if options["resolution"]:
+        table = table.replace(resolution=options["resolution"])
+    return TrainRequest.parse(
+        {
+            "architecture": table,
+            "data": data,
+            "train": train,
+            "epochs": epochs,
+            **{k: options[k] for k in ("seed", "init_from", "source", "source_model", "frozen")},
+        },
+        source="command line",
+    )

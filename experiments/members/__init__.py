@@ -1,0 +1,1 @@
+"""Training one network fully: `scaler train`, on one process or several."""

@@ -1,0 +1,100 @@
+"""Weights to begin with: another training's, a library's, or those of a smaller member."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.training.checkpoint import load_tensors, read_metadata
+from search_spaces.architecture import Architecture
+from search_spaces.network import build_network
+from search_spaces.records import InputError
+from search_spaces.weights import Source, load_foreign_weights, read_weights
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights by name, and in a sentence what they are."""
+
+    weights: dict[str, Tensor]
+    told: str
+
+
+def initial_weights(
+    path: Path,
+    architecture: Architecture,
+    *,
+    classes: tuple[str, ...],
+    in_channels: int,
+    seed: int,
+    source: Source | None = None,
+    source_model: str | None = None,
+) -> Start:
+    """What of the file's weights `architecture` can begin with.
+
+    A tensor of the same name and shape is taken as it is. One of another shape, as where a member
+    is wider than the one that was trained, is laid into the leading corner of what the `seed`
+    initialises; layers that the file lacks begin as initialised. The classifier is new unless the
+    file is of the same `classes`. Raises InputError for a file without weights of such a network.
+    """
+    torch.manual_seed(seed)
+    own = build_network(architecture, num_classes=len(classes), in_channels=in_channels)
+    mine = own.state_dict()
+    theirs, of = _read(
+        path, architecture, in_channels=in_channels, source=source, model=source_model
+    )
+    new_head = of != classes
+    if new_head:
+        head = [name for name in mine if name.startswith("head.")][-2:]  # weight and bias
+        theirs = {name: tensor for name, tensor in theirs.items() if name not in head}
+    start, same, grown = {}, 0, 0
+    for name, tensor in mine.items():
+        if name not in theirs or theirs[name].ndim != tensor.ndim:
+            continue
+        if theirs[name].shape == tensor.shape:
+            start[name], same = theirs[name], same + 1
+        else:
+            start[name], grown = _laid_in(theirs[name], tensor), grown + 1
+    if not same + grown:
+        raise InputError(
+            f"'{path}' has no weights that '{architecture.name}' could begin with; name a "
+            f"checkpoint of the same network or of a smaller member of its family"
+        )
+    fresh = len(mine) - same - grown
+    parts = [f"{same} tensors as they are"]
+    parts += [f"{grown} grown"] if grown else []
+    parts += [f"{fresh} new{' (with the classifier)' if new_head else ''}"] if fresh else []
+    return Start(start, f"begins with '{path}': {', '.join(parts)}")
+
+
+def _laid_in(small: Tensor, large: Tensor) -> Tensor:
+    """`small` in the leading corner of `large`, cut where it is the larger one."""
+    found = large.clone()
+    corner = tuple(slice(0, min(a, b)) for a, b in zip(small.shape, large.shape, strict=True))
+    found[corner] = small[corner].to(found.dtype)
+    return found
+
+
+def _read(
+    path: Path,
+    architecture: Architecture,
+    *,
+    in_channels: int,
+    source: Source | None,
+    model: str | None,
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """(weights by our names, the classes they were trained for; none where a file says none)."""
+    if path.suffix == ".safetensors" and source is None:
+        metadata = read_metadata(path)
+        if "architecture" not in metadata:
+            raise InputError(
+                f"'{path}' does not say of what network it is; name a checkpoint of `scaler train` "
+                f"or `scaler run`, or say whose weights it holds with --source and --source-model"
+            )
+        return load_tensors(path), tuple(metadata.get("classes", ()))
+    state = read_weights(path, source=source, model=model)
+    count = next(len(tensor) for tensor in reversed(list(state.values())) if tensor.ndim > 0)
+    network = build_network(architecture, num_classes=count, in_channels=in_channels)
+    load_foreign_weights(network, state)
+    return network.state_dict(), ()

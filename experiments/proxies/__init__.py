@@ -1,0 +1,1 @@
+"""What cheap evaluations are worth: short trainings and zero-cost scores against longer ones."""

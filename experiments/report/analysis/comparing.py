@@ -1,0 +1,144 @@
+"""Two runs side by side, and what chance alone would show."""
+
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from experiments.report.repeats_tables import confirmation_standings
+from experiments.report.trials import Runs, load_trials, named_runs
+from experiments.run_folder import RunFolder
+from experiments.studies.noise import LEVEL
+from search_spaces.records import InputError
+
+RESAMPLES = 9_999  # of a permutation test that is too large to go through whole
+_COLUMNS = {
+    "first": "string",
+    "second": "string",
+    "what": "string",
+    "first_trials": "Int64",
+    "second_trials": "Int64",
+    "first_mean": "float64",
+    "second_mean": "float64",
+    "difference": "float64",
+    "superiority": "float64",
+    "test": "string",
+    "p": "float64",
+    "least_p": "float64",
+    "statement": "string",
+}
+WINNERS = "winner, trained again"
+TRIALS = "finished trials of the search"
+
+
+def compare_runs(run: Runs) -> pd.DataFrame:
+    """Two rows a pair of runs: their winners' repeated trainings, and all their finished trials.
+
+    Winners: the rewards of the confirmation's first in its last round, by a permutation test of the
+    difference of means. Trials: the search's rewards, by the Mann-Whitney test; `superiority` is
+    the share of pairs in which the first run's trial is better (a half: alike). Both two-sided;
+    `least_p` is the smallest p that so few trainings could have given. What the tests can say is
+    about these two runs: whether one *method* is better takes several runs of each, with other
+    seeds. Rewards of unlike objectives, data or epochs are not compared. Raises InputError for
+    fewer than two runs.
+    """
+    runs = named_runs(run)
+    if len(runs) < 2:
+        raise InputError(f"a comparison takes two runs or more, but got {len(runs)}; name another")
+    trials = {name: load_trials(folder.path) for name, folder in runs}
+    rows: list[dict[str, Any]] = []
+    for (first, one), (second, other) in combinations(runs, 2):
+        apart = _unlike(one, other)
+        for what, values in ((WINNERS, _winner), (TRIALS, _searched)):
+            a, b = values(trials[first]), values(trials[second])
+            row = {"first": first, "second": second, "what": what, **_sizes(a, b)}
+            tested = {} if apart else _tested(what, a, b)
+            rows.append({**row, **tested, "statement": _statement({**row, **tested}, apart)})
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _winner(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    ranked = confirmation_standings(trials)
+    return np.array(ranked[0].values if ranked else [], dtype=float)
+
+
+def _searched(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
+    return done["reward"].dropna().to_numpy(dtype=float)
+
+
+def _unlike(one: RunFolder, other: RunFolder) -> str:
+    """Why the rewards of two runs are not of one scale; an empty string where they are."""
+    a, b = one.config, other.config
+    facts = [
+        ("cost", a.search.cost, b.search.cost),
+        ("target", a.search.target, b.search.target),
+        ("exponent", a.search.exponent, b.search.exponent),
+        ("epochs", a.search.epochs, b.search.epochs),
+        ("data", a.data.source, b.data.source),
+        ("data fingerprint", one.environment().get("data"), other.environment().get("data")),
+    ]
+    return ", ".join(f"{name} {x} against {y}" for name, x, y in facts if x != y)
+
+
+def _sizes(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> dict[str, Any]:
+    means = [float(x.mean()) if len(x) else math.nan for x in (a, b)]
+    return {
+        "first_trials": len(a),
+        "second_trials": len(b),
+        "first_mean": means[0],
+        "second_mean": means[1],
+        "difference": means[0] - means[1],
+    }
+
+
+def _tested(what: str, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> dict[str, Any]:
+    if min(len(a), len(b)) < 2:
+        return {}
+    from scipy import stats  # takes a second to load
+
+    ranks = stats.mannwhitneyu(a, b)
+    found = {"superiority": float(ranks.statistic) / (len(a) * len(b))}
+    if what == TRIALS:
+        return {**found, "test": "Mann-Whitney", "p": float(ranks.pvalue), **_least(a, b)}
+    result = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return {**found, "test": "permutation", "p": float(result.pvalue), **_least(a, b)}
+
+
+def _least(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Of all ways to deal the values out to two groups, the two that part them most."""
+    return {"least_p": 2 / math.comb(len(a) + len(b), len(a))}
+
+
+def _statement(row: dict[str, Any], apart: str) -> str:
+    first, second, what = row["first"], row["second"], row["what"]
+    if apart:
+        return f"Not compared: the runs differ in {apart}."
+    if "p" not in row:
+        return (
+            f"Nothing can be said of the {what}: {first} has {row['first_trials']} and {second} "
+            f"{row['second_trials']}, and a test takes two of each."
+        )
+    if row["difference"] == 0:
+        return f"The means are equal ({row['first_mean']:.4f})."
+    higher, lower = (first, second) if row["difference"] > 0 else (second, first)
+    gap = f"{abs(row['difference']):.4f}"
+    test = f"{row['test']}, p = {row['p']:.2g}"
+    n = f"n = {row['first_trials']} and {row['second_trials']}"
+    if row["p"] < LEVEL:
+        return f"{higher} is higher than {lower} by {gap} in the mean, beyond noise ({test}, {n})."
+    few = row["least_p"] >= LEVEL
+    more = f"; with so few no difference could have been, the least p being {row['least_p']:.2g}"
+    return (
+        f"{higher} is higher than {lower} by {gap} in the mean, which is within noise ({test}, {n})"
+        f"{more if few else ''}."
+    )

@@ -1,0 +1,1 @@
+"""Figures as data, drawn once by matplotlib (files, print) and once by plotly (the page)."""

@@ -1,0 +1,101 @@
+"""A figure as data: axes, marks, notes. What it shows is decided here, how it looks elsewhere."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Numbers = Any  # a sequence, an array or a column of numbers
+Side = Literal["above", "below", "right", "left"]
+Kind = Literal["dots", "line", "steps", "bars", "across"]  # across: bars that lie
+Colour = Literal["ink", "grey", "blue", "orange", "green", "red", "purple", "sky"]
+Rule = tuple[Literal["x", "y"], float, str]  # a dotted line: axis, place, name
+Symbol = Literal["circle", "ring", "star", "cross", "tick", "square", "diamond"]
+CYCLE: tuple[Colour, ...] = ("blue", "orange", "green", "purple", "sky", "red")
+
+
+@dataclass(frozen=True)
+class Axis:
+    label: str = ""  # with its unit
+    log: bool = False
+    limits: tuple[float, float] | None = None
+    ticks: tuple[tuple[float, str], ...] | None = None  # (place, text)
+    format: str = ""  # of figures: as .1%, .3s; both drawers know these
+    whole: bool = False  # whole numbers only
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Marks:
+    """One entry of the legend; without a name it has none.
+
+    `low` and `high` are the ends of intervals along y, or along x for what lies `across`. `base`
+    and `widths` are of bars. `values` colour the marks by a scale. `texts` say what one mark is,
+    `numbers` which trials they are, so that they can be selected.
+    """
+
+    kind: Kind
+    x: Numbers
+    y: Numbers
+    name: str = ""
+    colour: Colour = "blue"
+    symbol: Symbol | None = "circle"  # of dots; of a line: None for none
+    size: float = 8
+    width: float = 2
+    dashed: bool = False
+    opacity: float = 1
+    low: Numbers | None = None
+    high: Numbers | None = None
+    across: bool = False
+    base: Numbers | None = None
+    widths: Numbers | None = None
+    values: Numbers | None = None
+    scale: str = ""  # what the colours mean
+    texts: Sequence[str] | None = None
+    numbers: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Text at a point; `side` is where it lies from there."""
+
+    x: float
+    y: float
+    text: str
+    side: Side = "above"
+    colour: Colour = "ink"
+
+
+@dataclass(frozen=True)
+class Chart:
+    title: str
+    x: Axis
+    y: Axis
+    marks: tuple[Marks, ...]
+    notes: tuple[Note, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    height: int = 420  # pixels on the page
+    plain: bool = False  # no axes' lines, equal units: a drawing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels side by side, and what is said of them.
+
+    `alt` says what is on it, for those who do not see it; `caption` is for those who do.
+    """
+
+    panels: tuple[Chart, ...]
+    alt: str
+    caption: str
+
+
+def readable_number(value: float, format: str) -> str:  # noqa: A002
+    """As d3 writes it, of the formats that the charts use: `.3s` is 846k, 1.69M, 2.5G."""
+    if not format.endswith("s"):
+        text = f"{value:{format.replace('~', '') or 'g'}}"
+        return re.sub(r"\.0+(?=%)", "", text) if "~%" in format else text
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"

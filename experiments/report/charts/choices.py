@@ -1,0 +1,108 @@
+"""What the choices of the space are worth: importance, and the effect of each value."""
+
+import pandas as pd
+
+from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks
+
+PARAMETERS = 12  # in the figure of importance
+CHOICES = 7  # in the figure of effects
+_OF: tuple[tuple[str, Colour, float], ...] = (("reward", "blue", 0.2), ("accuracy", "orange", -0.2))
+FEWEST = 4  # trials whose interval the axis holds whole
+
+
+def importance(table: pd.DataFrame) -> Figure:
+    """Bars of each parameter's importance for the reward and for the accuracy."""
+    names = list(dict.fromkeys(table[table["of"] == "reward"]["parameter"]))[:PARAMETERS][::-1]
+    place = {name: float(i) for i, name in enumerate(names)}
+    marks = []
+    for of, colour, shift in _OF:
+        part = table[(table["of"] == of) & table["parameter"].isin(names)]
+        y = [place[name] + shift for name in part["parameter"]]
+        share = part["importance"].to_numpy(dtype=float)
+        texts = [
+            f"{readable_choice(n)}\n{of}: {v:.1%}"
+            for n, v in zip(part["parameter"], share, strict=True)
+        ]
+        widths = [0.36] * len(y)
+        marks.append(Marks("across", share, y, f"of the {of}", colour, widths=widths, texts=texts))
+    top = float(table["importance"].max())
+    first = table.iloc[0]
+    chart = Chart(
+        title="Search: importance of the parameters",
+        x=Axis("variance explained", limits=(0.0, 1.05 * top), format=".1~%"),
+        y=Axis(
+            limits=(-0.6, len(names) - 0.4),
+            ticks=tuple((place[name], readable_choice(name)) for name in names),
+        ),
+        marks=tuple(marks),
+        height=110 + 30 * len(names),
+    )
+    return Figure(
+        (chart,),
+        alt="Bar chart: importance of the most important parameters, for reward and for accuracy.",
+        caption=f"fANOVA (Hutter et al. 2014) over {first['trials']} trials as they stood after "
+        f"epoch {first['epoch']}, the latest that half of them reached. What matters for the "
+        f"reward alone matters through its cost. Few trials make this a rough guess.",
+    )
+
+
+def effects(table: pd.DataFrame, *, overall: float, order: list[str]) -> Figure:
+    """The mean reward of each value of the leading choices, with its 95 % interval."""
+    leading = [name for name in order if name in set(table["choice"])][:CHOICES]
+    rows = pd.concat([table[table["choice"] == name] for name in leading])
+    ticks, ys, at = [], [], 0.0
+    before = None
+    for row in rows.itertuples():
+        at -= 1.0 if before in (None, row.choice) else 1.7
+        before = row.choice
+        ys.append(at)
+        ticks.append((at, f"{readable_choice(str(row.choice))} = {row.value}  ({row.trials})"))
+    texts = [
+        f"{readable_choice(str(r.choice))} = {r.value}\n"
+        f"{r.trials} trials, mean reward {r.mean:.4f}\n"
+        f"95 % interval {r.low:.4f} to {r.high:.4f}"
+        for r in rows.itertuples()
+    ]
+    marks = Marks(
+        "dots",
+        rows["mean"].to_numpy(),
+        ys,
+        name="mean with its 95 % interval",
+        low=rows["low"].to_numpy(),
+        high=rows["high"].to_numpy(),
+        across=True,
+        size=10,
+        texts=texts,
+    )
+    chart = Chart(
+        title="Search: marginal effects",
+        x=Axis("reward", format=".4~g", limits=_room(rows, overall)),
+        y=Axis(limits=(at - 1, 0.0), ticks=tuple(ticks)),
+        marks=(marks,),
+        rules=(("x", overall, "mean of all"),),
+        height=120 + 24 * len(rows),
+    )
+    return Figure(
+        (chart,),
+        alt="Dot plot: mean reward of each value of the leading choices, with intervals, beside "
+        "the mean of all trials.",
+        caption="Trials in parentheses, as they stood after the same epoch. The search tries good "
+        "values together, so a value's mean also holds what it went with: a hint, not a cause. "
+        "Of a single trial there is no interval. Stages are numbered as in the baseline's table.",
+    )
+
+
+def readable_choice(name: str) -> str:
+    """`stages.1.block.kernel_size` -> `stage 3 kernel size`: the stem is stage 1."""
+    parts = name.split(".")
+    if parts[0] == "stages":
+        parts = [f"stage {int(parts[1]) + 2}", *(p for p in parts[2:] if p != "block")]
+    return " ".join(parts).replace("_", " ")
+
+
+def _room(rows: pd.DataFrame, overall: float) -> tuple[float, float]:
+    """All means, and the intervals as far as they say anything: those of two or three do not."""
+    told = rows[rows["trials"] >= FEWEST]
+    ends = [overall, *rows["mean"], *told["low"].dropna(), *told["high"].dropna()]
+    margin = 0.06 * (max(ends) - min(ends)) or 0.01
+    return min(ends) - margin, max(ends) + margin

@@ -1,0 +1,185 @@
+"""The search: cost against accuracy over lines of equal reward, and reward in time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from experiments.config import SearchSection
+from experiments.report.charts.chart import (
+    Axis,
+    Chart,
+    Colour,
+    Figure,
+    Marks,
+    Note,
+    Side,
+    Symbol,
+)
+from experiments.report.charts.limits import COSTS, cost_axis, focus
+from experiments.report.pareto import pareto_front
+from experiments.units import NAMES, readable_cost
+
+
+def flops_accuracy(
+    trials: pd.DataFrame, *, section: SearchSection, baseline: str | None = None
+) -> Figure:
+    """The objective's cost against accuracy; `trials` are those of the search with an accuracy.
+
+    `baseline` is the key of the network that the confirmation chose, if it is not the best.
+    """
+    cost = section.cost
+    done = trials[trials["state"] == "complete"].sort_values("number")
+    stopped = trials[trials["state"] == "pruned"]
+    x = cost_axis(trials[cost], section.target, cost=cost)
+    low, high = focus(trials, "accuracy", most=1.0)
+    y = Axis("validation accuracy", limits=(low, high), format=".4~g")
+    lines, notes = _equal_reward(section, x, y)
+    target = f"target T = {readable_cost(cost, section.target)}"
+    chart = Chart(
+        title=f"Search: accuracy against {NAMES[cost]}",
+        x=x,
+        y=y,
+        marks=(*lines, *_trials(done, stopped, x=cost, y="accuracy", low=low), *_front(done, x)),
+        notes=tuple(notes),
+        rules=(("x", section.target, target),),
+        height=520,
+    )
+    if len(done):
+        best = done.sort_values(["reward", "number"], ascending=[False, True]).iloc[0]
+        marks = [_one(best, cost, f"best: reward {best['reward']:.3f}", symbol="star", size=17)]
+        chosen = done[done["key"] == baseline]
+        if len(chosen) and baseline != best["key"]:
+            name = "confirmed as the baseline"
+            marks.append(_one(chosen.iloc[0], cost, name, symbol="ring", size=16))
+        chart = Chart(**{**vars(chart), "marks": (*chart.marks, *marks)})
+    return Figure(
+        (chart,),
+        alt=f"Scatter plot of the search's trials: {COSTS[cost]}, logarithmic, against validation "
+        f"accuracy, with the Pareto front as a step line and the best trial as a star.",
+        caption="Along a thin grey line the reward is equal, its value at the line's end; up and "
+        "to the left is better. Trials stopped early have the accuracy of their last epoch.",
+    )
+
+
+def history(searched: pd.DataFrame) -> Figure:
+    """The reward of each trial in the order in which they ended, and the best so far."""
+    done = searched[searched["state"] == "complete"].sort_values("number")
+    stopped = searched[searched["state"] == "pruned"]
+    failed = searched[searched["state"] == "fail"]
+    last = int(searched["number"].max())
+    margin = max(0.5, 0.02 * last)
+    low, high = focus(searched, "reward", most=np.inf)
+    marks = _trials(done, stopped, x="number", y="reward", low=low)
+    if len(done):
+        x = [*done["number"].astype(float), float(last)]
+        best = [*done["reward"].cummax(), done["reward"].max()]
+        marks.append(Marks("steps", x, best, name="best so far", colour="orange", width=2.5))
+    if len(failed):
+        reasons = [
+            f"trial {n}\n{r}" for n, r in zip(failed["number"], failed["reason"], strict=True)
+        ]
+        at = [low + 0.05 * (high - low)] * len(failed)
+        name = f"failed ({len(failed)})"
+        marks.append(
+            Marks("dots", failed["number"], at, name, "red", "cross", size=9, texts=reasons)
+        )
+    chart = Chart(
+        title="Search: reward by trial",
+        x=Axis(
+            "trial, in the order in which they ended", limits=(-margin, last + margin), whole=True
+        ),
+        y=Axis("reward", limits=(low, high), format=".4~g"),
+        marks=tuple(marks),
+    )
+    return Figure(
+        (chart,),
+        alt="The reward of each trial of the search in order, and the best so far as a line.",
+        caption="Only finished trials can be the best so far.",
+    )
+
+
+def _one(trial: "pd.Series[Any]", cost: str, name: str, *, symbol: Symbol, size: float) -> Marks:
+    return Marks(
+        "dots",
+        [float(trial[cost])],
+        [float(trial["accuracy"])],
+        name,
+        "orange",
+        symbol,
+        size,
+        texts=[f"trial {trial['number']}\n{name}\naccuracy {trial['accuracy']:.4f}"],
+        numbers=[int(trial["number"])],
+    )
+
+
+def _trials(
+    done: pd.DataFrame, stopped: pd.DataFrame, *, x: str, y: str, low: float
+) -> list[Marks]:
+    """The trials; what was stopped early far below the others is a tick on the lower edge."""
+    under, shown = stopped[stopped[y] < low], stopped[stopped[y] >= low]
+    marks = []
+    if len(shown):
+        name = f"stopped early ({len(shown)})"
+        marks.append(_dots(shown, x, y, name, colour="grey", size=6))
+    if len(under):
+        name = f"stopped early, further below ({len(under)})"
+        edge = under.assign(**{y: low})
+        marks.append(_dots(edge, x, y, name, colour="grey", size=11, symbol="tick"))
+    if len(done):
+        size = 9 if len(done) < 100 else 6
+        marks.append(_dots(done, x, y, f"finished ({len(done)})", colour="blue", size=size))
+    return marks
+
+
+def _dots(
+    trials: pd.DataFrame,
+    x: str,
+    y: str,
+    name: str,
+    *,
+    colour: Colour,
+    size: float,
+    symbol: Symbol = "circle",
+) -> Marks:
+    xs, ys = (trials[column].to_numpy(dtype=float) for column in (x, y))
+    numbers = [int(number) for number in trials["number"]]
+    return Marks("dots", xs, ys, name, colour, symbol, size, numbers=numbers)
+
+
+def _front(done: pd.DataFrame, x: Axis) -> Iterator[Marks]:
+    if done.empty or x.limits is None:
+        return
+    cost = next(name for name, label in COSTS.items() if label == x.label)
+    front = pareto_front(done, cost=cost)
+    xs = [*front[cost].astype(float), x.limits[1]]
+    ys = [*front["accuracy"], front["accuracy"].iloc[-1]]
+    yield Marks("steps", xs, ys, name="Pareto front", colour="green")
+
+
+def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks], list[Note]]:
+    """ACC = reward * (COST/T)^-w for round rewards, each written where its curve leaves."""
+    assert x.limits is not None
+    assert y.limits is not None
+    low, high = y.limits
+    costs = np.geomspace(*x.limits, 120)
+    factor = (costs / section.target) ** section.exponent
+    corners = [accuracy * end for accuracy in (low, high) for end in (factor[0], factor[-1])]
+    lines: list[Marks] = []
+    notes: list[Note] = []
+    for level in MaxNLocator(nbins=8).tick_values(min(corners), max(corners)):
+        curve = level / factor
+        inside = np.flatnonzero((curve >= low) & (curve <= high))
+        if len(inside) < 2:
+            continue
+        name = "" if lines else "equal reward"  # one entry in the legend
+        place = (costs[inside], curve[inside])
+        lines.append(Marks("line", *place, name, "grey", None, width=1, opacity=0.6))
+        end = inside[-1]
+        side: Side = "right"
+        if end < len(costs) - 1:  # through the upper or lower edge, not the right one
+            side = "above" if curve[end] > (low + high) / 2 else "below"
+        notes.append(Note(costs[end], curve[end], f"{level:.4g}", side, "grey"))
+    return lines, notes

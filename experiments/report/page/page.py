@@ -1,0 +1,189 @@
+"""The one page of a run."""
+
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+from experiments.config import CoefficientsSection
+from experiments.report.charts.chart import Figure
+from experiments.report.figures import FIGURES, leads
+from experiments.report.page.render import pictures, render, shown
+from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
+from experiments.report.stages import stages_table
+from experiments.report.summary import only_compared, summary
+from experiments.report.tables import coefficient_trials
+from experiments.run_folder import RunFolder
+from experiments.studies.noise import verdict
+from experiments.units import readable_seconds
+
+_TABLES = (
+    "search",
+    "confirmation",
+    "coefficients",
+    "dropped",
+    "family",
+    "comparison",
+    "gradient_norms",
+    "failures",
+    "importance",
+    "effects",
+    "costs",
+    "noise",
+    "layers",
+)
+_TRIALS = (  # column -> digits; None: a count or text
+    ("number", None),
+    ("state", None),
+    ("reward", 4),
+    ("accuracy", 4),
+    ("flops", None),
+    ("params", None),
+    ("epochs", None),
+    ("seconds", 1),
+    ("reason", None),
+)
+ROWS = 50  # of the trials' table before more are asked for
+
+
+def make_page(
+    folder: RunFolder,
+    *,
+    tables: dict[str, pd.DataFrame],
+    charts: dict[str, Figure],
+    drawn: dict[str, dict[str, bytes]],
+    reload: int | None = None,
+) -> str:
+    """HTML that loads nothing from anywhere; whatever a run's names and errors hold is escaped.
+
+    `reload`: seconds after which the page reads itself again, as of a run that is under way.
+    """
+    baseline, coefficients = folder.baseline(), folder.coefficients()
+    views = {name: shown(table) for name, table in tables.items() if name in _TABLES}
+    trials = tables["trials"]
+    searched = trials[trials["study"] == "search"]
+    seen = pictures(charts, drawn)
+    line = not only_compared(trials)
+    return render(
+        "page.html",
+        charts=charts,
+        data={"trials": _trials(searched), "page": ROWS, "reload": reload},
+        title=f"{folder.config.name}: scaler report",
+        name=folder.config.name,
+        reload=reload,
+        parts=_parts(tables, line=line),
+        summary=summary(folder, tables),
+        tables={name: views.get(name) for name in _TABLES},
+        figures={name: seen.get(name) for name in FIGURES},
+        has_trials=len(searched) > 0,
+        baseline=baseline.name if baseline else None,
+        stages=shown(stages_table(baseline)) if baseline else None,
+        chosen=", ".join(f"{name} {value:g}" for name, value in coefficients or ()),
+        winner_first=leads(tables["coefficients"], coefficients),
+        verdicts=_verdicts(folder, trials),
+        grown=_grown(folder.config.coefficients),
+        surrogate=_surrogate(tables),
+        failed=_failed(tables),
+        spent=_spent(tables),
+        line=line,
+        config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
+        facts=_facts(folder.environment()),
+    )
+
+
+def _trials(searched: pd.DataFrame) -> dict[str, Any]:
+    """Columns and rows for the page's script; what is missing is null."""
+    columns = []
+    for name, digits in _TRIALS:
+        column: dict[str, Any] = {"name": name}
+        if pd.api.types.is_numeric_dtype(searched[name].dtype):
+            column["right"] = True
+        columns.append(column | ({} if digits is None else {"digits": digits}))
+    values = [
+        [None if pd.isna(v) else v for v in searched[name].astype("object")] for name, _ in _TRIALS
+    ]
+    return {"columns": columns, "rows": [list(row) for row in zip(*values, strict=True)]}
+
+
+def _parts(tables: dict[str, pd.DataFrame], *, line: bool) -> list[str]:
+    """The ids of the page's sections, in order."""
+    parts = ["search", "confirmation", "baseline", "coefficients", "family"] if line else []
+    optional = {"confirmation", "comparison", "failures"}
+    parts += ["comparison", "failures"]
+    parts = [part for part in parts if part not in optional or part in tables]
+    return [*parts, *(["cost"] if "costs" in tables else []), "repeat"]
+
+
+def _verdicts(folder: RunFolder, trials: pd.DataFrame) -> dict[str, str | None]:
+    """What can be said of first and second."""
+    directions = coefficients_standings(coefficient_trials(folder, trials))
+    finalists = confirmation_standings(trials)
+    return {
+        "confirmation": verdict(finalists, of="reward") if finalists else None,
+        "coefficients": verdict(directions, of="accuracy") if directions else None,
+    }
+
+
+def _grown(section: CoefficientsSection) -> str:
+    if section.rule == "phi":
+        return f"to phi = {section.phi:g}, whatever it then cost"
+    within = f"within {section.flops_tolerance:.2%}"
+    return f"to {section.target_ratio:g} times its own measured FLOPs, {within}"
+
+
+def _surrogate(tables: dict[str, pd.DataFrame]) -> str:
+    if "surrogate" not in tables:
+        return ""
+    score = tables["surrogate"].iloc[0]
+    return (
+        f"The cost-aware model foretells the reward of {score['trials']} finished trials, each "
+        f"left out in turn, with R² = {score['r2']:.2f} and a rank correlation of "
+        f"{score['spearman']:.2f}; it errs by {score['rmse']:.4f} (root mean square)."
+    )
+
+
+def _failed(tables: dict[str, pd.DataFrame]) -> str:
+    if "failures" not in tables:
+        return ""
+    failures = tables["failures"]
+    kinds = failures["reason"].str.split(":").str[0].value_counts()
+    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.head(5).items())
+    took = readable_seconds(float(failures["seconds"].sum()))
+    return f"{len(failures)} trials failed and took {took}: {counts}."
+
+
+def _spent(tables: dict[str, pd.DataFrame]) -> str:
+    if "costs" not in tables:
+        return ""
+    costs = tables["costs"]
+    whole, gpu = float(costs["seconds"].sum()), float(costs["gpu_seconds"].sum())
+    stopped = float(costs.loc[costs["state"] != "complete", "seconds"].sum())
+    on_gpu = f", {readable_seconds(gpu)} of it GPU time" if gpu else ", none of it on a GPU"
+    return (
+        f"All trials together took {readable_seconds(whole)} of their own time{on_gpu}; "
+        f"{stopped / whole if whole else 0:.0%} went to trials that were stopped early or failed."
+    )
+
+
+def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """(term, fact) of what the run's environment.json says."""
+    facts = []
+    if command := environment.get("command"):
+        facts.append(("Command", _command(command)))
+    if data := environment.get("data"):
+        facts.append(("Data fingerprint", str(data)))
+    versions = {"python": environment.get("python"), **environment.get("packages", {})}
+    known = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if known:
+        facts.append(("Versions", known))
+    if platform := environment.get("platform"):
+        facts.append(("Platform", str(platform)))
+    return facts
+
+
+def _command(words: list[str]) -> str:
+    """As it is typed: where the program lies on one machine is nobody's business."""
+    program = PurePath(words[0]).name
+    typed = ["python", "-m", "experiments"] if program == "__main__.py" else [program]
+    return shlex.join([*typed, *words[1:]])

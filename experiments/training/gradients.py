@@ -1,0 +1,123 @@
+"""The gradients of a batch, whole or in parts that fit into memory."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.recipes.settings import TrainConfig
+from experiments.training.augmentation import Preparation
+from experiments.training.losses import make_loss
+from experiments.training.speed import autocast, choose_precision, make_grad_scaler
+from search_spaces.network import TrainingScores, weighted_loss
+
+
+class Gradients:
+    """Fills in gradients batch by batch; remembers into how many `parts` a batch must be cut."""
+
+    def __init__(self, config: TrainConfig, *, device: torch.device, workers: int) -> None:
+        self.parts = config.accumulation
+        self._clip_norm = config.clip_norm
+        self._loss = make_loss(config)
+        self._device = device
+        self._precision = choose_precision(config.precision, device)
+        self._grad_scaler = make_grad_scaler(device, self._precision)
+        self._workers = workers
+
+    def of(
+        self,
+        model: nn.Module,
+        images: Tensor,  # uint8 (N, C, H, W)
+        labels: Tensor,  # (N,)
+        *,
+        targets: Tensor,  # the labels, or (N, K) shares of the classes where images are mixed
+        prepare: Preparation,
+    ) -> tuple[Tensor, Tensor]:
+        """Leave the batch's gradients in the model; its loss, and how many it got right.
+
+        Where memory runs out, a batch is cut into twice as many parts from then on; not with
+        several workers, of whom the others would wait for ever.
+        """
+        self.parts = min(self.parts, max(1, len(labels) // 2))  # batch norm needs two images
+        while True:
+            model.zero_grad(set_to_none=True)
+            total = torch.zeros((), device=images.device)
+            right = torch.zeros((), dtype=torch.int64, device=images.device)
+            cut = [tensor.tensor_split(self.parts) for tensor in (images, labels, targets)]
+            try:
+                for i, (some, own, target) in enumerate(zip(*cut, strict=True)):
+                    last = i == self.parts - 1
+                    with nullcontext() if last else _unsynced(model):
+                        share = len(own) / len(labels)
+                        loss, hits = self._add(model, prepare(some), own, target, share)
+                    total += loss
+                    right += hits
+                return total, right
+            except torch.OutOfMemoryError:
+                most = len(labels) // 2
+                if self.parts >= most or self._workers > 1:
+                    raise
+                self.parts = min(2 * self.parts, most)
+            if images.is_cuda:
+                torch.cuda.empty_cache()
+
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients in their own units, where float16 had them scaled."""
+        if self._grad_scaler is not None:
+            self._grad_scaler.unscale_(optimizer)
+
+    def step(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Clip if the recipe says so, and take a step.
+
+        With float16, a batch whose gradients overflowed is left out and the loss's scale lowered.
+        """
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), self._clip_norm)
+        if self._grad_scaler is None:
+            optimizer.step()
+            return
+        self._grad_scaler.step(optimizer)
+        self._grad_scaler.update()
+
+    def loss_scale(self) -> dict[str, float]:
+        """What float16 goes on from; empty elsewhere."""
+        found = {} if self._grad_scaler is None else self._grad_scaler.state_dict()
+        return {name: float(value) for name, value in found.items()}
+
+    def restore(self, *, parts: int, loss_scale: dict[str, float]) -> None:
+        self.parts = parts
+        if self._grad_scaler is not None and loss_scale:
+            self._grad_scaler.load_state_dict(loss_scale)
+
+    def _add(
+        self,
+        model: nn.Module,
+        images: Tensor,  # float32 (N, C, R, R)
+        labels: Tensor,
+        targets: Tensor,
+        share: float,
+    ) -> tuple[Tensor, Tensor]:
+        with autocast(self._device, self._precision):
+            output = model(images)
+        output = _float(output)
+        loss = weighted_loss(output, lambda scores: self._loss(scores, targets)) * share
+        scaled = loss if self._grad_scaler is None else self._grad_scaler.scale(loss)
+        torch.autograd.backward(scaled)
+        scores = output.scores if isinstance(output, TrainingScores) else output
+        return loss.detach(), (scores.argmax(1) == labels).sum()
+
+
+def _unsynced(model: nn.Module) -> AbstractContextManager[Any]:
+    """Gradients of all but the last part stay with their worker."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.no_sync()
+    return nullcontext()
+
+
+def _float(output: Any) -> Any:
+    """Scores in float32, whatever autocast gave: a loss in 16 bits loses its small differences."""
+    if isinstance(output, TrainingScores):
+        auxiliary = [(weight, scores.float()) for weight, scores in output.auxiliary]
+        return TrainingScores(output.scores.float(), auxiliary)
+    return output.float()

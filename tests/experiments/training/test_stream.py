@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments.config import DataConfig
+from experiments.data.images import FileSplit, ImageData, Split
+from experiments.data.sources import load_data
+from experiments.training.accuracy import measure_accuracy
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import epoch_batches, in_order
+from experiments.training.stream import place
+from search_spaces.records import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Two classes of 20 random images of several sizes."""
+    monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
+    random = np.random.RandomState(0)
+    for number in range(40):
+        pixels = random.randint(0, 256, (9 + number % 3, 8, 3)).astype(np.uint8)
+        path = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "images"
+
+
+def loaded(folder: Path, placement: str) -> ImageData:
+    return load_data(DataConfig(source=str(folder), placement=placement), seed=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_batches_are_those_of_images_on_the_device_epoch_after_epoch(folder, workers):
+    held = place(loaded(folder, "device").train, CPU)
+    streamed = place(loaded(folder, "stream").train, CPU, workers=workers)
+    for epoch in (1, 2):
+        wanted = list(epoch_batches(held, epoch=epoch, seed=5, batch_size=8))
+        found = list(epoch_batches(streamed, epoch=epoch, seed=5, batch_size=8))
+        assert len(found) == len(wanted) == len(held) // 8
+        for (images, labels), (own_images, own_labels) in zip(wanted, found, strict=True):
+            assert torch.equal(images, own_images)
+            assert torch.equal(labels, own_labels)
+
+
+def test_streamed_data_have_the_fingerprint_and_the_statistics_of_held_data(folder):
+    held, streamed = loaded(folder, "device"), loaded(folder, "stream")
+    assert isinstance(held.train, Split)
+    assert isinstance(streamed.train, FileSplit)
+    assert streamed.fingerprint == held.fingerprint
+    assert streamed.statistics == held.statistics
+    assert (streamed.channels, streamed.image_size) == (held.channels, held.image_size)
+
+
+def test_epochs_differ_and_follow_from_seed_and_epoch(folder):
+    split = place(loaded(folder, "device").train, CPU)
+
+    def labels(**changes: int) -> list[int]:
+        settings = {"epoch": 1, "seed": 0, "batch_size": 8, **changes}
+        return torch.cat([labels for _, labels in epoch_batches(split, **settings)]).tolist()
+
+    assert labels() == labels()
+    assert labels() != labels(epoch=2) != labels(seed=1)
+
+
+def test_workers_together_see_each_image_once_an_epoch(folder):
+    split = place(loaded(folder, "device").train, CPU)
+    settings = {"epoch": 1, "seed": 0, "batch_size": 8}
+    shares = [
+        [images for images, _ in epoch_batches(split, **settings, rank=rank, workers=2)]
+        for rank in (0, 1)
+    ]
+    together = torch.cat([torch.cat(pair) for pair in zip(*shares, strict=True)])
+    alone = torch.cat([images for images, _ in epoch_batches(split, **settings)])
+    assert torch.equal(together, alone)
+    assert len(torch.unique(alone, dim=0)) == len(alone)
+
+
+def test_accuracy_is_the_same_from_a_stream(folder):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    data = loaded(folder, "device")
+    prepare = Preparation.of(data.statistics, resolution=8, device=CPU)
+    splits = place(data.train, CPU), place(loaded(folder, "stream").train, CPU, workers=0)
+    held, streamed = (measure_accuracy(network, split, prepare=prepare) for split in splits)
+    assert held == streamed
+    assert 0 < held < 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_file_that_breaks_under_way_is_named_in_one_line(folder, workers):
+    data = loaded(folder, "stream")
+    Path(data.train.paths[3]).write_bytes(b"no image")
+    split = place(data.train, CPU, workers=workers)
+    with pytest.raises(InputError, match=r"cannot decode image '.*\.png'") as told:
+        list(split.batches(in_order(len(split), batch_size=4)))
+    assert "\n" not in str(told.value)
+
+
+def test_a_workers_part_of_a_stream_is_every_second_image(folder):
+    data = loaded(folder, "stream")
+    part = place(data.train, CPU, workers=0).part(1, 2)
+    assert part.labels.tolist() == data.train.labels[1::2].tolist()
+
+
+def test_training_from_a_stream_gives_the_curve_of_images_on_the_device(folder, train):
+    def curve(placement: str) -> list[tuple[float, float]]:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+        results = train(network, data=loaded(folder, placement), epochs=2)
+        return [(result.train_loss, result.accuracy) for result in results]
+
+    assert curve("stream") == curve("device")
