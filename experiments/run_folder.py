@@ -19,7 +19,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
-_MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
+_MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
+_MAY_DIFFER = ("data.download", "data.placement")  # how the same images get there
 _MAY_GROW = (
     "search.trials",
     "search.time_limit",
