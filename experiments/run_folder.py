@@ -90,6 +90,17 @@ class RunFolder:
                 ) from None
             yield
 
+    def in_use(self) -> bool:
+        """Whether a command on this machine works on the run just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
     def write_config(self) -> None:
         write_text(self.path / "config.yaml", self.config.to_yaml())
 
