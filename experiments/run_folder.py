@@ -20,7 +20,6 @@ from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
-_MAY_DIFFER = ("data.download", "data.placement")  # how the same images get there
 _MAY_GROW = (
     "search.trials",
     "search.time_limit",
@@ -92,6 +91,17 @@ class RunFolder:
                     f"folder with --run"
                 ) from None
             yield
+
+    def in_use(self) -> bool:
+        """Whether a command on this machine works on the run just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def write_config(self) -> None:
         write_text(self.path / "config.yaml", self.config.to_yaml())
