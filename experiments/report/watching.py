@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
+from experiments.messages import say
 from experiments.report.report import write_report
 from experiments.report.snapshot import reading
 from experiments.run_folder import RunFolder
-from experiments.studies.progress import say
 from experiments.studies.store import STUDIES
 
 LOOK = 1.0  # seconds between looks at whether the run has ended
