@@ -321,6 +321,14 @@ class ClusterSection(Record):
         return gpus
 
 
+class TrackingSection(Record):
+    """Where trials are shown as well; none by default (see docs/tracking.md)."""
+
+    to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    mlflow_uri: str | None = None  # None: MLFLOW_TRACKING_URI, or else mlflow.db in the run folder
+    wandb_project: str | None = None  # None: the run's name
+
+
 class SearchConfig(Record):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -335,6 +343,7 @@ class SearchConfig(Record):
     proxy: ProxySection = ProxySection()
     train: TrainConfig = TrainConfig()
     cluster: ClusterSection = ClusterSection()
+    tracking: TrackingSection = TrackingSection()
 
     @field_validator("task", mode="before")
     @classmethod

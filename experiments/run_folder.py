@@ -19,7 +19,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
-_MAY_CHANGE = ("cluster", "run")  # where it runs is not what it is
+_MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
 _MAY_GROW = (
     "search.trials",
     "search.time_limit",
@@ -91,6 +91,17 @@ class RunFolder:
                     f"folder with --run"
                 ) from None
             yield
+
+    def in_use(self) -> bool:
+        """Whether a command on this machine works on the run just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def write_config(self) -> None:
         write_text(self.path / "config.yaml", self.config.to_yaml())

@@ -29,7 +29,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import build_network
 from search_spaces.records import InputError
 
-_DRAWS = 50  # members drawn for each that is wanted
+_DRAWS = 50  # members drawn, at most, for each that is wanted
 _BATCH = 64  # images that a zero-cost score sees
 
 Record = dict[str, Any]
@@ -42,20 +42,26 @@ def sample_networks(
     space = load_space(section.space)
     if section.resolution is not None:
         space = space.at(section.resolution)
-    found = []
-    for member in space.members(_DRAWS * count, seed=seed):
-        cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
-        within = (
-            section.min_flops <= cost.flops <= section.max_flops
-            and cost.params <= section.max_params
-            and cost.activations <= section.max_activations
-        )
-        if within:
-            found.append(member)
-        if len(found) == count:
-            return found
+    within: dict[str, bool] = {}
+    drawn = count
+    while True:
+        members = space.members(drawn, seed=seed)  # the fewer are the first of the more
+        for member in members:
+            if member.key not in within:
+                cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
+                within[member.key] = (
+                    section.min_flops <= cost.flops <= section.max_flops
+                    and cost.params <= section.max_params
+                    and cost.activations <= section.max_activations
+                )
+        found = [member for member in members if within[member.key]]
+        if len(found) >= count:
+            return found[:count]
+        if len(members) < drawn or drawn >= _DRAWS * count:
+            break
+        drawn *= 2
     raise InputError(
-        f"only {len(found)} of {_DRAWS * count} random members of '{section.space}' are within "
+        f"only {len(found)} of {len(members)} random members of '{section.space}' are within "
         f"the search's limits, and proxy.networks is {count}; widen min_flops and max_flops, "
         f"or lower it"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from optuna.trial import FrozenTrial
 
 from experiments import messages
+from experiments.studies.open_trial import Epoch
 from experiments.studies.trial import Candidate, Outcome, best_complete
 from experiments.units import readable_cost, readable_count, readable_seconds
 
@@ -108,11 +109,11 @@ class Progress:
         self.running[candidate.suggestion] = (0, None)
         self._tell("trial_started", candidate, seed=candidate.seed, flops=candidate.cost.flops)
 
-    def told(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+    def told(self, candidate: Candidate, epoch: Epoch) -> None:
         """An epoch of a running trial."""
-        self.running[candidate.suggestion] = (epoch, accuracy)
+        self.running[candidate.suggestion] = (epoch.epoch, epoch.accuracy)
         self._estimated()
-        self._tell("epoch", candidate, epoch=epoch, accuracy=accuracy)
+        self._tell("epoch", candidate, epoch=epoch.epoch, accuracy=epoch.accuracy)
 
     def lost(self, candidate: Candidate) -> None:
         """Its worker is gone; another will go on with it."""

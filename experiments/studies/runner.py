@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from experiments.studies.failed import WorkFailed as WorkFailed
 from experiments.studies.progress import Progress
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
+from experiments.studies.tracking import Tracking
 from experiments.studies.worker import Worker
 
 
@@ -28,6 +30,7 @@ def run_study(
     checkpoints: Path,
     progress: Progress,
     cluster: ClusterSection,
+    tracking: Tracking | None = None,
     early_stopping: EarlyStopping | None = None,
     time_limit: float | None = None,
     attributes: dict[str, Any] | None = None,
@@ -52,6 +55,7 @@ def run_study(
         epochs=epochs,
         checkpoints=Checkpoints(checkpoints.absolute()),
         progress=progress,
+        tracking=tracking,
         attributes=attributes or {},
         early_stopping=early_stopping,
         time_limit=time_limit,
@@ -78,7 +82,7 @@ def run_study(
                 callbacks=[StudyCallback(searcher)],
             ),
         )
-        with progress:
+        with progress, nullcontext() if tracking is None else tracking.open():
             tuner.fit()
     if searcher.error is not None:
         raise WorkFailed(f"cannot record a trial in '{store.shown}': {searcher.error}")

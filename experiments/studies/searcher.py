@@ -19,6 +19,7 @@ from experiments.studies.evaluation import Job
 from experiments.studies.open_trial import Epoch, OpenTrial
 from experiments.studies.progress import Progress
 from experiments.studies.store import Store
+from experiments.studies.tracking import Tracking
 from experiments.studies.trial import Outcome, freeze
 
 MOST_LOSSES = 2  # of workers under one trial; the next one is its failure
@@ -59,6 +60,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         attributes: dict[str, Any],
         early_stopping: EarlyStopping | None = None,
         time_limit: float | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         super().__init__(metric="reward", mode="max")
         self._candidates = candidates
@@ -67,6 +69,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._epochs = epochs
         self._checkpoints = checkpoints
         self._progress = progress
+        self._watchers = (progress,) if tracking is None else (progress, tracking)
         self._attributes = attributes
         self._rule = early_stopping
         self._limit = time_limit
@@ -91,7 +94,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def started(self, trial_id: str) -> None:
         """A worker has taken the trial: from now on its time counts."""
         self._running[trial_id].began = time.monotonic()
-        self._progress.started(self._running[trial_id].trial.candidate)
+        for watcher in self._watchers:
+            watcher.started(self._running[trial_id].trial.candidate)
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial is to end after the epoch that `result` tells of."""
@@ -118,7 +122,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return
         epoch = Epoch(result["epoch"], result["accuracy"], result.pop("figures"), seconds)
         running.trial = running.trial.told(epoch)
-        self._progress.told(running.trial.candidate, epoch.epoch, epoch.accuracy)
+        for watcher in self._watchers:
+            watcher.told(running.trial.candidate, epoch)
         try:
             self._store.open(self._study, running.trial)
         except Exception as error:
@@ -222,7 +227,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         again = OpenTrial(trial.candidate, trial.epochs, trial.losses + 1)
         self._store.open(self._study, again)
         self._waiting.append(again)
-        self._progress.lost(trial.candidate)
+        for watcher in self._watchers:
+            watcher.lost(trial.candidate)
 
     def _end(self, running: _Running) -> None:
         trial, outcome = running.trial, self._outcome(running)
@@ -235,7 +241,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if self._rule is not None:
             self._curves[trial.candidate.suggestion] = trial.rewards
         self._candidates.tell(trial.candidate, frozen)
-        self._progress.ended(trial.candidate, outcome)
+        for watcher in self._watchers:
+            watcher.ended(trial.candidate, outcome)
 
     def _outcome(self, running: _Running) -> Outcome:
         trial, result = running.trial, running.result

@@ -16,6 +16,7 @@ from experiments.studies.progress import Progress
 from experiments.studies.runner import run_study
 from experiments.studies.shared_candidates import GuardedCandidates, SharedCandidates
 from experiments.studies.store import Store, backup_of
+from experiments.studies.tracking import Tracking, check_tracking
 from search_spaces.records import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Session:
             epochs=epochs,
             checkpoints=self.folder.checkpoints,
             progress=self._progress(study, trials=trials, done=done, epochs=epochs),
+            tracking=self._tracking(study),
             cluster=self.config.cluster,
             early_stopping=early_stopping,
             time_limit=time_limit,
@@ -73,6 +75,10 @@ class Session:
         if done and trials > 0 and len(ended := self.store.trials(study)) == done:
             progress.go_on(ended)
         return progress
+
+    def _tracking(self, study: str) -> Tracking:
+        config = self.config
+        return Tracking.of(config.tracking, run=config.name, study=study, folder=self.folder.path)
 
     def _among_drivers(self, study: str, candidates: Candidates, *, limit: int) -> Candidates:
         if self.drivers is None:
@@ -127,6 +133,7 @@ def open_session(
 
             choose_device(config.train.device)
     check_cluster(config.cluster)
+    check_tracking(config.tracking)
     store, begun = _look(config)
     folder = RunFolder.check(config, begun)
     facts = {

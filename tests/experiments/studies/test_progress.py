@@ -11,6 +11,7 @@ from rich.console import Console
 
 from experiments import messages, search
 from experiments.studies.live_view import LiveView
+from experiments.studies.open_trial import Epoch
 from experiments.studies.progress import Progress
 from experiments.studies.trial import Candidate, Outcome
 from scaler import Cost
@@ -23,10 +24,11 @@ import os, sys
 from pathlib import Path
 from experiments import SearchConfig, search
 
+LOST = Path(sys.argv[1]) / "lost"
+
 def evaluate(architecture, *, report, seed, checkpoint_dir):
-    lost = Path("lost")
-    if seed == 1 and not lost.exists():
-        lost.touch()
+    if seed == 1 and not LOST.exists():
+        LOST.touch()
         os._exit(3)
     print("a trial's own noise")
     print("a trial's own noise", file=sys.stderr)
@@ -134,7 +136,7 @@ def test_time_left_counts_the_epochs_of_running_trials(monkeypatch, candidate):
         now = 10.0
         progress.ended(candidate, Outcome("complete", 0.5))
         now = 15.0
-        progress.told(replace(candidate, suggestion=8), 1, 0.4)
+        progress.told(replace(candidate, suggestion=8), Epoch(1, 0.4))
     assert progress.seconds_left() == pytest.approx(25)
     now = 16.0
     assert progress.seconds_left() == pytest.approx(24)
@@ -156,7 +158,7 @@ def progress(candidate):
         for state in ("complete", "pruned", "fail"):
             progress.started(candidate)
             progress.ended(candidate, Outcome(state, 0.5))
-        progress.told(candidate, 2, 0.75)
+        progress.told(candidate, Epoch(2, 0.75))
     return progress
 
 
