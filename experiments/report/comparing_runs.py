@@ -41,6 +41,7 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
     }
     figures = _figures(named, trials, tables)
     drawn = {name: draw(figure) for name, figure in figures.items()}
+    seen = {**tables, "verdicts": tables["verdicts"].drop(columns="statement")}
     page = render(
         "comparison.html",
         charts=figures,
@@ -48,7 +49,7 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         title="Runs compared: scaler report",
         reload=None,
         names=[name for name, _ in named],
-        tables={name: shown(table) for name, table in tables.items() if len(table)},
+        tables={name: shown(table) for name, table in seen.items() if len(table)},
         figures=pictures(figures, drawn),
         statements=statements(tables["verdicts"]),
         configs=_differences([folder for _, folder in named]),

@@ -13,13 +13,14 @@ def search_regret(trials: pd.DataFrame, *, best: float | None = None) -> pd.Data
     began = searched.groupby("run")["started"].min()
     done = searched[searched["state"] == "complete"].dropna(subset=["reward"])
     done = done.sort_values(["run", "ended", "number"])
+    since = pd.to_timedelta(done["ended"] - done["run"].map(began).astype(done["ended"].dtype))
     so_far = done.groupby("run")["reward"].cummax()
     reference = done.groupby("run")["reward"].transform("max") if best is None else best
     return pd.DataFrame(
         {
             "run": done["run"],
             "number": done["number"],
-            "elapsed": done["ended"] - done["run"].map(began),
+            "elapsed": since,
             "reward": done["reward"],
             "best": so_far,
             "regret": reference - so_far,
