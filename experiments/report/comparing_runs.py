@@ -21,6 +21,7 @@ from experiments.report.trials import load_trials, named_runs
 from experiments.run_folder import RunFolder
 from search_spaces.records import InputError
 
+FIGURES = ("best_so_far", "fronts", "families")
 Tables = dict[str, pd.DataFrame]
 
 
@@ -41,6 +42,7 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
     }
     figures = _figures(named, trials, tables)
     drawn = {name: draw(figure) for name, figure in figures.items()}
+    seen = {**tables, "verdicts": tables["verdicts"].drop(columns="statement")}
     page = render(
         "comparison.html",
         charts=figures,
@@ -48,8 +50,8 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         title="Runs compared: scaler report",
         reload=None,
         names=[name for name, _ in named],
-        tables={name: shown(table) for name, table in tables.items() if len(table)},
-        figures=pictures(figures, drawn),
+        tables={name: shown(table) if len(table) else None for name, table in seen.items()},
+        figures={**dict.fromkeys(FIGURES), **pictures(figures, drawn)},
         statements=statements(tables["verdicts"]),
         configs=_differences([folder for _, folder in named]),
     )

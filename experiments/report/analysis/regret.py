@@ -1,6 +1,19 @@
 """How soon a search was as good as it ever became."""
 
+from typing import Any
+
 import pandas as pd
+
+from experiments.report.columns import SPAN
+
+_COLUMNS: dict[str, Any] = {
+    "run": "string",
+    "number": "Int64",
+    "elapsed": SPAN,
+    "reward": "float64",
+    "best": "float64",
+    "regret": "float64",
+}
 
 
 def search_regret(trials: pd.DataFrame, *, best: float | None = None) -> pd.DataFrame:
@@ -10,18 +23,14 @@ def search_regret(trials: pd.DataFrame, *, best: float | None = None) -> pd.Data
     reward so far. None: the highest that the run itself found, so that its regret ends at 0.
     """
     searched = trials[trials["study"] == "search"]
-    began = searched.groupby("run")["started"].min()
     done = searched[searched["state"] == "complete"].dropna(subset=["reward"])
     done = done.sort_values(["run", "ended", "number"])
+    if done.empty:
+        return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
+    began = searched.groupby("run")["started"].transform("min")
     so_far = done.groupby("run")["reward"].cummax()
     reference = done.groupby("run")["reward"].transform("max") if best is None else best
-    return pd.DataFrame(
-        {
-            "run": done["run"],
-            "number": done["number"],
-            "elapsed": done["ended"] - done["run"].map(began),
-            "reward": done["reward"],
-            "best": so_far,
-            "regret": reference - so_far,
-        }
-    ).reset_index(drop=True)
+    table = done[["run", "number", "reward"]].assign(
+        elapsed=done["ended"] - began.loc[done.index], best=so_far, regret=reference - so_far
+    )
+    return table[list(_COLUMNS)].reset_index(drop=True)

@@ -14,6 +14,7 @@ from experiments.studies.samplers.known_cost import KnownCost
 from experiments.studies.samplers.observations import Observations
 
 FEWEST = 5  # finished trials to learn from
+MOST = 400  # trials that are looked at; of more, so many taken evenly
 _COLUMNS = {
     "run": "string",
     "number": "Int64",
@@ -27,9 +28,10 @@ def surrogate_fit(run: Runs, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
     """A row a finished trial: its reward, and what the cost-aware model says that never saw it.
 
     Cross-validation in `folds` parts dealt out by `seed`; the model is given every other trial,
-    stopped ones too, and each network's cost. `deviation` is of the noise-free reward. The model is
-    the `cost_aware` sampler's, whichever sampler the run used. No rows where fewer than 5 finished
-    trials would be left to learn from.
+    stopped ones too, and each network's cost; of more than 400 trials it sees so many, taken
+    evenly. `deviation` is of the noise-free reward. The model is the `cost_aware` sampler's,
+    whichever sampler the run used. No rows where fewer than 5 finished trials would be left to
+    learn from.
     """
     frames = [_fitted(name, folder, folds, seed) for name, folder in named_runs(run)]
     return pd.concat(frames, ignore_index=True)
@@ -62,6 +64,8 @@ def surrogate_score(fit: pd.DataFrame) -> pd.DataFrame:
 def _fitted(name: str, folder: RunFolder, folds: int, seed: int) -> pd.DataFrame:
     with reading(folder) as snapshot:
         stored = [trial for trial in snapshot.trials("search") if trial.params]
+    if len(stored) > MOST:
+        stored = [stored[i] for i in np.linspace(0, len(stored) - 1, MOST).astype(int)]
     done = [trial for trial in stored if trial.state == TrialState.COMPLETE]
     rows = []
     if len(done) - -(-len(done) // folds) >= FEWEST:

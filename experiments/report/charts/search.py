@@ -22,6 +22,8 @@ from experiments.report.charts.limits import COSTS, cost_axis, focus
 from experiments.report.pareto import pareto_front
 from experiments.units import NAMES, readable_cost
 
+MOST = 1_000  # dots drawn of each outcome; more would hide each other and make the page slow
+
 
 def flops_accuracy(
     trials: pd.DataFrame, *, section: SearchSection, baseline: str | None = None
@@ -60,7 +62,8 @@ def flops_accuracy(
         alt=f"Scatter plot of the search's trials: {COSTS[cost]}, logarithmic, against validation "
         f"accuracy, with the Pareto front as a step line and the best trial as a star.",
         caption="Along a thin grey line the reward is equal, its value at the line's end; up and "
-        "to the left is better. Trials stopped early have the accuracy of their last epoch.",
+        "to the left is better. Trials stopped early have the accuracy of their last epoch."
+        + _told(done, stopped),
     )
 
 
@@ -97,7 +100,7 @@ def history(searched: pd.DataFrame) -> Figure:
     return Figure(
         (chart,),
         alt="The reward of each trial of the search in order, and the best so far as a line.",
-        caption="Only finished trials can be the best so far.",
+        caption="Only finished trials can be the best so far." + _told(done, stopped),
     )
 
 
@@ -134,6 +137,24 @@ def _trials(
     return marks
 
 
+def _told(done: pd.DataFrame, stopped: pd.DataFrame) -> str:
+    drawn = min(len(done), MOST) + min(len(stopped), MOST)
+    every = len(done) + len(stopped)
+    return (
+        "" if drawn == every else f" Of {every:,} trials {drawn:,} are drawn, the best among them."
+    )
+
+
+def _thinned(trials: pd.DataFrame) -> pd.DataFrame:
+    """Of more than `MOST` the best fifth of so many, and the others evenly."""
+    if len(trials) <= MOST:
+        return trials
+    ranked = trials.sort_values("reward", ascending=False, kind="stable")
+    best, rest = ranked.iloc[: MOST // 5], ranked.iloc[MOST // 5 :].sort_values("number")
+    every = np.linspace(0, len(rest) - 1, MOST - len(best)).astype(int)
+    return pd.concat([best, rest.iloc[every]]).sort_values("number")
+
+
 def _dots(
     trials: pd.DataFrame,
     x: str,
@@ -144,6 +165,7 @@ def _dots(
     size: float,
     symbol: Symbol = "circle",
 ) -> Marks:
+    trials = _thinned(trials)
     xs, ys = (trials[column].to_numpy(dtype=float) for column in (x, y))
     numbers = [int(number) for number in trials["number"]]
     return Marks("dots", xs, ys, name, colour, symbol, size, numbers=numbers)

@@ -43,7 +43,7 @@
     Plotly.react(plot, chart.data.map((trace) => coloured(trace)), shown, config);
     if (selects && !plot.dataset.follows) {
       plot.dataset.follows = "yes";
-      plot.on("plotly_selected", (event) => event && choose(event.points));
+      plot.on("plotly_selected", (event) => event && choose(event.points, event.range));
       plot.on("plotly_click", (event) => choose(event.points));
       plot.on("plotly_deselect", () => choose(null));
     }
@@ -114,9 +114,16 @@
       count.textContent = `${number.format(kept.length)} of ${number.format(rows.length)} trials${selected}; ` +
         `${number.format(Math.min(shown, kept.length))} shown.`;
     };
-    choose = (points) => {
+    choose = (points, range) => {
       const numbers = (points || []).map((point) => point.customdata).filter((n) => n !== undefined);
       chosen = numbers.length ? new Set(numbers) : null;
+      const [x, y] = [at(report.trials.place[0]), at(report.trials.place[1])];
+      if (chosen && range && x >= 0) {  // those too that are not drawn, where a plot is thinned
+        const within = (value, [a, b]) => value !== null && value >= Math.min(a, b) && value <= Math.max(a, b);
+        for (const row of rows) {
+          if (within(row[x], range.x) && within(row[y], range.y)) chosen.add(row[0]);
+        }
+      }
       shown = report.page;
       fill();
     };

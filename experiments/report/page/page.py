@@ -68,7 +68,11 @@ def make_page(
     return render(
         "page.html",
         charts=charts,
-        data={"trials": _trials(searched), "page": ROWS, "reload": reload},
+        data={
+            "trials": _trials(searched, cost=folder.config.search.cost),
+            "page": ROWS,
+            "reload": reload,
+        },
         title=f"{folder.config.name}: scaler report",
         name=folder.config.name,
         reload=reload,
@@ -92,8 +96,11 @@ def make_page(
     )
 
 
-def _trials(searched: pd.DataFrame) -> dict[str, Any]:
-    """Columns and rows for the page's script; what is missing is null."""
+def _trials(searched: pd.DataFrame, *, cost: str) -> dict[str, Any]:
+    """Columns and rows for the page's script; what is missing is null.
+
+    `place` names the columns along the axes of the plot of cost against accuracy.
+    """
     columns = []
     for name, digits in _TRIALS:
         column: dict[str, Any] = {"name": name}
@@ -103,7 +110,8 @@ def _trials(searched: pd.DataFrame) -> dict[str, Any]:
     values = [
         [None if pd.isna(v) else v for v in searched[name].astype("object")] for name, _ in _TRIALS
     ]
-    return {"columns": columns, "rows": [list(row) for row in zip(*values, strict=True)]}
+    rows = [list(row) for row in zip(*values, strict=True)]
+    return {"columns": columns, "rows": rows, "place": [cost, "accuracy"]}  # of the dots
 
 
 def _parts(tables: dict[str, pd.DataFrame], *, line: bool) -> list[str]:

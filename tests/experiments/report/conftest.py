@@ -1,5 +1,6 @@
 """Small runs made by hand: no Ray, no training, costs made up."""
 
+import base64
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.config import SearchConfig
+from experiments.report import figures
 from experiments.run_folder import RunFolder
 from experiments.studies.candidates import SampledCandidates
 from experiments.studies.store import Store
@@ -16,6 +18,11 @@ from scaler.compound import CompoundCoefficients
 from scaler.cost import Cost
 from search_spaces import Architecture
 from search_spaces.space import load_space
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @dataclass
@@ -197,3 +204,10 @@ def sampled(tmp_path_factory) -> RunFolder:
 def make_sample():
     """30 trials of `sample` at a path."""
     return lambda path, worth: sample(path, trials=30, worth=worth).path
+
+
+@pytest.fixture
+def blank(monkeypatch):
+    """Drawing takes most of the time and has tests of its own: here each file is one pixel."""
+    pixel = base64.b64decode(PIXEL)
+    monkeypatch.setattr(figures, "draw", lambda _: {"png": pixel, "svg": b"<svg/>"})

@@ -141,7 +141,9 @@ def test_print_shows_still_pictures_on_white(visit):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#plot-search_history-0").is_hidden()
-    assert all(image.is_visible() for image in page.locator("img.static").all())
+    for image in page.locator("img.static").all():
+        assert image.is_visible()
+        assert image.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 900
 
 
 def test_plots_follow_when_the_scheme_changes(visit):

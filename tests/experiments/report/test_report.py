@@ -5,15 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.report import figures
 from experiments.report.report import result_text, write_report
 
 VOID = {"meta", "img", "link", "br", "input"}
 MIB = 2**20
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
 
 
 class Page(HTMLParser):
@@ -41,11 +36,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture(autouse=True)
-def blank(monkeypatch):
-    """Drawing takes most of the time and has tests of its own: here each file is one pixel."""
-    pixel = base64.b64decode(PIXEL)
-    monkeypatch.setattr(figures, "draw", lambda _: {"png": pixel, "svg": b"<svg/>"})
+pytestmark = pytest.mark.usefixtures("blank")
 
 
 def report(run):
