@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.cli.launch import config_options, configured
-from experiments.cli.options import json_option, print_json, progress_options
+from experiments.cli.options import json_option, print_json
 
 
 @click.command("proxy")
@@ -14,7 +14,6 @@ from experiments.cli.options import json_option, print_json, progress_options
 @click.option("--networks", type=int, help="How many random ones; a continued run adds to them.")
 @click.option("--epochs", "long_epochs", type=int, help="Of the longer training.")
 @click.option("--correlation", type=float, help="The wished rank correlation (Spearman's rho).")
-@progress_options
 @json_option
 def proxy_command(
     networks: int | None,
