@@ -106,7 +106,7 @@ def _run_here(command: list[str], settings: dict[str, str]) -> None:
         for name, value in settings.items():
             patch.setenv(name, value)
         with contextlib.redirect_stdout(open(os.devnull, "w")):
-            try:
+            with pytest.raises(SystemExit) as left:
                 main()
-            except SystemExit as left:
-                assert left.code == 0, f"`{shlex.join(command)}` ends with status {left.code}"
+    if left.value.code != 0:
+        raise RuntimeError(f"`{shlex.join(command)}` ends with status {left.value.code}")
