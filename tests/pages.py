@@ -105,8 +105,8 @@ def _run_here(command: list[str], settings: dict[str, str]) -> None:
         patch.setattr(sys, "argv", command)
         for name, value in settings.items():
             patch.setenv(name, value)
-        with contextlib.redirect_stdout(open(os.devnull, "w")):
-            with pytest.raises(SystemExit) as left:
-                main()
+        silent = contextlib.redirect_stdout(open(os.devnull, "w"))
+        with silent, pytest.raises(SystemExit) as left:
+            main()
     if left.value.code != 0:
         raise RuntimeError(f"`{shlex.join(command)}` ends with status {left.value.code}")
