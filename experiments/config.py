@@ -58,6 +58,9 @@ class DataConfig(Record):
         return chosen.replace(flip=chosen.flip and self.flip, crop_padding=padding)
 
 
+DELIVERY = ("data.download", "data.placement")  # how images arrive, not which: may change
+
+
 class EarlyStopping(Record):
     """When weak trials stop. `asha` and `hyperband` compare at epochs first, first * factor, ...
 

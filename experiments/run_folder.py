@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from experiments.config import SearchConfig
+from experiments.config import DELIVERY, SearchConfig
 from experiments.files import write_json, write_text
 from scaler.compound import FILE_VERSION, CompoundCoefficients
 from search_spaces.architecture import Architecture
@@ -20,7 +20,6 @@ from search_spaces.records import InputError, dump_yaml, read_mapping
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
-_MAY_DIFFER = ("data.download", "data.placement")  # how the same images get there
 _MAY_GROW = (
     "search.trials",
     "search.time_limit",
@@ -92,6 +91,17 @@ class RunFolder:
                     f"folder with --run"
                 ) from None
             yield
+
+    def in_use(self) -> bool:
+        """Whether a command on this machine works on the run just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def write_config(self) -> None:
         write_text(self.path / "config.yaml", self.config.to_yaml())
@@ -192,7 +202,7 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
-        if name in (*_MAY_GROW, *_MAY_DIFFER) or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
+        if name in (*_MAY_GROW, *DELIVERY) or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):
             raise InputError(

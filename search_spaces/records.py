@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,9 +61,15 @@ def _known_siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> 
     kind: Any = model
     for part in location[:-1]:
         fields = getattr(kind, "model_fields", {})
-        kind = fields[part].annotation if part in fields else None
+        kind = _record_in(fields[part].annotation) if part in fields else None
     known = list(getattr(kind, "model_fields", {}))
     return f"; {suggest(str(location[-1]), known)}" if known else ""
+
+
+def _record_in(annotation: Any) -> Any:
+    """The record that `Record` or `Record | None` speaks of."""
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def suggest(unknown: str, known: Iterable[str]) -> str:

@@ -171,22 +171,64 @@ def run_command(**options: Any) -> None:
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Of several runs: the folder of the comparison; `comparison` unless given.",
+)
+@click.option("--watch", is_flag=True, help="Write it anew while the run is under way.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=1),
+    help="With --watch: seconds between looks; 15 unless given.",
+)
 @json_option
-def report_command(run: Path, as_json: bool) -> None:
-    """Write tables, figures and the HTML page of RUN anew from its store."""
+def report_command(
+    runs: tuple[Path, ...], out: Path | None, watch: bool, every: float | None, as_json: bool
+) -> None:
+    """Write tables, figures and the HTML page of RUN anew from its store; of several RUNS, one page
+    that compares them."""
+    if len(runs) > 1 and watch:
+        raise click.UsageError("--watch follows one run; name one.")
+    if len(runs) == 1 and out is not None:
+        raise click.UsageError("--out is of a comparison; one run's report stands in its folder.")
+    if every is not None and not watch:
+        raise click.UsageError("--every needs --watch.")
+    if len(runs) > 1:
+        _compare(runs, out or Path("comparison"), as_json=as_json)
+        return
     from experiments.report.report import result_text, write_report
+    from experiments.report.watching import watch_run
     from experiments.run_folder import RunFolder
 
-    folder = RunFolder.open(run)
-    path = write_report(folder)
+    folder = RunFolder.open(runs[0])
+    path = watch_run(folder, every=every or 15) if watch else write_report(folder)
     if as_json:
         import json
 
         from experiments.report.trials import load_trials
 
-        trials = json.loads(load_trials(folder.path).to_json(orient="records"))
+        trials = json.loads(load_trials(folder.path).to_json(orient="records", date_format="iso"))
         print_json({"report": str(path), "trials": trials})
         return
     click.echo(result_text(folder))
+    click.echo(f"\nReport: {path}")
+
+
+def _compare(runs: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
+    import json
+
+    from experiments.report.cells import plain
+    from experiments.report.comparing_runs import statements, write_comparison
+
+    path, tables = write_comparison(runs, out)
+    if as_json:
+        data = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+        print_json({"report": str(path), **data})
+        return
+    click.echo(plain(tables["runs"]))
+    for what, statement in statements(tables["verdicts"]):
+        click.echo(f"\n{what}: {statement}")
     click.echo(f"\nReport: {path}")

@@ -22,7 +22,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.command("train")
 @click.argument("architecture", metavar="ARCH", shell_complete=complete_architecture)
 @click.option("--config", help="A config whose sections `data` and `train` to begin with.")
-@click.option("--data", help="`digits`, or a folder of class folders.")
+@click.option("--data", help="A name as `digits` or `cifar10`, an image folder, or a table.")
+@click.option("--download", is_flag=True, help="A data set by name that is not found.")
 @click.option("--recipe", help="A shipped recipe's name (--recipes lists them) or a YAML file.")
 @click.option(
     "--recipes",
@@ -95,6 +96,8 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     data = base.data if base else DataConfig()
     if options["data"] is not None:
         data = DataConfig.parse({**dict(data), "source": options["data"]}, source="--data")
+    if options["download"]:
+        data = data.replace(download=True)
     train = base.train if base else TrainConfig()
     if recipe is not None:
         train = load_recipe(recipe)

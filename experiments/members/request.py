@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from experiments.config import DataConfig, Positive
+from experiments.config import DELIVERY, DataConfig, Positive
 from experiments.recipes.settings import SETTINGS_OF_THE_MACHINE, TrainConfig
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, Record, read_mapping
@@ -48,5 +48,5 @@ def _flat(request: TrainRequest) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if key.removeprefix("train.") not in SETTINGS_OF_THE_MACHINE
+        if key.removeprefix("train.") not in SETTINGS_OF_THE_MACHINE and key not in DELIVERY
     }

@@ -59,7 +59,8 @@ def _moved(images: Tensor, settings: Augmentation, generator: torch.Generator) -
         moves = torch.randint(2 * across + 1, (count, 1), generator=generator, device=device)
         columns = columns + moves
     beside, above = padding + across, padding + down
-    images = F.pad(images, (beside, beside, above, above))
+    if beside or above:
+        images = F.pad(images, (beside, beside, above, above))
     source = rows[:, :, None] * images.shape[3] + columns[:, None, :]  # (N, H, W)
     source = source.view(count, 1, -1).expand(count, channels, -1)
     # Gathering from flattened pixels was 1.5 to 3.5 times faster than indexing or unfolding.

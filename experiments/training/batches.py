@@ -6,14 +6,13 @@
         ...
 
 The caller draws the order, so that an epoch follows from (seed, epoch) alone: the same numbers give
-the same batches, bit for bit, from either kind of split. `epoch_batches` draws it where nothing
-else is asked for. Several workers give each its own part of every batch's numbers.
+the same batches, bit for bit, from either kind of split. Several workers take each their own part
+of every batch's numbers.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, Self, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,17 +40,3 @@ def in_order(count: int, *, batch_size: int) -> Iterator[Tensor]:
     return (
         torch.arange(start, min(start + batch_size, count)) for start in range(0, count, batch_size)
     )
-
-
-def epoch_batches(
-    split: Placed, *, epoch: int, seed: int, batch_size: int, rank: int = 0, workers: int = 1
-) -> Iterator[Batch]:
-    """One epoch in an order that (seed, epoch) draws; what is left over of a batch is dropped.
-
-    Each of `workers` takes its own part of every batch: together they see each image once.
-    """
-    (drawn,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint32)
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(int(drawn)))
-    starts = range(0, len(order) - len(order) % batch_size, batch_size)
-    whole = (order[start : start + batch_size] for start in starts)
-    return split.batches(batch.tensor_split(workers)[rank] for batch in whole)

@@ -31,21 +31,21 @@ def jitter(
     return pixels.round_().to(torch.uint8)
 
 
-def brighten(pixels: Tensor, factors: Tensor) -> Tensor:
+def brighten(pixels: Tensor, factors: Tensor | float) -> Tensor:
     return (pixels * factors).clamp_(0, 255)
 
 
-def stretch(pixels: Tensor, factors: Tensor) -> Tensor:
+def stretch(pixels: Tensor, factors: Tensor | float) -> Tensor:
     """Away from the image's mean grey, or towards it."""
     return _blend(pixels, _grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factors)
 
 
-def saturate(pixels: Tensor, factors: Tensor) -> Tensor:
+def saturate(pixels: Tensor, factors: Tensor | float) -> Tensor:
     """Away from each pixel's grey, or towards it."""
     return _blend(pixels, _grey(pixels), factors)
 
 
-def _blend(pixels: Tensor, other: Tensor, factors: Tensor) -> Tensor:
+def _blend(pixels: Tensor, other: Tensor, factors: Tensor | float) -> Tensor:
     return (other + (pixels - other) * factors).clamp_(0, 255)
 
 

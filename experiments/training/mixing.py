@@ -70,15 +70,15 @@ def draw_beta(count: int, alpha: float, *, generator: torch.Generator) -> Tensor
     torch's own distribution takes no generator, and rejects: it would wait for the device.
     """
     drawn = torch.rand((count,), generator=generator, device=generator.device)
-    quantiles = _quantiles(alpha).to(generator.device)
+    quantiles = _quantiles(alpha, generator.device)
     place = drawn * _QUANTILES
     below = place.long().clamp_(max=_QUANTILES - 1)
     return torch.lerp(quantiles[below], quantiles[below + 1], place - below)
 
 
 @lru_cache(maxsize=8)
-def _quantiles(alpha: float) -> Tensor:
+def _quantiles(alpha: float, device: torch.device) -> Tensor:
     from scipy.stats import beta  # seconds to import, for mixing alone
 
     values = beta.ppf(np.linspace(0, 1, _QUANTILES + 1), alpha, alpha)
-    return torch.from_numpy(values).float()
+    return torch.from_numpy(values).float().to(device)

@@ -134,6 +134,5 @@ def _affine(
     )
 
 
-def _coloured(change: Callable[[Tensor, Tensor], Tensor], images: Tensor, by: float) -> Tensor:
-    factor = torch.tensor(1 + 0.9 * by, device=images.device)
-    return change(images.float(), factor).round_().to(torch.uint8)
+def _coloured(change: Callable[[Tensor, float], Tensor], images: Tensor, by: float) -> Tensor:
+    return change(images.float(), 1 + 0.9 * by).round_().to(torch.uint8)

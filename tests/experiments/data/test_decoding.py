@@ -25,6 +25,16 @@ def test_palette_is_looked_up():
     assert pixel(image) == (10, 20, 30)
 
 
+def test_print_colours_become_rgb():
+    assert pixel(Image.new("CMYK", (1, 1), (255, 0, 0, 0))) == (0, 255, 255)
+
+
+def test_of_several_frames_the_first_counts(tmp_path):
+    frames = [Image.new("L", (4, 4), level) for level in (10, 200)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert set(decoding.decode_file(str(tmp_path / "moving.gif"), image_size=4).ravel()) == {10}
+
+
 def test_transparency_is_laid_over_white():
     assert pixel(Image.new("RGBA", (1, 1), (0, 0, 0, 0))) == (255, 255, 255)
     assert pixel(Image.new("RGBA", (1, 1), (10, 20, 30, 255))) == (10, 20, 30)

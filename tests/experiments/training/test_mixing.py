@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from experiments.augmentation import Augmentation
+from experiments.augmentation import Augmentation, RandAugment
 from experiments.training.mixing import draw_beta, mix
+from experiments.training.trial import read_state, write_state
 
 LABELS = torch.arange(64) % 5
 
@@ -78,3 +79,23 @@ def test_mixing_follows_the_generator_alone():
     torch.manual_seed(5)
     again = mixed(images, mixup=0.3, cutmix=1.0)
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_a_training_with_everything_goes_on_from_its_state_bit_for_bit(build, train, tmp_path):
+    everything = Augmentation(
+        random_resized_crop=0.5,
+        crop_padding=1,
+        brightness=0.2,
+        randaugment=RandAugment(count=1),
+        cutout=0.3,
+        mixup=0.2,
+        cutmix=1.0,
+    )
+    whole = list(train(build(), augmentation=everything))
+    plain = list(train(build()))
+    first = next(train(build(), augmentation=everything))
+    write_state(tmp_path / "training.safetensors", first.state())
+    state = read_state(tmp_path / "training.safetensors")
+    rest = list(train(build(seed=9), augmentation=everything, state=state))
+    assert [r.train_loss for r in [first, *rest]] == [result.train_loss for result in whole]
+    assert [result.train_loss for result in plain] != [result.train_loss for result in whole]

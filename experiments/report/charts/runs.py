@@ -1,0 +1,89 @@
+"""Several runs side by side: best so far, Pareto fronts, families."""
+
+import pandas as pd
+
+from experiments.report.charts.chart import CYCLE, Axis, Chart, Colour, Figure, Marks, Symbol
+from experiments.report.charts.limits import cost_axis
+from experiments.report.pareto import pareto_front
+
+_SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "star", "cross", "tick")
+Styles = dict[str, tuple[Colour, Symbol]]
+
+
+def styles(names: list[str]) -> Styles:
+    """A colour and a symbol a run, the same in every figure."""
+    return {
+        name: (CYCLE[i % len(CYCLE)], _SYMBOLS[i % len(_SYMBOLS)]) for i, name in enumerate(names)
+    }
+
+
+def best_so_far(regret: pd.DataFrame, style: Styles) -> Figure:
+    """The best reward of each run by trial and in time; `regret` is that of `search_regret`."""
+    by_trial, in_time = [], []
+    unit, size = ("s", 1.0) if regret["elapsed"].max().total_seconds() < 600 else ("min", 60.0)
+    for name, part in regret.groupby("run", sort=False):
+        colour, _ = style[str(name)]
+        best = part["best"].to_numpy(dtype=float)
+        seconds = part["elapsed"].dt.total_seconds().to_numpy() / size
+        numbers = part["number"].to_numpy(dtype=float)
+        by_trial.append(Marks("steps", numbers, best, str(name), colour, width=2.5))
+        in_time.append(Marks("steps", seconds, best, str(name), colour, width=2.5))
+    reward = Axis("best reward so far", format=".4~g")
+    trial = Axis("trial, in the order in which they ended", whole=True)
+    return Figure(
+        (
+            Chart("Best so far by trial", trial, reward, tuple(by_trial)),
+            Chart(
+                "Best so far in time",
+                Axis(f"since the search began ({unit})"),
+                reward,
+                tuple(in_time),
+            ),
+        ),
+        alt="Step lines of the runs: the best reward so far by trial, and in time.",
+        caption="Finished trials only. One run of each says little of a method: seeds matter too.",
+    )
+
+
+def fronts(trials: pd.DataFrame, style: Styles, *, cost: str) -> Figure:
+    """The finished trials of each search and their Pareto front."""
+    marks: list[Marks] = []
+    axis = cost_axis(trials[cost], cost=cost)
+    assert axis.limits is not None
+    for name, part in trials.groupby("run", sort=False):
+        colour, symbol = style[str(name)]
+        front = pareto_front(part, cost=cost)
+        xs = [*front[cost].astype(float), axis.limits[1]]
+        ys = [*front["accuracy"], front["accuracy"].iloc[-1]]
+        marks.append(Marks("steps", xs, ys, f"{name}: Pareto front", colour, width=2.5))
+        x, y = part[cost].to_numpy(dtype=float), part["accuracy"].to_numpy(dtype=float)
+        texts = [
+            f"{name}, trial {n}\naccuracy {a:.4f}" for n, a in zip(part["number"], y, strict=True)
+        ]
+        dots = Marks("dots", x, y, str(name), colour, symbol, 7, opacity=0.7, texts=texts)
+        marks.append(dots)
+    y_axis = Axis("validation accuracy", format=".4~g")
+    return Figure(
+        (Chart("Accuracy against cost", axis, y_axis, tuple(marks), height=500),),
+        alt="Scatter plot of the finished trials of the runs: cost against validation accuracy, "
+        "with each run's Pareto front as a step line.",
+        caption="No trial of a front is beaten by another of its run in both cost and accuracy.",
+    )
+
+
+def families(members: pd.DataFrame, style: Styles) -> Figure:
+    """The scaling curve of each run: accuracy on the test part where it was looked at."""
+    marks = []
+    for name, part in members.groupby("run", sort=False):
+        colour, symbol = style[str(name)]
+        part = part.sort_values("flops")
+        shown = part["test_accuracy"].fillna(part["accuracy"]).to_numpy(dtype=float)
+        texts = [f"{name}: {m}\n{a:.4f}" for m, a in zip(part["member"], shown, strict=True)]
+        xs = part["flops"].to_numpy(dtype=float)
+        marks.append(Marks("line", xs, shown, str(name), colour, symbol, 11, texts=texts))
+    y = Axis("accuracy (test where known)", format=".4~g")
+    return Figure(
+        (Chart("Families", cost_axis(members["flops"]), y, tuple(marks)),),
+        alt="Line plot: accuracy of each run's family against FLOPs.",
+        caption="Each member was trained once.",
+    )

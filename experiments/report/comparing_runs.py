@@ -1,0 +1,161 @@
+"""One page that compares runs, with its tables and figures."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.files import replace_file, write_text
+from experiments.report.analysis import compare_runs, search_regret
+from experiments.report.cells import markdown
+from experiments.report.charts import runs as charts_of_runs
+from experiments.report.charts.chart import Figure
+from experiments.report.charts.drawing import draw
+from experiments.report.frame_files import to_csv
+from experiments.report.page.render import pictures, render, shown
+from experiments.report.repeats_tables import confirmation_standings
+from experiments.report.results import load_family
+from experiments.report.trials import load_trials, named_runs
+from experiments.run_folder import RunFolder
+from search_spaces.records import InputError
+
+Tables = dict[str, pd.DataFrame]
+
+
+def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Tables]:
+    """`report.html`, `tables/` and `figures/` in `out`; returns the page's path and the tables.
+
+    Nothing is written into the runs. Raises InputError for fewer than two runs, for a folder that
+    is no run, and where `out` is a run folder itself or cannot be written to.
+    """
+    if (out / "config.yaml").exists():
+        raise InputError(f"'{out}' is a run folder; name another folder with --out")
+    named = named_runs(list(runs))
+    trials = load_trials(list(runs))
+    tables = {
+        "runs": _runs(named, trials),
+        "verdicts": compare_runs(list(runs)),
+        "families": load_family(list(runs)),
+    }
+    figures = _figures(named, trials, tables)
+    drawn = {name: draw(figure) for name, figure in figures.items()}
+    page = render(
+        "comparison.html",
+        charts=figures,
+        data={"reload": None},
+        title="Runs compared: scaler report",
+        reload=None,
+        names=[name for name, _ in named],
+        tables={name: shown(table) for name, table in tables.items() if len(table)},
+        figures=pictures(figures, drawn),
+        statements=statements(tables["verdicts"]),
+        configs=_differences([folder for _, folder in named]),
+    )
+    for name, table in tables.items():
+        write_text(out / "tables" / f"{name}.csv", to_csv(table))
+        write_text(out / "tables" / f"{name}.md", markdown(table))
+    for name, files in drawn.items():
+        for ending, data in files.items():
+            _write(out / "figures" / f"{name}.{ending}", data)
+    write_text(out / "report.html", page)
+    return out / "report.html", tables
+
+
+def _runs(named: list[tuple[str, RunFolder]], trials: pd.DataFrame) -> pd.DataFrame:
+    """A row a run: what was asked, how many trials ended how, its best and its winner."""
+    rows: list[dict[str, Any]] = []
+    for name, folder in named:
+        own = trials[trials["run"] == name]
+        searched = own[own["study"] == "search"]
+        done = searched[searched["state"] == "complete"].sort_values("reward", ascending=False)
+        best = done.iloc[0] if len(done) else None
+        ranked = confirmation_standings(own)
+        section = folder.config.search
+        rows.append(
+            {
+                "run": name,
+                "sampler": section.sampler,
+                "target": section.target,
+                "finished": len(done),
+                "stopped": int((searched["state"] == "pruned").sum()),
+                "failed": int((searched["state"] == "fail").sum()),
+                "best_reward": None if best is None else best["reward"],
+                "accuracy": None if best is None else best["accuracy"],
+                "flops": None if best is None else best["flops"],
+                "params": None if best is None else best["params"],
+                "winner": ranked[0].describe() if ranked else "",
+                "seconds": own["seconds"].sum(),
+            }
+        )
+    kinds = {"run": "string", "sampler": "string", "winner": "string", "target": "float64"}
+    kinds |= dict.fromkeys(("finished", "stopped", "failed", "flops", "params"), "Int64")
+    kinds |= dict.fromkeys(("best_reward", "accuracy", "seconds"), "float64")
+    return pd.DataFrame(rows).astype(kinds)
+
+
+def _figures(
+    named: list[tuple[str, RunFolder]], trials: pd.DataFrame, tables: Tables
+) -> dict[str, Figure]:
+    style = charts_of_runs.styles([name for name, _ in named])
+    done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
+    figures = {}
+    regret = search_regret(trials)
+    if len(regret):
+        figures["best_so_far"] = charts_of_runs.best_so_far(regret, style)
+    costs = {folder.config.search.cost for _, folder in named}
+    cost = costs.pop() if len(costs) == 1 else "flops"
+    known = done.dropna(subset=["accuracy", cost])
+    if len(known):
+        figures["fronts"] = charts_of_runs.fronts(known, style, cost=cost)
+    members = tables["families"]
+    members = members[members["state"] == "complete"]
+    if len(members):
+        figures["families"] = charts_of_runs.families(members, style)
+    return figures
+
+
+def statements(verdicts: pd.DataFrame) -> list[tuple[str, str]]:
+    """(which two and what of them, what can be said) of each row."""
+    return [
+        (f"{first} and {second}: {what}", statement)
+        for first, second, what, statement in zip(
+            verdicts["first"],
+            verdicts["second"],
+            verdicts["what"],
+            verdicts["statement"],
+            strict=True,
+        )
+    ]
+
+
+def _differences(folders: list[RunFolder]) -> list[tuple[str, list[str]]]:
+    """(setting, its value in each run) of the settings that are not the same in all."""
+    flat = []
+    for folder in folders:
+        sections = folder.config.model_dump(mode="json", exclude={"run", "name"})
+        flat.append(
+            {
+                f"{section}.{key}" if key else section: value
+                for section, values in sections.items()
+                for key, value in (values if isinstance(values, dict) else {"": values}).items()
+            }
+        )
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    rows = [(name, [str(one.get(name, "-")) for one in flat]) for name in names]
+    return [(name, values) for name, values in rows if len(set(values)) > 1]
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, partial(_put, data))
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
+        ) from None
+
+
+def _put(data: bytes, file: Any) -> None:
+    file.write(data)
