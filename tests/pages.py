@@ -8,7 +8,7 @@ A `yaml` block with a title is a file of that name.
 """
 
 import contextlib
-import os
+import io
 import re
 import shlex
 import subprocess
@@ -105,7 +105,7 @@ def _run_here(command: list[str], settings: dict[str, str]) -> None:
         patch.setattr(sys, "argv", command)
         for name, value in settings.items():
             patch.setenv(name, value)
-        silent = contextlib.redirect_stdout(open(os.devnull, "w"))
+        silent = contextlib.redirect_stdout(io.StringIO())
         with silent, pytest.raises(SystemExit) as left:
             main()
     if left.value.code != 0:

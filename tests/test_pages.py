@@ -1,6 +1,8 @@
 """Every code block and command of the README and of docs/ runs, or says beside it why not."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +54,9 @@ def scratch(shelf, tmp_path, monkeypatch):
     shutil.copytree(shelf, tmp_path, dirs_exist_ok=True)
     command = tmp_path / "bin" / "scaler"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {pages.sys.executable} -m experiments "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m experiments "$@"\n')
     command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{command.parent}:{pages.os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
