@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread: faster than one on two, and no test times anything.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint install clean
+.PHONY: demo test test-all lint docs install clean
 
 demo: install
 	$(BIN)/scaler run --config experiments/configs/digits.yaml
@@ -19,6 +19,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages, into build/docs; a broken link or a missing reference is an error.
+docs: install
+	$(BIN)/zensical build --clean --strict
 
 install: .venv/installed
 
