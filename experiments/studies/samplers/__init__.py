@@ -52,9 +52,11 @@ def make_sampler(
     For a study that maximises accuracy * (cost / target)^exponent. `cost` is a function of the
     sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on it.
     `cost_aware` and `nsga2` use all of it, `local_search` and `regularized_evolution` the limits;
-    Optuna's own know nothing of costs. `network` is a function of the parameters too: what they
-    make, equal for equal networks; `cost_aware` proposes each network once, and where it is a
-    mapping, of names to values, learns from that instead of the parameters. Raises InputError for an unknown name and for a wrong cost.
+    Optuna's own know nothing of costs.
+
+    `network` is a function of the parameters too: what they make, equal for equal networks.
+    `cost_aware` proposes each network once, and where it is a mapping, of names to values, learns
+    from that instead of the parameters. Raises InputError for an unknown name and a wrong cost.
     """
     known = KnownCost(cost, target=target, exponent=exponent, limits=limits, network=network)
     with warnings.catch_warnings():
