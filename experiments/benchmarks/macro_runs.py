@@ -19,7 +19,15 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
-from experiments.benchmarks.macro import EXPONENT, LAYERS, TARGET_FLOPS, Code, Macro, distinct
+from experiments.benchmarks.macro import (
+    EXPONENT,
+    LAYERS,
+    STAGES,
+    TARGET_FLOPS,
+    Code,
+    Macro,
+    distinct,
+)
 
 NAMES = [f"layer{i}" for i in range(LAYERS)]
 CHOICE = optuna.distributions.CategoricalDistribution((0, 1, 2))
@@ -27,7 +35,7 @@ REDRAWS = 10
 SLOW_REDRAWS = 1  # of Optuna's GP sampler, which proposes the same network again and takes seconds
 
 
-def _ours(name: str) -> Callable[[int, Macro], BaseSampler]:
+def _ours(name: str, *, described: bool = True) -> Callable[[int, Macro], BaseSampler]:
     def make(seed: int, macro: Macro) -> BaseSampler:
         from experiments.studies.samplers import make_sampler
 
@@ -36,9 +44,29 @@ def _ours(name: str) -> Callable[[int, Macro], BaseSampler]:
         def cost(params: dict[str, Any]) -> float:
             return float(flops[distinct(tuple(params[name] for name in NAMES))])
 
-        return make_sampler(name, cost=cost, target=TARGET_FLOPS, exponent=EXPONENT, seed=seed)
+        return make_sampler(
+            name,
+            cost=cost,
+            target=TARGET_FLOPS,
+            exponent=EXPONENT,
+            network=network if described else None,
+            seed=seed,
+        )
 
     return make
+
+
+def network(params: dict[str, Any]) -> dict[str, int]:
+    """Which of the distinct networks they make, described as an Architecture is.
+
+    That is each stage's number of layers and the operators in order, identities left out.
+    """
+    code = distinct(tuple(params[name] for name in NAMES))
+    layers = {
+        f"stage{i}.layers": sum(operator > 0 for operator in code[first:end])
+        for i, (first, end) in enumerate(STAGES)
+    }
+    return dict(zip(NAMES, code, strict=True)) | layers
 
 
 SEARCHERS: dict[str, Callable[[int, Macro], BaseSampler]] = {
@@ -52,6 +80,7 @@ SEARCHERS: dict[str, Callable[[int, Macro], BaseSampler]] = {
     "regularized_evolution": _ours("regularized_evolution"),
     "local_search": _ours("local_search"),
     "cost_aware": _ours("cost_aware"),
+    "cost_aware, parameters alone": _ours("cost_aware", described=False),
 }
 
 

@@ -18,10 +18,12 @@ import numpy.typing as npt
 from optuna.trial import create_trial
 
 from experiments.benchmarks.macro import EXPONENT, TARGET_FLOPS, Macro, distinct
-from experiments.benchmarks.macro_runs import CHOICE, NAMES, kept
+from experiments.benchmarks.macro_runs import CHOICE, NAMES, kept, network
 from experiments.benchmarks.record import keep
 
 OURS = "cost_aware"
+UNDESCRIBED = "cost_aware, parameters alone"  # it is not told which parameters make one network
+MODELLING = (OURS, UNDESCRIBED)
 COUNTS = (50, 100, 200)
 MODELLED = 20  # searches of a rival to whose trials our model is fitted as well
 
@@ -55,6 +57,7 @@ def by_model(macro: Macro, record: dict[str, Any], count: int) -> float:
         cost=lambda params: float(flops[distinct(tuple(params[name] for name in NAMES))]),
         target=TARGET_FLOPS,
         exponent=EXPONENT,
+        network=None if record["searcher"] == UNDESCRIBED else network,
     )[0]
     return float(macro.regrets[best.user_attrs["index"]])
 
@@ -78,18 +81,19 @@ def regret_rows(macro: Macro, records: list[dict[str, Any]]) -> list[dict[str, A
             own = [r for r in noisy if r["searcher"] == name and len(r["tried"]) >= count]
             if not own:
                 continue
-            fitted = own if name == OURS else own[:MODELLED]
+            fitted = own if name in MODELLING else own[:MODELLED]
             modelled = {r["seed"]: by_model(macro, r, count) for r in fitted}
             observed = {r["seed"]: best_observed(macro, r, count) for r in own}
             if name == OURS:
                 ours = modelled
-            pairs = [ours[s] - observed[s] for s in observed if s in ours]
+            recommended = modelled if name in MODELLING else observed
+            pairs = [ours[s] - recommended[s] for s in recommended if s in ours]
             rows.append(
                 {
                     "evaluations": count,
                     "searcher": name,
                     "n": len(own),
-                    "recommends": interval(list((modelled if name == OURS else observed).values())),
+                    "recommends": interval(list(recommended.values())),
                     f"with our model (n <= {MODELLED})": interval(list(modelled.values())),
                     "median": round(float(np.median(list(observed.values()))), 3),
                     "ours - rival": interval(pairs) if pairs and name != OURS else "",

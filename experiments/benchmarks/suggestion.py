@@ -34,7 +34,7 @@ def costing(space: SearchSpace) -> Any:
 def random_trials(space: SearchSpace, cost: Any, count: int) -> list[FrozenTrial]:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     rng = np.random.default_rng(0)
-    while len(study.trials) < count:
+    for _ in range(count):
         trial = study.ask()
         space.suggest(trial)
         flops = cost(trial.params)

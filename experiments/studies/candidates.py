@@ -199,15 +199,21 @@ class SampledCandidates:
     def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
         """It knows the objective's cost, unless that takes a measurement."""
         if self._pricing.measures:
-            return make_sampler(section.sampler, seed=seed)
+            return make_sampler(section.sampler, network=self._network, seed=seed)
         return make_sampler(
             section.sampler,
             cost=self._price,
             target=section.target,
             exponent=section.exponent,
             limits=self._pricing.limits,
+            network=self._network,
             seed=seed,
         )
+
+    def _network(self, params: dict[str, Any]) -> str:
+        """Equal for equal networks trained in the same way: the sampler need not try both."""
+        trial = optuna.trial.FixedTrial(params)
+        return identity(self._space.suggest(trial).key, self._space.suggest_training(trial))
 
     def _price(self, params: dict[str, Any]) -> float:
         """What a sampler may know before a trial; InputError where the parts do not fit."""

@@ -1,7 +1,8 @@
 """The confirmation study: the search's best, trained again before one of them is the baseline.
 
-The highest of many short trainings is high by luck too. So the first few start anew, all with the
-same new seeds, in rounds of fewer networks and longer trainings; the winner is the best by mean.
+The highest of many short trainings is high by luck too. So the finalists are those that the model
+of all trials believes best (see samplers.recommend). They start anew, all with the same new seeds,
+in rounds of fewer networks and longer trainings; the winner is the best by mean.
 """
 
 import math
@@ -13,6 +14,7 @@ from experiments.messages import say
 from experiments.studies.noise import standings, verdict
 from experiments.studies.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.studies.runner import WorkFailed
+from experiments.studies.samplers import recommend
 from experiments.studies.session import Session
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, architecture_of, identity_of, training_of
@@ -20,21 +22,37 @@ from scaler.cost import Cost
 
 
 def finalists(store: Store, *, top: int) -> dict[str, FrozenTrial]:
-    """The `top` distinct trials of highest reward, by name: `#12`, or where it was told from.
+    """The `top` distinct trials of highest expected reward, by name: `#12`, or its origin.
 
-    Results that were told (see warm_start) compete too, for here they are trained; but the best of
-    the search's own is always among them.
+    Results that were told (see warm_start) compete too, for here they are trained; but the best
+    observed of the search's own is always among them.
     """
-    own = [t for t in store.trials("search") if t.state == TrialState.COMPLETE]
-    told = store.trials("warm_start")
+    own = store.trials("search")
+    done = [t for t in own if t.state == TrialState.COMPLETE]
     ranked: dict[str, FrozenTrial] = {}
-    for trial in sorted([*own, *told], key=lambda trial: -_value(trial)):  # stable: earlier first
+    for trial in _believed([*own, *store.trials("warm_start")]):
         ranked.setdefault(identity_of(trial), trial)
     chosen = list(ranked.values())[:top]
-    best = max(own, key=_value, default=None)
-    if best is not None and best not in chosen:
+    best = max(done, key=_value, default=None)
+    if best is not None and identity_of(best) not in {identity_of(trial) for trial in chosen}:
         chosen[-1] = best
     return {trial.user_attrs.get("origin", f"#{trial.number}"): trial for trial in chosen}
+
+
+def _believed(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The finished ones, the highest expected reward first; an accuracy of 0 comes last.
+
+    What each trial's cost made of its accuracy stands on it, so that the model learns accuracies.
+    """
+    factors = {}
+    for trial in trials:
+        accuracy, value = trial.user_attrs.get("accuracy"), trial.user_attrs.get("reward")
+        if accuracy and value is not None:
+            factors[frozenset(trial.params.items())] = value / accuracy
+    ranked = recommend(trials, cost=factors, target=1.0, exponent=1.0)
+    known = {id(trial) for trial in ranked}
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return ranked + [trial for trial in done if id(trial) not in known]
 
 
 def run_confirmation(session: Session, section: ConfirmationSection) -> FrozenTrial:

@@ -11,14 +11,14 @@ from optuna.samplers import BaseSampler
 
 from experiments.studies.samplers.cost_aware import CostAwareSampler
 from experiments.studies.samplers.grid import GridSampler
-from experiments.studies.samplers.known_cost import Cost, KnownCost
+from experiments.studies.samplers.known_cost import Cost, KnownCost, Network
 from experiments.studies.samplers.local_search import LocalSearchSampler
 from experiments.studies.samplers.pareto import ParetoSampler
 from experiments.studies.samplers.recommend import recommend
 from experiments.studies.samplers.regularized_evolution import RegularizedEvolutionSampler
 from search_spaces.records import InputError, suggest
 
-__all__ = ["SAMPLERS", "Cost", "make_sampler", "recommend"]
+__all__ = ["SAMPLERS", "Cost", "Network", "make_sampler", "recommend"]
 
 
 def _tpe(seed: int | None) -> BaseSampler:
@@ -44,6 +44,7 @@ def make_sampler(
     target: float | None = None,
     exponent: float = -0.07,
     limits: tuple[float, float] | None = None,
+    network: Network | None = None,
     seed: int | None = None,
 ) -> BaseSampler:
     """An Optuna sampler by name, or any by its import path (`optuna.samplers.CmaEsSampler`).
@@ -51,9 +52,13 @@ def make_sampler(
     For a study that maximises accuracy * (cost / target)^exponent. `cost` is a function of the
     sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on it.
     `cost_aware` and `nsga2` use all of it, `local_search` and `regularized_evolution` the limits;
-    Optuna's own know nothing of costs. Raises InputError for an unknown name and for a wrong cost.
+    Optuna's own know nothing of costs.
+
+    `network` is a function of the parameters too: what they make, equal for equal networks.
+    `cost_aware` proposes each network once, and where it is a mapping, of names to values, learns
+    from that instead of the parameters. Raises InputError for an unknown name and a wrong cost.
     """
-    known = KnownCost(cost, target=target, exponent=exponent, limits=limits)
+    known = KnownCost(cost, target=target, exponent=exponent, limits=limits, network=network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name in SAMPLERS:

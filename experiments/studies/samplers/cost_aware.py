@@ -5,6 +5,7 @@ reward with its uncertainty, and the candidate with the highest expected improve
 *expected* (not the luckiest observed) reward comes next.
 """
 
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,20 +18,16 @@ from scipy.stats import norm
 from experiments.studies.samplers.accuracy_model import AccuracyModel
 from experiments.studies.samplers.conditions import Conditions
 from experiments.studies.samplers.encoding import Encoding
-from experiments.studies.samplers.known_cost import KnownCost
+from experiments.studies.samplers.known_cost import Key, KnownCost
 from experiments.studies.samplers.observations import Observations
-from experiments.studies.samplers.proposing import (
-    Key,
-    Params,
-    ProposingSampler,
-    asked_for,
-    key_of,
-)
-from experiments.studies.samplers.values import change
+from experiments.studies.samplers.proposing import Params, ProposingSampler
+from experiments.studies.samplers.values import change, neighbours
 
 STARTUP = 5  # finished trials before the model
-FRESH = 100  # new candidates a suggestion, half at random and half near the best
+FRESH = 60  # new candidates a suggestion, half at random and half near the best
 FIRST = 400  # new candidates of the first
+CLIMB = 200  # further candidates a suggestion, neighbours of the most promising ones
+PROMISING = 4  # whose neighbours have all been looked at before a climb ends
 POOL = 1_500  # candidates kept from one suggestion to the next
 PARENTS = 10  # best networks whose neighbours are looked at
 RANKED = 200  # next best candidates kept, for when the first is thrown back
@@ -53,16 +50,17 @@ class CostAwareSampler(ProposingSampler):
         self._theta: Array | None = None
         self._fitted_at = 0
         self._encoding: Encoding | None = None
+        self._climbed: set[Key] = set()  # candidates whose neighbours are in the pool
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
         conditions = self.learn(others)
         if conditions is None:
             return {}
         running = self.underway(others)
-        asked = asked_for(others, running)
+        asked = {self.cost.key(params) for params in (*(t.params for t in others), *running)}
         told = [t for t in others if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         # A suggestion that was thrown back teaches nothing new: the next best follows.
-        state = (len(told), {key_of(params) for params in running})
+        state = (len(told), {self.cost.key(params) for params in running})
         if state != self._ranked_for:
             observed = Observations.of(told, self.cost, direction=study.direction)
             if len(observed.values) < STARTUP:
@@ -72,7 +70,7 @@ class CostAwareSampler(ProposingSampler):
             self._ranked_for = state
         while self._ranked:
             params = self._ranked.pop(0)
-            if key_of(params) not in asked:
+            if self.cost.key(params) not in asked:
                 return params
         self._ranked_for = None
         return self._drawn(conditions, asked)
@@ -81,7 +79,7 @@ class CostAwareSampler(ProposingSampler):
         """A random setting, new and allowed if one is found."""
         for _ in range(FRESH):
             params = conditions.complete({}, self.rng)
-            if key_of(params) not in asked and self.allows(params):
+            if self.cost.key(params) not in asked and self.allows(params):
                 return params
         return params
 
@@ -108,38 +106,91 @@ class CostAwareSampler(ProposingSampler):
             self._theta, self._fitted_at = model.process.theta, count
         reached, _ = model.rewards(observed.params, observed.factors)
         parents = [observed.params[i] for i in np.argsort(-reached)[:PARENTS]]
+        self._pool = {key: params for key, params in self._pool.items() if key not in asked}
         branch = self._fill(conditions, parents, asked)
-        candidates = list(self._pool.values())
-        if not candidates:
-            return branch
+        promise = self._promise(model, list(self._pool), float(reached.max()))
+        self._climb(model, conditions, promise, asked, float(reached.max()))
+        order = sorted(promise, key=promise.__getitem__, reverse=True)
+        self._pool = {key: self._pool[key] for key in order[:POOL]}
+        return branch + [self._pool[key] for key in order[:RANKED]]
+
+    def _climb(
+        self,
+        model: AccuracyModel,
+        conditions: Conditions,
+        promise: dict[Key, float],
+        asked: set[Key],
+        best: float,
+    ) -> None:
+        """Add the neighbours of the most promising, until none of them is more so.
+
+        A pool drawn at random holds little of a large space, and seldom its most promising network.
+        """
+        most = len(self._pool) + CLIMB
+        while len(self._pool) < most:
+            top = heapq.nlargest(PROMISING, promise, key=promise.__getitem__)
+            unseen = [key for key in top if key not in self._climbed]
+            if not unseen:
+                return
+            known = len(self._pool)
+            for key in unseen:
+                self._climbed.add(key)
+                params = self._pool[key]
+                for name, distribution in conditions.distributions.items():
+                    if name in params:
+                        for value in neighbours(distribution, params[name], self.rng):
+                            near = conditions.complete({**params, name: value}, self.rng)
+                            self._add(near, asked)
+            promise |= self._promise(model, list(self._pool)[known:], best)
+
+    def _promise(self, model: AccuracyModel, keys: Sequence[Key], best: float) -> dict[Key, float]:
+        """The expected improvement of each candidate in the pool over the best expected reward."""
+        if not keys:
+            return {}
+        candidates = [self._pool[key] for key in keys]
         factors = np.array([self.cost.factor(params) for params in candidates])
         mean, deviation = model.rewards(candidates, factors)
-        away = (mean - reached.max()) / deviation
+        away = (mean - best) / deviation
         improvement = deviation * (away * norm.cdf(away) + norm.pdf(away))
-        order = np.argsort(-improvement, kind="stable")
-        self._pool = {key_of(candidates[i]): candidates[i] for i in order[:POOL]}
-        return branch + [candidates[i] for i in order[:RANKED]]
+        return dict(zip(keys, improvement.tolist(), strict=True))
 
     def _fill(
         self, conditions: Conditions, parents: Sequence[Params], asked: set[Key]
     ) -> list[Params]:
-        """New candidates into the pool, out of it what was asked for.
+        """New candidates into the pool.
 
         Returns one that enters a branch of the space where no trial has been, if there is one: it
         has to be tried for its parameters, and so its cost, to be known.
         """
         branch: list[Params] = []
         for at in range(FRESH if self._pool else FIRST):
-            wanted: dict[str, Any] = {}
-            if at % 2:
-                wanted = dict(parents[int(self.rng.integers(len(parents)))])
-                for _ in range(int(self.rng.geometric(0.5))):
-                    name = list(wanted)[int(self.rng.integers(len(wanted)))]
-                    wanted[name] = change(conditions.distributions[name], wanted[name], self.rng)
-            params = conditions.complete(wanted, self.rng)
-            if self.cost.allows(params):
-                self._pool[key_of(params)] = params
-            elif self.allows(params) and key_of(params) not in asked:
-                branch = [params]
-        self._pool = {key: params for key, params in self._pool.items() if key not in asked}
+            entering = (
+                self._near(parents, conditions, asked)
+                if at % 2
+                else self._add(conditions.complete({}, self.rng), asked)
+            )
+            branch = entering or branch
         return branch
+
+    def _near(
+        self, parents: Sequence[Params], conditions: Conditions, asked: set[Key]
+    ) -> list[Params]:
+        """One of `parents` into the pool, with one parameter changed or, half as often each, more.
+
+        Returns what `_add` returns.
+        """
+        wanted: dict[str, Any] = dict(parents[int(self.rng.integers(len(parents)))])
+        for _ in range(int(self.rng.geometric(0.5))):
+            name = list(wanted)[int(self.rng.integers(len(wanted)))]
+            wanted[name] = change(conditions.distributions[name], wanted[name], self.rng)
+        return self._add(conditions.complete(wanted, self.rng), asked)
+
+    def _add(self, params: Params, asked: set[Key]) -> list[Params]:
+        """Into the pool if it is allowed and new; else returned if it enters an unknown branch."""
+        key = self.cost.key(params)
+        if key in asked:
+            return []
+        if self.cost.allows(params):
+            self._pool.setdefault(key, params)
+            return []
+        return [params] if self.allows(params) else []

@@ -19,7 +19,7 @@ _INACTIVE = object()
 
 @dataclass(frozen=True)
 class Encoding:
-    """Columns of every parameter that a study has asked for.
+    """Columns of every parameter that a study has asked for, or of what the parameters make.
 
     Squared distances summed over a parameter's columns run from 0 to 1. A choice among numbers is
     half "equal or not" and half how many steps lie between; a choice among names is equal or not;
@@ -36,8 +36,9 @@ class Encoding:
 
     @classmethod
     def of(cls, distributions: Mapping[str, BaseDistribution], cost: KnownCost) -> "Encoding":
-        columns = {name: _choices(d) for name, d in distributions.items()}
-        return cls(columns, distributions, cost, cost.range(), {})
+        made = cost.made_of(distributions)
+        columns = {name: _choices(d) for name, d in made.items()}
+        return cls(columns, made, cost, cost.range(), {})
 
     @property
     def groups(self) -> npt.NDArray[np.intp]:
@@ -55,11 +56,13 @@ class Encoding:
 
     def fits(self, distributions: Mapping[str, BaseDistribution]) -> bool:
         """Whether it still is the encoding of these parameters and this range of costs."""
-        same = self.distributions is distributions or self.distributions == distributions
+        made = self.cost.made_of(distributions)
+        same = self.distributions is made or self.distributions == made
         return same and self.cost_range == self.cost.range()
 
     def _row(self, params: Mapping[str, Any]) -> list[float]:
-        row = [column for name in self.columns for column in self._of(name, params)]
+        made = self.cost.network(params)
+        row = [column for name in self.columns for column in self._of(name, made)]
         if self.cost.given:
             low, high = np.log(self.cost_range)
             at = np.log(max(self.cost.of(params), self.cost_range[0]))

@@ -1,15 +1,19 @@
 """The best is really the best: the search's first few are trained again with new seeds."""
 
+import optuna
 import pytest
 
 from experiments import load_trials, search
 from experiments.config import ConfirmationSection
 from experiments.studies.confirmation import finalists
 from experiments.studies.runner import WorkFailed
+from experiments.studies.samplers import recommend
 from experiments.studies.search import run_search
 from experiments.studies.store import Store
 from experiments.studies.trial import Candidate, Outcome, freeze
 from scaler import Cost
+from tests.objectives import TARGET, Drawn
+from tests.objectives import search as search_of
 
 SIZES = {"num_classes": 10, "in_channels": 1}
 SECTION = ConfirmationSection(top=3, seeds=2, rounds=2)
@@ -113,3 +117,24 @@ def test_finalists_are_distinct_and_the_searchs_own_best_is_among_them(tmp_path,
         record(store, "warm_start", told, 0.9, origin=f"old#{channels}")
     assert list(finalists(store, top=2)) == ["old#40", "#1"]
     assert list(finalists(store, top=9)) == ["old#40", "old#48", "#1", "#2", "#0"]
+
+
+def test_the_first_finalist_is_what_the_model_believes_best_not_the_luckiest(tmp_path, small):
+    objective, store = Drawn(seed=1, names=("layer0", "layer1", "layer2")), Store(tmp_path / "s.db")
+    random = optuna.samplers.RandomSampler(seed=4)
+    found = search_of(objective, random, seed=4, trials=100, noise=0.1)
+    for number, trial in enumerate(found.trials):
+        factor = (objective.cost(trial.params) / TARGET) ** -0.07
+        candidate = Candidate(
+            small.replace(head={"channels": 8 + number}),
+            Cost(1, 1, 1),
+            seed=0,
+            suggestion=number,
+            reward_factor=factor,
+            params=trial.params,
+            distributions=trial.distributions,
+        )
+        store.record("search", freeze(candidate, Outcome("complete", trial.value / factor)))
+    believed = recommend(found.trials, cost=objective.cost, target=TARGET)
+    assert believed[0].params != found.best_params
+    assert next(iter(finalists(store, top=3))) == f"#{believed[0].number}"

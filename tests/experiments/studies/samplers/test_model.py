@@ -50,7 +50,7 @@ def test_an_inactive_parameter_is_unlike_all_its_values():
 def test_the_gradient_of_the_fit_is_that_of_its_loss():
     rng = np.random.default_rng(0)
     columns, groups = rng.random((20, 5)), np.array([0, 0, 1, 1, 2])
-    rest = (columns, rng.standard_normal(20), rng.random(20), groups, np.zeros(6))
+    rest = (columns, rng.standard_normal(20), rng.random(20), rng.random(20), groups, np.zeros(6))
     error = check_grad(
         lambda theta: gaussian_process._loss(theta, *rest)[0],
         lambda theta: gaussian_process._loss(theta, *rest)[1],
@@ -59,7 +59,20 @@ def test_the_gradient_of_the_fit_is_that_of_its_loss():
     assert error < 1e-4
 
 
-def test_the_process_agrees_with_the_textbook_formula():
+def test_one_lucky_observation_does_not_carry_the_process_away():
+    rng = np.random.default_rng(0)
+    columns, groups = rng.integers(2, size=(40, 5)) * math.sqrt(0.5), np.arange(5)
+    y = columns @ [1.0, 0.8, -0.6, 0.4, 0.2] + rng.normal(0, 0.02, 40)
+    y[0] += 0.6
+    others = np.square(columns - columns[0]).sum(axis=1) > 0.4
+    process = GaussianProcess.fit(columns, y, groups=groups)
+    alone = GaussianProcess.fit(columns[others], y[others], groups=groups)
+    lucky, true = (p.predict(columns[:1])[0][0] for p in (process, alone))
+    assert lucky - true < 0.1
+
+
+def test_the_process_agrees_with_the_textbook_formula(monkeypatch):
+    monkeypatch.setattr(gaussian_process, "ROUNDS", 0)  # its noise is normal then
     rng = np.random.default_rng(1)
     columns, groups = rng.integers(2, size=(8, 3)) * math.sqrt(0.5), np.array([0, 1, 2])
     y, new = rng.standard_normal(8), rng.integers(2, size=(4, 3)) * math.sqrt(0.5)
@@ -146,3 +159,15 @@ def test_workers_at_the_same_time_are_sent_to_different_networks():
     study = search(objective, sampler, seed=0, trials=12)
     asked = [objective.suggest(study.ask()) for _ in range(6)]
     assert len({tuple(params.values()) for params in asked}) == 6
+
+
+def test_equal_networks_are_proposed_once_and_learnt_as_one():
+    def network(params):  # the order of the layers does not matter
+        counts = [list(params.values()).count(level) for level in objective.levels]
+        return {f"of {level}": n for level, n in zip(objective.levels, counts, strict=True)}
+
+    objective = Drawn(seed=0, names=("layer0", "layer1", "layer2"))
+    sampler = make_sampler("cost_aware", network=network, seed=0)
+    study = search(objective, sampler, seed=0, trials=18)
+    made = [tuple(network(trial.params).values()) for trial in study.trials[5:]]
+    assert len(set(made)) == len(made)
