@@ -4,10 +4,11 @@
 
 `--runs` is what `macro_runs` has kept; its docstring says how the searches were made. A rival
 recommends its best observed network; `with our model` is what our model, fitted to the rival's
-trials, recommends instead. Ours is told which parameters make one network, as the engine tells it,
-and learns from the network's description; `parameters alone` is ours without that. The sampler's
-settings were chosen on seeds 1,000 to 2,029, of this same table; seeds 0 to 99 are shown. Intervals are 95 % bootstrap intervals of the mean. Where a seed was run
-by ours and the rival, `ours - rival` is the paired difference.
+trials, recommends instead. Ours is told which parameters make one network and learns from the
+network's description; `parameters alone` is ours without that. The sampler's settings were chosen
+on seeds from 1,000 on, of this same table; seeds 0 to 99 are shown. Intervals are 95 % bootstrap
+intervals of the mean. Where a seed was run by ours and the rival, `ours - rival` is the paired
+difference.
 """
 
 import argparse
