@@ -20,7 +20,7 @@ from tests.terminal import on_a_terminal
 SIZES = {"num_classes": 10, "in_channels": 1}
 
 SEARCH = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from experiments import SearchConfig, search
 
@@ -34,6 +34,7 @@ def evaluate(architecture, *, report, seed, checkpoint_dir):
     print("a trial's own noise", file=sys.stderr)
     if seed == 2:
         raise ValueError("out of luck")
+    time.sleep(1)  # long enough to be seen running: the view is drawn four times a second
     report(1, 0.25)
     return 0.5
 
