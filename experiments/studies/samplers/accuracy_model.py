@@ -33,18 +33,26 @@ class AccuracyModel:
         running: Sequence[Mapping[str, Any]] = (),
         start: Array | None = None,
         steps: int = 30,
+        believe_low: bool = False,
     ) -> "AccuracyModel":
         """The model of what was observed, or of the `MOST` observations that say most.
 
         Each running network counts as if it had shown what the model expects of it: nothing is
-        learnt of its neighbourhood, but there is less left to learn there.
+        learnt of its neighbourhood, but there is less left to learn there. `believe_low` as
+        `GaussianProcess.fit`'s.
         """
         kept = _informative(observed)
         columns = np.array([encoding.encode(observed.params[i]) for i in kept])
         values, extra = observed.values[kept], observed.extra_noise[kept]
         groups = encoding.groups
         process = GaussianProcess.fit(
-            columns, values, groups=groups, extra_noise=extra, start=start, steps=steps
+            columns,
+            values,
+            groups=groups,
+            extra_noise=extra,
+            start=start,
+            steps=steps,
+            believe_low=believe_low,
         )
         if running:
             asked = np.array([encoding.encode(params) for params in running])

@@ -11,6 +11,9 @@ are the most probable ones under log-normal priors (MAP), found by L-BFGS with t
 One lucky training must not carry the model away, so the noise is Student's t: each observation's
 variance is the noise's times a factor, which expectation maximisation makes larger where the
 observation lies far from what its neighbours say (Lange, Little and Taylor, 1989, section 3).
+With `believe_low` only a high observation is doubted, as lucky. A low one may be a network that
+fails for a reason of its own (too shallow, say); doubted, it counts for so little that the process
+expects of that network what its better neighbours show.
 """
 
 from dataclasses import dataclass
@@ -52,11 +55,13 @@ class GaussianProcess:
         extra_noise: Array | None = None,
         start: Array | None = None,
         steps: int = 30,
+        believe_low: bool = False,
     ) -> "GaussianProcess":
         """The process given `targets` (N,) at `columns` (N, C).
 
         `extra_noise` (N,) is further variance of single targets, in their unit squared. `start`
-        is an earlier `theta` to go on from; `steps=0` keeps it.
+        is an earlier `theta` to go on from; `steps=0` keeps it. `believe_low`: no target below
+        its mean counts as an outlier.
         """
         dimensions = int(groups.max()) + 1
         prior = np.array([*PRIOR, *np.full(dimensions, np.log(DISTANCE / dimensions))])
@@ -83,6 +88,8 @@ class GaussianProcess:
             weights = cho_solve((root, True), y)
             if left:
                 times = _outlying(theta, root, weights, times, extra)
+                if believe_low:  # `weights` have the sign of observation - mean
+                    times = np.where(weights < 0, np.minimum(times, 1.0), times)
         return cls(groups, theta, columns, shift, scale, root, weights)
 
     def predict(self, columns: Array) -> tuple[Array, Array]:

@@ -38,7 +38,8 @@ def recommend(
     plain = KnownCost(network=network)
     for trial in told:
         plain.network(trial.params)
-    model = AccuracyModel.fit(observed, Encoding.of(distributions, plain))
+    # A search does not come back to a network that it doubts; what is recommended is one of them.
+    model = AccuracyModel.fit(observed, Encoding.of(distributions, plain), believe_low=True)
     factors = np.array([known.factor(t.params) for t in done])
     expected, _ = model.rewards([t.params for t in done], factors)
     return [done[i] for i in np.argsort(-expected, kind="stable")]

@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from scipy.optimize import check_grad
 
-from experiments.studies.samplers import gaussian_process, make_sampler
+from experiments.studies.samplers import gaussian_process, make_sampler, recommend
 from experiments.studies.samplers.conditions import Conditions
 from experiments.studies.samplers.encoding import Encoding
 from experiments.studies.samplers.gaussian_process import GaussianProcess
@@ -171,3 +171,20 @@ def test_equal_networks_are_proposed_once_and_learnt_as_one():
     study = search(objective, sampler, seed=0, trials=18)
     made = [tuple(network(trial.params).values()) for trial in study.trials[5:]]
     assert len(set(made)) == len(made)
+
+
+def test_a_network_that_failed_alone_among_good_ones_is_not_recommended():
+    rng = np.random.default_rng(0)
+    codes = [code for code in np.ndindex(*(2,) * 6) if rng.random() < 0.6 or all(code)]
+    accuracies = {c: 0.6 + 0.05 * sum(c) + rng.normal(0, 0.002) for c in codes}
+    accuracies[(1,) * 6] = 0.7  # the sum of its parts would be 0.9
+    choice = CategoricalDistribution((0, 1))
+    trials = [
+        create_trial(
+            value=float(accuracies[code]),
+            params={f"layer{i}": level for i, level in enumerate(code)},
+            distributions={f"layer{i}": choice for i in range(6)},
+        )
+        for code in codes
+    ]
+    assert recommend(trials)[0].value > 0.8
