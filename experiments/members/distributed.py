@@ -14,8 +14,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.members.folder import TrainingFolder
 from experiments.members.training import Epoch, MemberTraining
+from experiments.studies.failed import WorkFailed
 from experiments.training.loop import TrainingState
 
+GO_ON = "the same command goes on after the last epoch that was kept"
 Told = Callable[[dict[str, float]], None]
 
 
@@ -106,7 +108,15 @@ def _fit(trainer: Any, keeper: Any, told: Told) -> None:
     teller.start()
     try:
         trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise WorkFailed(f"a worker failed: {_last_line(str(error))}; {GO_ON}") from error
     finally:
         ended.set()
         teller.join()
         tell_new()
+
+
+def _last_line(text: str) -> str:
+    """Of a worker's traceback: what was raised."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it does not say why"

@@ -19,8 +19,10 @@ from experiments.members.training import Epoch, MemberTraining
 from experiments.members.transfer import Start, initial_weights
 from experiments.messages import event, say
 from experiments.run_folder import environment_facts
+from experiments.studies.failed import WorkFailed
 from experiments.training.checkpoint import load_tensors, read_metadata, write_bytes
 from experiments.training.device import choose_device
+from experiments.training.loop import TrainingDiverged
 from experiments.units import readable_seconds
 from search_spaces.network import Network
 from search_spaces.records import InputError
@@ -102,7 +104,10 @@ def _train(
             folder.keep(epoch)
             told(epoch.row)
 
-        training.run(keep, state=state)
+        try:
+            training.run(keep, state=state)
+        except (TrainingDiverged, torch.OutOfMemoryError) as error:
+            raise WorkFailed(str(error).splitlines()[0]) from error
         return
     from experiments.members.distributed import Workers, train_on_workers
     from experiments.studies.cluster import check_cluster, ray_session

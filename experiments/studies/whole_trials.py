@@ -60,13 +60,16 @@ def write_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> in
 
 def read_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
     """All trials of a study by number, equal to what `study.get_trials()` gives."""
+    # Their rows first: a trial is written whole, so what belongs to it is there when it is. One
+    # that ends while we read has then left parts that nobody asks for, not a row without parts.
+    rows = list(_trial_rows(connection, study_id))
     values = _grouped(connection, study_id, _VALUES, "objective")
     steps = _grouped(connection, study_id, _STEPS, "trial_intermediate_value_id")
     params = _grouped(connection, study_id, _PARAMS, "param_id")
     attributes = _grouped(connection, study_id, _ATTRIBUTES, "trial_user_attribute_id")
     system = _grouped(connection, study_id, _SYSTEM, "trial_system_attribute_id")
     trials = []
-    for row in _trial_rows(connection, study_id):
+    for row in rows:
         own = params[row.trial_id]
         kinds: dict[str, BaseDistribution] = {
             p.param_name: _distribution(p.distribution_json) for p in own

@@ -265,7 +265,17 @@ class _Training:
         if state is not None:
             return torch.channels_last if state.channels_last else torch.contiguous_format
         shape = (self.batch_size // self.workers, channels, resolution, resolution)
-        return choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
+        if self.workers == 1:
+            return choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
+        # One for all: machines measure and remember differently, and gradients must lie alike.
+        first = torch.zeros((), device=self.device)
+        if self.rank == 0:
+            chosen = choose_layout(
+                self.config.layout, self.network, shape=shape, device=self.device
+            )
+            first += chosen == torch.channels_last
+        dist.broadcast(first, src=0)
+        return torch.channels_last if first else torch.contiguous_format
 
     def _pays(self, seconds_left: float | None) -> bool:
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)

@@ -132,6 +132,16 @@ def test_the_command_prints_the_checkpoint_and_what_to_do_next(tiny, tmp_path):
     assert "scaler export" in found.stderr
 
 
+def test_a_training_that_diverges_ends_in_one_line_and_status_1(tiny, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(tiny.to_yaml())
+    command = [sys.executable, "-m", "experiments", "train", str(tmp_path / "tiny.yaml")]
+    command += ["--epochs", "1", "--learning-rate", "1e30", "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: training diverged: the loss is")
+
+
 def test_without_a_length_the_command_asks_for_it(tiny, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny.to_yaml())
     found = CliRunner().invoke(cli, ["train", str(tmp_path / "tiny.yaml")])
