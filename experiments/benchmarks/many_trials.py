@@ -94,7 +94,7 @@ def run_alone(folder: Path, *, trials: int, every: int) -> list[tuple[float, flo
         searcher.suggest(str(number))
         told = {"accuracy": 0.5, "extra": {}, "seconds": 1.0, "host": "here", "device": "cpu"}
         searcher.told(str(number), told)
-        searcher.on_trial_complete(str(number))
+        searcher.ended(str(number))
         if number == 0 or (number + 1) % every == 0:
             marks.append((time.perf_counter(), time.process_time(), resident()))
     assert searcher.error is None

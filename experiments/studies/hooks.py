@@ -1,13 +1,100 @@
-"""Where Ray Tune's loop calls us: a scheduler that asks the study, a callback that tells it."""
+"""Where Ray Tune's loop calls us: for the next trial, at each result, at each end.
+
+Tune's own searcher interface reads a trial's settings through a parser, looks its class up in the
+cluster and copies it several times; that took longer than the trial's way to the worker.
+"""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import SearchAlgorithm
 
+from experiments.studies.evaluation import Job
 from experiments.studies.searcher import StudySearcher
+
+
+class StudyTrial(Trial):  # type: ignore[misc]
+    """A trial as Tune carries it. Our store keeps it, so Tune need not: its own record is empty."""
+
+    def __init__(
+        self, job: Job, trial_id: str, *, trainable: type, resources: Any, storage: Any
+    ) -> None:
+        # A stub is not looked up in the cluster: it brings its class along.
+        super().__init__(trainable.__name__, trial_id=trial_id, storage=storage, stub=True)
+        self.set_config({"job": job})
+        self.custom_dirname = trial_id
+        self._trainable = trainable
+        self._resources_asked = resources
+
+    def get_trainable_cls(self) -> type:
+        return self._trainable
+
+    def create_placement_group_factory(self) -> None:
+        self.placement_group_factory = self._resources_asked
+
+    def set_ray_actor(self, ray_actor: Any) -> None:
+        """Without a call that asks the worker where it is: its results tell."""
+        self.temporary_state.ray_actor = ray_actor
+
+    def update_last_result(self, result: dict[str, Any]) -> None:
+        """Without statistics of every figure."""
+        self.run_metadata.last_result = result
+
+    def get_json_state(self) -> tuple[str, str]:
+        return "{}", "{}"
+
+
+class StudySearch(SearchAlgorithm):  # type: ignore[misc]
+    """Asks the searcher for a trial whenever fewer than `at_a_time` run."""
+
+    def __init__(
+        self,
+        searcher: StudySearcher,
+        *,
+        at_a_time: int,
+        trainable: type,
+        resources: dict[str, float],
+    ) -> None:
+        self._searcher = searcher
+        self._at_a_time = at_a_time
+        self._trainable = trainable
+        self._resources = resource_dict_to_pg_factory(resources)
+        self._storage: Any = None
+
+    def add_configurations(self, experiments: Any) -> None:
+        (experiment,) = experiments if isinstance(experiments, list) else [experiments]
+        self._storage = experiment.spec["storage"]
+
+    def next_trial(self) -> StudyTrial | None:
+        if self._searcher.running >= self._at_a_time:
+            return None
+        trial_id = Trial.generate_id()
+        job = self._searcher.suggest(trial_id)
+        if job is None:
+            return None
+        return StudyTrial(
+            job,
+            trial_id,
+            trainable=self._trainable,
+            resources=self._resources,
+            storage=self._storage,
+        )
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002, the callback had it
+        error: bool = False,
+    ) -> None:
+        self._searcher.ended(trial_id, error=error)
+
+    def is_finished(self) -> bool:
+        return self._finished or self._searcher.finished
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """Runs one study on Ray Tune."""
 
+import os
 import tempfile
 from collections import Counter
 from contextlib import nullcontext
@@ -45,7 +46,7 @@ def run_study(
         return
     from ray import tune
 
-    from experiments.studies.hooks import StudyCallback, StudyScheduler
+    from experiments.studies.hooks import StudyCallback, StudyScheduler, StudySearch
 
     searcher = StudySearcher(
         candidates,
@@ -61,25 +62,24 @@ def run_study(
         time_limit=time_limit,
     )
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
-    trainable = tune.with_resources(tune.with_parameters(Worker, evaluate=evaluate), resources)
+    trainable = tune.with_parameters(Worker, evaluate=evaluate)
+    at_a_time = trials_at_a_time(cluster)
+    search = StudySearch(searcher, at_a_time=at_a_time, trainable=trainable, resources=resources)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_a_time)  # workers asked for at once
     with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                metric="reward",
-                mode="max",
-                search_alg=searcher,
+                search_alg=search,
                 scheduler=StudyScheduler(searcher),
-                num_samples=-1,  # until the searcher has no more
-                max_concurrent_trials=trials_at_a_time(cluster),
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=study,
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[StudyCallback(searcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         with progress, nullcontext() if tracking is None else tracking.open():

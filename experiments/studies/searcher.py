@@ -9,8 +9,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray.tune.search import Searcher
-
 from experiments.config import EarlyStopping
 from experiments.studies.candidates import Candidates, Later
 from experiments.studies.checkpoints import Checkpoint, Checkpoints
@@ -44,8 +42,8 @@ class _Running:
         return self.patience is not None and time.monotonic() - self.began > self.patience
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
-    """Gives Tune what is to be trained; `told` and `stops` are called from its hooks."""
+class StudySearcher:
+    """Gives Tune what is to be trained, and hears of it; see hooks.py for who calls."""
 
     def __init__(
         self,
@@ -62,7 +60,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         time_limit: float | None = None,
         tracking: Tracking | None = None,
     ) -> None:
-        super().__init__(metric="reward", mode="max")
         self._candidates = candidates
         self._store = store
         self._study = study
@@ -77,19 +74,24 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._new = trials - len(self._waiting)
         self._running: dict[str, _Running] = {}
         self._curves = self._stored_curves() if early_stopping else {}
+        self.finished = False  # there will be no more trials
         self.error: Exception | None = None  # Tune would swallow it; the runner raises it
 
-    def suggest(self, trial_id: str) -> Any:
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def suggest(self, trial_id: str) -> Job | None:
+        """The next trial; None where there is none, or none as long as others run."""
         try:
             trial = self._next()
-            if isinstance(trial, Later):
-                return None
-            if trial is None:
-                return None if self._running and not self.error else Searcher.FINISHED
-            return {"job": self._start(trial_id, trial)}
+            if isinstance(trial, OpenTrial):
+                return self._start(trial_id, trial)
+            self.finished = trial is None and (not self._running or self.error is not None)
         except Exception as error:
             self.error = error
-            return Searcher.FINISHED
+            self.finished = True
+        return None
 
     def started(self, trial_id: str) -> None:
         """A worker has taken the trial: from now on its time counts."""
@@ -133,17 +135,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._keep(running.trial, Checkpoint(epoch.epoch, checkpoint))
 
     def lost(self, trial_id: str, last_words: str) -> None:
-        """What a worker said when it was lost; `on_trial_complete` follows."""
+        """What a worker said when it was lost; `ended` follows."""
         running = self._running.get(trial_id)
         if running is not None and last_words:
             running.last_words = f": {last_words}"
 
-    def on_trial_complete(
-        self,
-        trial_id: str,
-        result: dict[str, Any] | None = None,  # noqa: ARG002, `told` has it
-        error: bool = False,
-    ) -> None:
+    def ended(self, trial_id: str, *, error: bool = False) -> None:
+        """A trial is over; `error`: its worker is gone."""
         running = self._running.pop(trial_id, None)
         if running is None or self.error is not None:  # told twice; or left open, to be continued
             return
@@ -160,12 +158,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # for Tune's copy of everything, which no database's password need be in
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: Ray's own state can be thrown away at any time."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
 
     def _taken_up(self) -> list[OpenTrial]:
         """Trials that an earlier driver left open; those that nobody wants any more are closed."""

@@ -59,23 +59,23 @@ def tell(searcher, name, epoch, accuracy, checkpoint=None):
     searcher.told(name, result)
     assert "checkpoint" not in result  # Tune keeps results for ever
     if stops:
-        searcher.on_trial_complete(name)
+        searcher.ended(name)
     return stops
 
 
 def end(searcher, name, accuracy):
     searcher.told(name, {"accuracy": accuracy, "extra": {}, "files": None, **HOST})
-    searcher.on_trial_complete(name)
+    searcher.ended(name)
 
 
 def run_alone(searcher, *, until=None):
     """One worker's trials, whose rewards follow from the seed; the curves by suggestion."""
     for number in range(until or 100):
         suggested = searcher.suggest(f"t{number}")
-        if not isinstance(suggested, dict):
+        if not suggested:
             return
-        level = suggested["job"].seed * 37 % 11 / 11
-        begun = int(suggested["job"].checkpoint is not None)
+        level = suggested.seed * 37 % 11 / 11
+        begun = int(suggested.checkpoint is not None)
         if not any(tell(searcher, f"t{number}", e, level * e / 3) for e in range(begun + 1, 4)):
             end(searcher, f"t{number}", level)
 
@@ -88,11 +88,11 @@ def table(searcher):
 def test_the_next_driver_takes_up_what_was_running_from_its_checkpoint(begin, content):
     first = begin()
     run_alone(first, until=1)
-    job = first.suggest("a")["job"]
+    job = first.suggest("a")
     tell(first, "a", 1, 0.1, content)
     tell(first, "a", 2, 0.2)  # no checkpoint: the epoch is trained again
     second = begin()
-    again = second.suggest("b")["job"]
+    again = second.suggest("b")
     assert (again.architecture, again.seed) == (job.architecture, job.seed)
     assert again.checkpoint == content
     assert tell(second, "b", 2, 0.2, content) is False
@@ -124,11 +124,12 @@ def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(begin, k
 def test_a_trial_whose_workers_are_lost_fails_the_third_time(begin):
     searcher = begin(trials=1)
     for number in range(3):
-        assert searcher.suggest(f"t{number}")["job"].name == "search 0"
+        assert searcher.suggest(f"t{number}").name == "search 0"
         tell(searcher, f"t{number}", 1, 0.1)
         searcher.lost(f"t{number}", "out of memory, Ray ended it")
-        searcher.on_trial_complete(f"t{number}", error=True)
-    assert searcher.suggest("more") == "FINISHED"
+        searcher.ended(f"t{number}", error=True)
+    assert searcher.suggest("more") is None
+    assert searcher.finished
     (trial,) = searcher._store.trials("search")
     assert trial.state.name == "FAIL"
     reason = "the worker process was lost 3 times: out of memory, Ray ended it"
@@ -137,9 +138,9 @@ def test_a_trial_whose_workers_are_lost_fails_the_third_time(begin):
 
 def test_a_lost_worker_past_its_time_limit_counts_as_a_hang(begin):
     searcher = begin(trials=1, time_limit=5.0)
-    assert searcher.suggest("t")["job"].seconds_left == 5.0
+    assert searcher.suggest("t").seconds_left == 5.0
     searcher._running["t"].began -= 6
-    searcher.on_trial_complete("t", error=True)
+    searcher.ended("t", error=True)
     (trial,) = searcher._store.trials("search")
     assert trial.user_attrs["reason"] == "stopped by its time limit of 5 s"
 
@@ -154,7 +155,8 @@ def test_a_trial_that_cannot_be_recorded_stays_open_for_the_next_driver(begin, m
         patch.setattr(Store, "record", full)
         end(first, "a", 0.5)
     assert "No space left" in str(first.error)
-    assert first.suggest("b") == "FINISHED"
+    assert first.suggest("b") is None
+    assert first.finished
     second = begin(trials=2)
     run_alone(second)
     assert [trial.number for trial in second._store.trials("search")] == [0, 1]
@@ -165,4 +167,5 @@ def test_a_search_waits_for_what_is_running_before_it_ends(begin):
     searcher.suggest("a")
     assert searcher.suggest("b") is None
     end(searcher, "a", 0.5)
-    assert searcher.suggest("c") == "FINISHED"
+    assert searcher.suggest("c") is None
+    assert searcher.finished
