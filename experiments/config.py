@@ -67,11 +67,23 @@ class EarlyStopping(Record):
     `asha`: asynchronous successive halving (arXiv:1810.05934). `hyperband`: trials dealt out to
     brackets that start to compare later and later. `median`: below the others' median, from
     `first_epoch` on. `none`: never.
+
+    `type` says what becomes of the weak ones of `asha` and `hyperband`: with `stopping` they end;
+    with `promotion` they rest, and go on from their checkpoint once they are among the best.
     """
 
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
+    type: Literal["stopping", "promotion"] = "stopping"
     first_epoch: Positive = 1
     factor: Annotated[float, Field(gt=1)] = 3
+
+    @model_validator(mode="after")
+    def _has_rungs(self) -> Self:
+        if self.type == "promotion" and self.kind not in ("asha", "hyperband"):
+            raise ValueError(
+                f"type 'promotion' is for 'asha' and 'hyperband', but kind is '{self.kind}'"
+            )
+        return self
 
 
 class WarmStart(Record):

@@ -41,6 +41,9 @@ class Candidates(Protocol):
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What came of a candidate."""
 
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """What is known of a candidate that rests; `tell` may follow, if it is promoted."""
+
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
         """Those of the trials left open by an earlier driver that are still wanted.
 
@@ -62,6 +65,9 @@ class ListedCandidates:
         return next(self._left, None)
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        pass
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         pass
 
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
@@ -123,27 +129,38 @@ class SampledCandidates:
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
         self._sampler = self._make_sampler(section, seed)
         self._random = optuna.samplers.RandomSampler(seed=seed)
-        self._study = optuna.create_study(direction="maximize", sampler=self._sampler)
-        self._study.add_trials([*told, *sorted(finished, key=_suggestion)])
+        self._told = list(told)
+        self._finished = sorted(finished, key=_suggestion)
+        self._study = self._repeated([*self._told, *self._finished])
         tried = {trial.user_attrs.get("origin") for trial in finished}
         for known in enqueued:
             if known.origin not in tried:
                 self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
         self._open: dict[int, optuna.Trial] = {}
+        self._resting: dict[int, int] = {}  # suggestion -> number in the sampler's study
 
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
-        for trial in left:
-            candidate = trial.candidate
-            self._seen.add(candidate.identity)
-            self._handed_out = max(self._handed_out, candidate.suggestion + 1)
-            running = create_trial(
+        """They stand in the sampler's study where they stood, between those that have ended."""
+        if not left:
+            return left
+        before = self._study.get_trials(deepcopy=False)
+        ended = {_suggestion(trial): trial for trial in self._finished}
+        running = {
+            trial.candidate.suggestion: create_trial(
                 state=TrialState.RUNNING,
-                params=candidate.params,
-                distributions=candidate.distributions,
+                params=trial.candidate.params,
+                distributions=trial.candidate.distributions,
             )
-            self._study.add_trial(running)
-            trial_id = self._study.get_trials(deepcopy=False)[-1]._trial_id
-            self._open[candidate.suggestion] = optuna.Trial(self._study, trial_id)
+            for trial in left
+        }
+        placed = sorted((ended | running).items())
+        since = before[len(self._told) + len(ended) :]
+        self._study = self._repeated([*self._told, *(trial for _, trial in placed), *since])
+        for number, (suggestion, _) in enumerate(placed, start=len(self._told)):
+            if suggestion in running:
+                self._open[suggestion] = self._handle(number)
+        self._seen.update(trial.candidate.identity for trial in left)
+        self._handed_out = max(self._handed_out, *(number + 1 for number in running))
         return left
 
     def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
@@ -170,11 +187,41 @@ class SampledCandidates:
         return None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        if candidate.suggestion in self._resting:
+            number = self._resting.pop(candidate.suggestion)
+            if trial.state != TrialState.PRUNED:  # else nothing is new
+                self._tell_anew(number, trial)
+            return
         asked = self._open.pop(candidate.suggestion)
         for step, reached in trial.intermediate_values.items():
             asked.report(reached, step)
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """The sampler learns from it as from one that was stopped."""
+        number = self._resting.get(candidate.suggestion)
+        if number is None:
+            number = self._open[candidate.suggestion].number
+            self.tell(candidate, trial)
+            self._resting[candidate.suggestion] = number
+        else:
+            self._tell_anew(number, trial)
+
+    def _tell_anew(self, number: int, trial: FrozenTrial) -> None:
+        """Optuna lets no ended trial change: the study is repeated with the new one there."""
+        trials = self._study.get_trials(deepcopy=False)
+        trials[number] = trial
+        self._study = self._repeated(trials)
+        self._open = {known: self._handle(asked.number) for known, asked in self._open.items()}
+
+    def _repeated(self, trials: list[FrozenTrial]) -> optuna.Study:
+        study = optuna.create_study(direction="maximize", sampler=self._sampler)
+        study.add_trials(trials)
+        return study
+
+    def _handle(self, number: int) -> optuna.Trial:
+        return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
     def renumber(self, candidate: Candidate, suggestion: int) -> Candidate:
         """It counts as that suggestion, a number that no other driver has."""

@@ -62,8 +62,10 @@ class LiveView:
     def _counts(self) -> Text:
         counts = self._progress.counts
         screened = sum(self._progress.screened_by.values())
+        resting = len(self._progress.resting)
         parts = [
             (f"{len(self._progress.running)} running", ""),
+            *([(f"{resting} resting", "yellow")] if resting else []),
             (f"{counts['complete']} done", "green"),
             (f"{counts['pruned']} stopped", "yellow"),
             (f"{counts['fail']} failed", "red" if counts["fail"] else ""),

@@ -22,11 +22,19 @@ class Epoch:
 
 @dataclass(frozen=True)
 class OpenTrial:
-    """A candidate in training. `losses` counts the workers that were lost under it."""
+    """A candidate in training. `losses` counts the workers that were lost under it.
+
+    One that is `resting` waits until early stopping promotes it; `passed` is the epoch up to which
+    it was promoted.
+    """
 
     candidate: Candidate
     epochs: tuple[Epoch, ...] = ()
     losses: int = 0
+    resting: bool = False
+    passed: int = 0
+    host: str = ""  # of its newest worker
+    device: str = ""
 
     @property
     def name(self) -> str:
@@ -75,6 +83,10 @@ class OpenTrial:
             },
             "epochs": [vars(told) for told in self.epochs],
             "losses": self.losses,
+            "resting": self.resting,
+            "passed": self.passed,
+            "host": self.host,
+            "device": self.device,
         }
 
     @classmethod
@@ -92,7 +104,10 @@ class OpenTrial:
             distributions={name: json_to_distribution(kind) for name, kind in kinds},
         )
         epochs = tuple(Epoch(**told) for told in record["epochs"])
-        return cls(candidate, epochs, record["losses"])
+        later = ("resting", "passed", "host", "device")  # an older scaler wrote none of them
+        return cls(
+            candidate, epochs, record["losses"], **{k: record[k] for k in later if k in record}
+        )
 
 
 def _trimmed(values: list[float | None]) -> list[float | None]:

@@ -59,6 +59,7 @@ class Progress:
         self.counts = {"complete": 0, "pruned": 0, "fail": 0}
         self._earlier = dict(self.counts)
         self.running: dict[int, tuple[int, float | None]] = {}  # suggestion -> (epoch, accuracy)
+        self.resting: set[int] = set()  # suggestions that early stopping may still promote
         self.epochs = epochs  # of a trial that is not stopped
         self._began = time.monotonic()
         self._first: float | None = None  # when the first trial was on a worker
@@ -106,6 +107,7 @@ class Progress:
     def started(self, candidate: Candidate) -> None:
         """A worker has begun with it, for the first time or again."""
         self._first = self._first or time.monotonic()
+        self.resting.discard(candidate.suggestion)
         self.running[candidate.suggestion] = (0, None)
         self._tell("trial_started", candidate, seed=candidate.seed, flops=candidate.cost.flops)
 
@@ -120,9 +122,16 @@ class Progress:
         self.running.pop(candidate.suggestion, None)
         self._tell("trial_lost", candidate)
 
+    def rested(self, candidate: Candidate) -> None:
+        """It waits at a rung of early stopping."""
+        epoch, accuracy = self.running.pop(candidate.suggestion)
+        self.resting.add(candidate.suggestion)
+        self._tell("trial_rested", candidate, epoch=epoch, accuracy=accuracy)
+
     def ended(self, candidate: Candidate, outcome: Outcome) -> None:
         label = candidate.attributes.get("label", f"#{self.done}")  # the trial's number
         self.running.pop(candidate.suggestion, None)
+        self.resting.discard(candidate.suggestion)
         self.done += 1
         self.counts[outcome.state] += 1
         value = None
@@ -181,7 +190,8 @@ class Progress:
         now = time.monotonic()
         epochs = self.epochs or 1
         under_way = sum(min(1.0, epoch / epochs) for epoch, _ in self.running.values())
-        worked = self.done - self._before + (under_way if self.epochs else 0.0)
+        ended = self.done - self._before + len(self.resting)  # most that rest are not promoted
+        worked = ended + (under_way if self.epochs else 0.0)
         if worked:
             left = max(0.0, self.total - self._before - worked)
             self._estimate = (now, (now - (self._first or self._began)) / worked * left)

@@ -17,6 +17,7 @@ from experiments.studies.session import Session, open_session
 from experiments.studies.trial import architecture_of, best_complete, training_of
 from experiments.studies.warm_start import load_warm_start, read_warm_start
 from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
 from search_spaces.space import SearchSpace, load_space
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def search(
 
 def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
     """Raise InputError for what the search would stumble over, before anything is made."""
+    rule = config.search.early_stopping
+    if rule is not None and rule.type == "promotion" and config.cluster.drivers == "many":
+        raise InputError(
+            "search.early_stopping.type: promotion is for one driver, as each would compare only "
+            "what it trained; take type: stopping, or cluster.drivers: one"
+        )
     space = search_space(config)
     make_sampler(config.search.sampler)
     latency_facts(config.search)

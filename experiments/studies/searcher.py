@@ -1,18 +1,19 @@
 """The bridge from Ray Tune to the study: hands out trials, writes down what comes of them.
 
 A trial is in the store from its start, as an open one, and is taken up again from its checkpoint
-when its worker or the driver was lost. When it ends it goes into the study at once, whole.
+when its worker or the driver was lost. When it ends it goes into the study at once, whole. One that
+rests at a rung of early stopping stays open until it is promoted, or can no longer be.
 """
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.config import EarlyStopping
 from experiments.studies.candidates import Candidates, Later
 from experiments.studies.checkpoints import Checkpoint, Checkpoints
-from experiments.studies.early_stopping import stops
+from experiments.studies.early_stopping import hopeless, promotable, stops
 from experiments.studies.evaluation import Job
 from experiments.studies.open_trial import Epoch, OpenTrial
 from experiments.studies.progress import Progress
@@ -33,8 +34,6 @@ class _Running:
     began: float = field(default_factory=time.monotonic)
     result: dict[str, Any] | None = None
     stopped: bool = False
-    host: str = ""
-    device: str = ""
     last_words: str = ""  # of a worker that was lost
 
     def overdue(self) -> bool:
@@ -70,10 +69,17 @@ class StudySearcher:
         self._attributes = attributes
         self._rule = early_stopping
         self._limit = time_limit
-        self._waiting = deque(self._taken_up())
-        self._new = trials - len(self._waiting)
+        self._promotes = early_stopping is not None and early_stopping.type == "promotion"
+        taken_up = self._taken_up()
+        self._waiting = deque(trial for trial in taken_up if not trial.resting)
+        self._resting = {t.candidate.suggestion: t for t in taken_up if t.resting}
+        self._new = trials - len(taken_up)
         self._running: dict[str, _Running] = {}
-        self._curves = self._stored_curves() if early_stopping else {}
+        self._curves = self._stored_curves(taken_up) if early_stopping else {}
+        self._most = trials + len(self._curves) - len(taken_up)  # that may reach a rung
+        for trial in self._resting.values():
+            self._rest(trial)
+        progress.resting.update(self._resting)
         self.finished = False  # there will be no more trials
         self.error: Exception | None = None  # Tune would swallow it; the runner raises it
 
@@ -108,14 +114,17 @@ class StudySearcher:
         running = self._running[trial_id]
         trial = running.trial.told(Epoch(result["epoch"], result["accuracy"]))
         number = trial.candidate.suggestion
-        self._curves[number] = trial.rewards
-        running.stopped = stops(self._rule, number, curves=self._curves, epochs=self._epochs)
+        self._curves[number] = self._promoted_for(trial) | trial.rewards
+        running.stopped = stops(
+            self._rule, number, curves=self._curves, epochs=self._epochs, passed=trial.passed
+        )
         return running.stopped
 
     def told(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch or an end, as the worker tells it; what is large in it is taken out."""
         running = self._running[trial_id]
-        running.host, running.device = result["host"], result["device"]
+        worker = {"host": result["host"], "device": result["device"]}
+        running.trial = replace(running.trial, **worker)
         seconds = running.before + result["seconds"]
         checkpoint = result.pop("checkpoint", None)
         if "epoch" not in result:  # an end, not Tune's own `done` of a trial that a rule stopped
@@ -123,7 +132,8 @@ class StudySearcher:
             result.pop("files", None)
             return
         epoch = Epoch(result["epoch"], result["accuracy"], result.pop("figures"), seconds)
-        running.trial = running.trial.told(epoch)
+        rests = running.stopped and self._promotes
+        running.trial = replace(running.trial.told(epoch), resting=rests)
         for watcher in self._watchers:
             watcher.told(running.trial.candidate, epoch)
         try:
@@ -131,7 +141,7 @@ class StudySearcher:
         except Exception as error:
             self.error = error
             return
-        if checkpoint is not None and not running.stopped:
+        if checkpoint is not None and (rests or not running.stopped):
             self._keep(running.trial, Checkpoint(epoch.epoch, checkpoint))
 
     def lost(self, trial_id: str, last_words: str) -> None:
@@ -149,7 +159,13 @@ class StudySearcher:
             lost = error and running.result is None
             if lost and running.overdue():
                 running.result = {"hangs": True, "seconds": self._limit}
-            if lost and running.result is None and running.trial.losses < MOST_LOSSES:
+            if running.trial.resting:
+                self._resting[running.trial.candidate.suggestion] = running.trial
+                self._rest(running.trial)
+                for watcher in self._watchers:
+                    watcher.rested(running.trial.candidate)
+                self._end_hopeless()
+            elif lost and running.result is None and running.trial.losses < MOST_LOSSES:
                 self._take_up(running.trial)
             else:
                 self._end(running)
@@ -170,28 +186,70 @@ class StudySearcher:
                 self._checkpoints.drop(trial.name)
         return wanted
 
-    def _stored_curves(self) -> dict[int, dict[int, float]]:
+    def _stored_curves(self, opened: list[OpenTrial]) -> dict[int, dict[int, float]]:
         ended = self._store.trials(self._study)
         curves = {t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in ended}
-        return curves | {trial.candidate.suggestion: trial.rewards for trial in self._waiting}
+        return curves | {trial.candidate.suggestion: trial.rewards for trial in opened}
 
     def _next(self) -> OpenTrial | Later | None:
         if self.error is not None:
             return None
         if self._waiting:
             return self._waiting.popleft()
+        if (promoted := self._promoted()) is not None:
+            return promoted
         candidate = self._candidates.next() if self._new > 0 else None
         self._progress.screened_by = self._candidates.screened_by
         if isinstance(candidate, Later):
             return candidate
         self._new = self._new - 1 if candidate else 0
+        if candidate is None and not self._running:
+            self._end_resting(list(self._resting))
         return OpenTrial(candidate) if candidate else None
+
+    def _promoted(self) -> OpenTrial | None:
+        if self._rule is None or not self._resting:
+            return None
+        number = promotable(self._rule, self._resting, curves=self._curves, epochs=self._epochs)
+        if number is None:
+            return None
+        trial = self._resting.pop(number)
+        return replace(trial, resting=False, passed=trial.epochs[-1].epoch)
+
+    def _promoted_for(self, trial: OpenTrial) -> dict[int, float]:
+        """What it had shown, which still counts where it begins again at an earlier epoch."""
+        before = self._curves.get(trial.candidate.suggestion, {})
+        return {epoch: value for epoch, value in before.items() if epoch <= trial.passed}
+
+    def _rest(self, trial: OpenTrial) -> None:
+        """The sampler learns how far it came."""
+        outcome = self._outcome(_Running(trial, trial.seconds, None, stopped=True))
+        frozen = freeze(trial.candidate, outcome, attributes=self._attributes)
+        self._candidates.rest(trial.candidate, frozen)
+
+    def _end_hopeless(self) -> None:
+        assert self._rule is not None
+        self._end_resting(
+            hopeless(
+                self._rule,
+                self._resting,
+                curves=self._curves,
+                epochs=self._epochs,
+                most=self._most,
+            )
+        )
+
+    def _end_resting(self, numbers: list[int]) -> None:
+        """They will not be promoted."""
+        for number in sorted(numbers):  # as a continued search does
+            trial = self._resting.pop(number)
+            self._end(_Running(trial, trial.seconds, None, stopped=True))
 
     def _start(self, trial_id: str, trial: OpenTrial) -> Job:
         checkpoint = self._checkpoints.newest(trial.name)
         trial = trial.until(checkpoint.epoch if checkpoint else 0)
         if self._rule is not None:
-            self._curves[trial.candidate.suggestion] = trial.rewards
+            self._curves[trial.candidate.suggestion] = self._promoted_for(trial) | trial.rewards
         self._store.open(self._study, trial)
         left = None if self._limit is None else max(1.0, self._limit - trial.seconds)
         self._running[trial_id] = _Running(trial, trial.seconds, left)
@@ -216,7 +274,7 @@ class StudySearcher:
 
     def _take_up(self, trial: OpenTrial) -> None:
         """Its worker was lost: another goes on from the checkpoint."""
-        again = OpenTrial(trial.candidate, trial.epochs, trial.losses + 1)
+        again = replace(trial, losses=trial.losses + 1)
         self._store.open(self._study, again)
         self._waiting.append(again)
         for watcher in self._watchers:
@@ -243,8 +301,8 @@ class StudySearcher:
             "at": tuple(told.epoch for told in trial.epochs),
             "curves": trial.curves(),
             "seconds": (result or {}).get("seconds", trial.seconds),
-            "host": running.host,
-            "device": running.device,
+            "host": trial.host,
+            "device": trial.device,
         }
         last = trial.epochs[-1].accuracy if trial.epochs else None
         if result is not None and "accuracy" in result:

@@ -11,6 +11,7 @@ from experiments.studies.candidates import Candidates, SampledCandidates
 from experiments.studies.cluster import check_cluster, ray_session
 from experiments.studies.database import masked
 from experiments.studies.drivers import Drivers
+from experiments.studies.early_stopping import rungs
 from experiments.studies.pricing import latency_facts
 from experiments.studies.progress import Progress
 from experiments.studies.runner import run_study
@@ -56,7 +57,7 @@ class Session:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
         run_study(
             self._among_drivers(study, candidates, limit=done + trials),
-            evaluate=self.own_evaluate or self._training(epochs, final=final),
+            evaluate=self.own_evaluate or self._training(epochs, final=final, rule=early_stopping),
             store=self.store,
             study=study,
             trials=trials,
@@ -89,10 +90,13 @@ class Session:
             )
         return GuardedCandidates(candidates, self.drivers)
 
-    def _training(self, epochs: int, *, final: bool) -> "Evaluate":
+    def _training(
+        self, epochs: int, *, final: bool, rule: EarlyStopping | None = None
+    ) -> "Evaluate":
         from experiments.training.trial import TrainingEvaluation
 
         assert self.data is not None
+        rests = rule is not None and rule.type == "promotion"
         return TrainingEvaluation(
             data=self.data,
             data_config=self.config.data,
@@ -100,6 +104,7 @@ class Session:
             epochs=epochs,
             threads=max(1, int(self.config.cluster.cpus_per_trial)),
             final=final,
+            save_after=frozenset(rungs(rule, epochs) if rule and rests else ()),
         )
 
 

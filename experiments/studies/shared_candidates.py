@@ -82,6 +82,9 @@ class SharedCandidates:
         self._drivers.ended(self._study, {candidate.architecture.key: candidate.suggestion})
         self._candidates.tell(candidate, trial)
 
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        self._candidates.rest(candidate, trial)
+
     def _learn(self) -> None:
         """What others have stored since we last looked."""
         trials = self._store.ended_lately(self._study)[len(self._known) :]
@@ -122,6 +125,9 @@ class GuardedCandidates:
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         self._candidates.tell(candidate, trial)
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        self._candidates.rest(candidate, trial)
 
 
 def _suggestions(trials: list[FrozenTrial]) -> dict[str, int]:

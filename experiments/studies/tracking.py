@@ -112,6 +112,9 @@ class Tracking:
     def lost(self, candidate: Candidate) -> None:
         """Its run stays open."""
 
+    def rested(self, candidate: Candidate) -> None:
+        """Its run stays open."""
+
     def ended(self, candidate: Candidate, outcome: Outcome) -> None:
         figures: dict[str, float] = {
             **outcome.extra,

@@ -43,6 +43,7 @@ class TrainingEvaluation:
     epochs: int
     threads: int = 1
     final: bool = False
+    save_after: frozenset[int] = frozenset()  # epochs at which the trial may rest, to go on later
 
     def __call__(
         self,
@@ -80,6 +81,7 @@ class TrainingEvaluation:
                 figures["batch_parts"] = float(result.parts)
             began = time.perf_counter()
             due = result.epoch < self.epochs and pace.due(result.seconds)
+            due |= result.epoch in self.save_after
             if due:
                 write_state(saved, result.state())
             report(result.epoch, accuracy, _figures(result))

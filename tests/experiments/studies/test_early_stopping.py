@@ -1,7 +1,13 @@
 import pytest
 
 from experiments.config import EarlyStopping
-from experiments.studies.early_stopping import bracket_of, rungs, stops
+from experiments.studies.early_stopping import (
+    bracket_of,
+    hopeless,
+    promotable,
+    rungs,
+    stops,
+)
 
 THIRDS = EarlyStopping(first_epoch=1, factor=3)
 
@@ -69,6 +75,41 @@ def test_median_stops_what_is_below_the_others_running_means():
     assert not stops(rule, 9, curves={**others, 9: {1: 0.0}}, epochs=5)  # before first_epoch
     few = {number: others[number] for number in range(3)}
     assert not stops(rule, 9, curves={**few, 9: {1: 0.0, 2: 0.0}}, epochs=5)
+
+
+def test_the_best_third_at_a_rung_is_promoted_the_best_first():
+    rule = EarlyStopping(type="promotion", factor=3)
+    two = at_first_rung(0.5, 0.6)
+    assert promotable(rule, two, curves=two, epochs=9) is None
+    six = at_first_rung(0.0, 0.6, 0.1, 0.5, 0.2, 0.3)
+    assert promotable(rule, six, curves=six, epochs=9) == 1
+    assert promotable(rule, set(six) - {1}, curves=six, epochs=9) == 3
+    assert promotable(rule, set(six) - {1, 3}, curves=six, epochs=9) is None
+
+
+def test_the_highest_rung_is_promoted_first():
+    rule = EarlyStopping(type="promotion", factor=2)
+    curves = at_first_rung(0.8, 0.9) | {2: {1: 0.3, 2: 0.3}, 3: {1: 0.2, 2: 0.2}}
+    assert promotable(rule, curves, curves=curves, epochs=9) == 2
+
+
+def test_a_promoted_trial_does_not_rest_at_the_same_rung_again():
+    rule = EarlyStopping(type="promotion", factor=2)
+    curves = at_first_rung(0.8, 0.9, 0.1)
+    assert stops(rule, 2, curves=curves, epochs=9)
+    assert not stops(rule, 2, curves=curves, epochs=9, passed=1)
+
+
+def test_hopeless_is_whom_enough_others_beat_for_good():
+    rule = EarlyStopping(type="promotion", factor=3)
+    curves = at_first_rung(0.1, 0.2, 0.3)
+    assert hopeless(rule, curves, curves=curves, epochs=9, most=6) == [0]
+    assert hopeless(rule, curves, curves=curves, epochs=9, most=9) == []
+
+
+def test_only_rules_with_rungs_promote():
+    with pytest.raises(ValueError, match="type 'promotion' is for 'asha' and 'hyperband'"):
+        EarlyStopping(kind="median", type="promotion")
 
 
 def test_none_stops_nothing():

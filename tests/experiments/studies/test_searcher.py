@@ -75,7 +75,7 @@ def run_alone(searcher, *, until=None):
         if not suggested:
             return
         level = suggested.seed * 37 % 11 / 11
-        begun = int(suggested.checkpoint is not None)
+        begun = int(suggested.checkpoint is not None)  # after the first epoch
         if not any(tell(searcher, f"t{number}", e, level * e / 3) for e in range(begun + 1, 4)):
             end(searcher, f"t{number}", level)
 
@@ -103,14 +103,26 @@ def test_the_next_driver_takes_up_what_was_running_from_its_checkpoint(begin, co
     assert second._store.opened("search") == []
 
 
-@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
-def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(begin, kind, tmp_path):
-    rule = EarlyStopping(kind=kind, factor=2)
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("asha", "stopping"),
+        ("asha", "promotion"),
+        ("hyperband", "stopping"),
+        ("hyperband", "promotion"),
+        ("median", "stopping"),
+    ],
+)
+def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(
+    begin, kind, what, tmp_path
+):
+    rule = EarlyStopping(kind=kind, type=what, factor=2)
     for done in range(0, 24, 5):
         run_alone(begin(24, rule), until=done % 7 + 1)
         begin(24, rule).suggest("lost")  # begun by a driver that was killed
     last = begin(24, rule)
     run_alone(last)
+    assert last.finished
     (tmp_path / "study.db").rename(tmp_path / "interrupted.db")
     for log in ("study.db-wal", "study.db-shm"):
         (tmp_path / log).unlink(missing_ok=True)
@@ -119,6 +131,34 @@ def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(begin, k
     run_alone(whole)
     assert interrupted == table(whole)
     assert {str(row[0].name) for row in interrupted} == {"COMPLETE", "PRUNED"}
+
+
+def test_a_trial_rests_at_a_rung_until_it_is_among_the_best(begin, content):
+    searcher = begin(9, EarlyStopping(type="promotion", factor=3))
+    for number, reached in enumerate([0.3, 0.2]):
+        assert searcher.suggest(str(number)).name == f"search {number}"
+        assert tell(searcher, str(number), 1, reached, content)
+    searcher.suggest("2")
+    assert tell(searcher, "2", 1, 0.1, content)  # the first is now the best of three
+    again = searcher.suggest("again")
+    assert (again.name, again.checkpoint) == ("search 0", content)
+    assert searcher._store.trials("search") == []
+    assert not tell(searcher, "again", 2, 0.4)
+    end(searcher, "again", 0.5)
+    assert searcher.suggest("3").name == "search 3"
+    (trial,) = searcher._store.trials("search")
+    assert trial.user_attrs["curve"] == [0.3, 0.4]
+
+
+def test_what_rests_and_can_no_longer_be_promoted_ends_at_once(begin):
+    searcher = begin(3, EarlyStopping(type="promotion", factor=3))  # one of three may go on
+    for number, reached in enumerate([0.3, 0.2]):
+        searcher.suggest(str(number))
+        tell(searcher, str(number), 1, reached)
+    (trial,) = searcher._store.trials("search")
+    assert (trial.user_attrs["suggestion"], trial.state.name) == (1, "PRUNED")
+    assert trial.user_attrs["reason"] == "stopped after epoch 1 of 3"
+    assert [left.resting for left in searcher._store.opened("search")] == [True]
 
 
 def test_a_trial_whose_workers_are_lost_fails_the_third_time(begin):
