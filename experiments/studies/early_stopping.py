@@ -41,17 +41,16 @@ def promotable(
     It is among the best 1/factor of those that have reached its rung (arXiv:1810.05934,
     algorithm 2), in Hyperband of its bracket.
     """
-    places: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number in resting:
-        places[_rung_of(rule, number, curves, epochs)].append(number)
-    for (mark, bracket), numbers in sorted(places.items(), reverse=True):
-        values = sorted(_reached(_peers(rule, curves, bracket, epochs), mark), reverse=True)
-        most = math.floor(len(values) / rule.factor + 1e-9)
-        own = {number: _reached({number: curves[number]}, mark)[0] for number in numbers}
-        best = max(numbers, key=lambda number: (own[number], -number))
-        if most and own[best] >= values[most - 1]:
-            return best
+    for number, reward, others in _leaders(rule, resting, curves, epochs):
+        most = math.floor(len(others) / rule.factor + 1e-9)
+        if sum(other > reward for other in others) < most:
+            return number
     return None
+
+
+def leader(rule: EarlyStopping, resting: Iterable[int], *, curves: Curves, epochs: int) -> int:
+    """The best of the trials that rest at the highest rung, however few have reached it."""
+    return next(_leaders(rule, resting, curves, epochs))[0]
 
 
 def hopeless(
@@ -61,7 +60,7 @@ def hopeless(
 
     So many are better already: their checkpoints need not be kept.
     """
-    cut = math.floor(most / rule.factor + 1e-9)
+    cut = max(1, math.floor(most / rule.factor + 1e-9))  # the best may be the search's last hope
     found = []
     for number in resting:
         mark, bracket = _rung_of(rule, number, curves, epochs)
@@ -132,6 +131,19 @@ def _peers(rule: EarlyStopping, curves: Curves, bracket: int, epochs: int) -> Cu
     if rule.kind != "hyperband":
         return curves
     return {n: c for n, c in curves.items() if bracket_of(rule, n, epochs=epochs) == bracket}
+
+
+def _leaders(
+    rule: EarlyStopping, resting: Iterable[int], curves: Curves, epochs: int
+) -> Iterator[tuple[int, float, list[float]]]:
+    """The best that rests at each rung, the highest first; its reward, and those of all there."""
+    places: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number in resting:
+        places[_rung_of(rule, number, curves, epochs)].append(number)
+    for (mark, bracket), numbers in sorted(places.items(), reverse=True):
+        own = {number: _reached({number: curves[number]}, mark)[0] for number in numbers}
+        best = max(numbers, key=lambda number: (own[number], -number))
+        yield best, own[best], _reached(_peers(rule, curves, bracket, epochs), mark)
 
 
 def _rung_of(rule: EarlyStopping, number: int, curves: Curves, epochs: int) -> tuple[int, int]:

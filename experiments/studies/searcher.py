@@ -10,10 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from experiments.config import EarlyStopping
 from experiments.studies.candidates import Candidates, Later
 from experiments.studies.checkpoints import Checkpoint, Checkpoints
-from experiments.studies.early_stopping import hopeless, promotable, stops
+from experiments.studies.early_stopping import hopeless, leader, promotable, stops
 from experiments.studies.evaluation import Job
 from experiments.studies.open_trial import Epoch, OpenTrial
 from experiments.studies.progress import Progress
@@ -75,7 +77,12 @@ class StudySearcher:
         self._resting = {t.candidate.suggestion: t for t in taken_up if t.resting}
         self._new = trials - len(taken_up)
         self._running: dict[str, _Running] = {}
-        self._curves = self._stored_curves(taken_up) if early_stopping else {}
+        self._curves: dict[int, dict[int, float]] = {}
+        self._completed = False
+        if early_stopping is not None:
+            ended = store.trials(study)
+            self._curves = _curves(ended) | {t.candidate.suggestion: t.rewards for t in taken_up}
+            self._completed = any(trial.state == TrialState.COMPLETE for trial in ended)
         self._most = trials + len(self._curves) - len(taken_up)  # that may reach a rung
         for trial in self._resting.values():
             self._rest(trial)
@@ -186,11 +193,6 @@ class StudySearcher:
                 self._checkpoints.drop(trial.name)
         return wanted
 
-    def _stored_curves(self, opened: list[OpenTrial]) -> dict[int, dict[int, float]]:
-        ended = self._store.trials(self._study)
-        curves = {t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in ended}
-        return curves | {trial.candidate.suggestion: trial.rewards for trial in opened}
-
     def _next(self) -> OpenTrial | Later | None:
         if self.error is not None:
             return None
@@ -204,17 +206,28 @@ class StudySearcher:
             return candidate
         self._new = self._new - 1 if candidate else 0
         if candidate is None and not self._running:
-            self._end_resting(list(self._resting))
+            return self._last_of_resting()
         return OpenTrial(candidate) if candidate else None
 
     def _promoted(self) -> OpenTrial | None:
         if self._rule is None or not self._resting:
             return None
         number = promotable(self._rule, self._resting, curves=self._curves, epochs=self._epochs)
-        if number is None:
-            return None
+        return None if number is None else self._goes_on(number)
+
+    def _goes_on(self, number: int) -> OpenTrial:
         trial = self._resting.pop(number)
         return replace(trial, resting=False, passed=trial.epochs[-1].epoch)
+
+    def _last_of_resting(self) -> OpenTrial | None:
+        """When nothing else is left: they end, but a search finishes one trial at least."""
+        if self._resting and not self._completed:
+            assert self._rule is not None
+            return self._goes_on(
+                leader(self._rule, self._resting, curves=self._curves, epochs=self._epochs)
+            )
+        self._end_resting(list(self._resting))
+        return None
 
     def _promoted_for(self, trial: OpenTrial) -> dict[int, float]:
         """What it had shown, which still counts where it begins again at an earlier epoch."""
@@ -287,6 +300,7 @@ class StudySearcher:
         if files is not None and outcome.state == "complete":
             self._checkpoints.place(trial.name, files)
         self._store.record(self._study, frozen, suggestion=trial.candidate.suggestion)
+        self._completed |= outcome.state == "complete"
         self._checkpoints.drop(trial.name)
         if self._rule is not None:
             self._curves[trial.candidate.suggestion] = trial.rewards
@@ -318,3 +332,8 @@ class StudySearcher:
         else:
             reason = f"the worker process was lost {trial.losses + 1} times{running.last_words}"
         return Outcome("fail", last, reason=reason, **measured)
+
+
+def _curves(trials: list[FrozenTrial]) -> dict[int, dict[int, float]]:
+    """Reward by epoch of each suggestion."""
+    return {t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in trials}

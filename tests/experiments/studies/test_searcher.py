@@ -150,6 +150,18 @@ def test_a_trial_rests_at_a_rung_until_it_is_among_the_best(begin, content):
     assert trial.user_attrs["curve"] == [0.3, 0.4]
 
 
+def test_a_search_too_small_for_its_rungs_still_finishes_its_best_trial(begin, content):
+    searcher = begin(2, EarlyStopping(type="promotion", factor=3))  # nobody is the best of three
+    for number in range(2):
+        searcher.suggest(str(number))
+        tell(searcher, str(number), 1, 0.9 - 0.8 * number, content)
+    assert searcher.suggest("last").name == "search 0"
+    assert not tell(searcher, "last", 2, 0.9)
+    end(searcher, "last", 0.9)
+    assert searcher.suggest("more") is None
+    assert [t.state.name for t in searcher._store.trials("search")] == ["PRUNED", "COMPLETE"]
+
+
 def test_what_rests_and_can_no_longer_be_promoted_ends_at_once(begin):
     searcher = begin(3, EarlyStopping(type="promotion", factor=3))  # one of three may go on
     for number, reached in enumerate([0.3, 0.2]):
