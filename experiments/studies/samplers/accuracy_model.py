@@ -41,9 +41,9 @@ class AccuracyModel:
         learnt of its neighbourhood, but there is less left to learn there. `believe_low` as
         `GaussianProcess.fit`'s.
         """
-        kept = _informative(observed)
-        columns = np.array([encoding.encode(observed.params[i]) for i in kept])
-        values, extra = observed.values[kept], observed.extra_noise[kept]
+        observed = informative(observed)
+        columns = np.array([encoding.encode(params) for params in observed.params])
+        values, extra = observed.values, observed.extra_noise
         groups = encoding.groups
         process = GaussianProcess.fit(
             columns,
@@ -77,14 +77,14 @@ class AccuracyModel:
         return expected * factors, np.sqrt(variance) * factors
 
 
-def _informative(observed: Observations) -> npt.NDArray[np.intp]:
+def informative(observed: Observations) -> Observations:
     """All; or the better half of `MOST` by what was seen, and the others evenly over the rest."""
     if len(observed.values) <= MOST:
-        return np.arange(len(observed.values))
+        return observed
     seen = observed.values
     if observed.logistic:
         seen = 1 / (1 + np.exp(-seen))
     order = np.argsort(-seen * observed.factors, kind="stable")
     best, rest = order[: MOST // 2], order[MOST // 2 :]
     evenly = rest[np.linspace(0, len(rest) - 1, MOST - len(best)).astype(int)]
-    return np.sort(np.concatenate([best, evenly]))
+    return observed.only(np.sort(np.concatenate([best, evenly])))

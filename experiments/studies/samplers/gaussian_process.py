@@ -102,6 +102,14 @@ class GaussianProcess:
         variance = np.maximum(prior - np.square(known).sum(axis=0), JITTER)
         return self.shift + self.scale * mean, self.scale * np.sqrt(variance)
 
+    def left_out(self) -> Array:
+        """Log density of each target (N,), given all others (Rasmussen and Williams, eq. 5.10)."""
+        inverse = cho_solve((self.root, True), np.eye(len(self.weights)))
+        variance = 1 / np.diag(inverse)
+        missed = self.weights * variance
+        density: Array = -0.5 * (np.log(2 * np.pi * variance) + np.square(missed) / variance)
+        return density - np.log(self.scale)
+
     @property
     def noise(self) -> float:
         """Standard deviation of one observation."""

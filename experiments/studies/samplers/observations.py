@@ -74,6 +74,12 @@ class Observations:
             logistic=logistic,
         )
 
+    def only(self, kept: npt.NDArray[np.intp]) -> "Observations":
+        """Those at these places."""
+        params = [self.params[i] for i in kept]
+        arrays = (self.values[kept], self.extra_noise[kept], self.factors[kept])
+        return Observations(params, *arrays, self.logistic)
+
 
 def _guess(early: float, pairs: Array) -> tuple[float, float] | None:
     """What a trial stopped at `early` would have reached, and the variance of that guess.

@@ -128,7 +128,7 @@ def test_local_search_stays_beside_the_best_until_its_neighbours_are_tried():
 
 @pytest.mark.parametrize(
     "objectives",
-    [[Drawn(seed=0), Drawn(seed=1)], [Conditional()] * 2],
+    [[Drawn(seed=seed) for seed in range(4)], [Conditional()] * 2],
     ids=["drawn", "conditional"],
 )
 def test_the_cost_aware_search_beats_tpe_and_random_with_twice_the_trials(objectives):

@@ -6,13 +6,16 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from scipy.optimize import check_grad
+from scipy.stats import norm
 
 from experiments.studies.samplers import gaussian_process, make_sampler, recommend
+from experiments.studies.samplers.accuracy_model import AccuracyModel
 from experiments.studies.samplers.conditions import Conditions
 from experiments.studies.samplers.encoding import Encoding
 from experiments.studies.samplers.gaussian_process import GaussianProcess
 from experiments.studies.samplers.known_cost import KnownCost
 from experiments.studies.samplers.observations import Observations
+from experiments.studies.samplers.recommend import model_of_better_half
 from tests.objectives import TARGET, Conditional, Drawn, search
 
 SPACE = {
@@ -188,3 +191,40 @@ def test_a_network_that_failed_alone_among_good_ones_is_not_recommended():
         for code in codes
     ]
     assert recommend(trials)[0].value > 0.8
+
+
+def test_an_observation_is_foretold_from_all_others():
+    rng = np.random.default_rng(0)
+    columns, targets = rng.random((12, 3)), rng.normal(0, 1, 12)
+    groups = np.arange(3)
+    process = GaussianProcess.fit(columns, targets, groups=groups, steps=0, believe_low=True)
+    covariance = process.root @ process.root.T
+    y = (targets - process.shift) / process.scale
+    others = np.arange(12) != 4
+    kept = covariance[np.ix_(others, others)]
+    beside = covariance[4, others]
+    mean = beside @ np.linalg.solve(kept, y[others])
+    variance = covariance[4, 4] - beside @ np.linalg.solve(kept, beside)
+    expected = norm.logpdf(y[4], mean, np.sqrt(variance)) - np.log(process.scale)
+    assert process.left_out()[4] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("spread", "own"), [(1.5, True), (0.0, False)])
+def test_the_better_half_has_its_own_model_where_bad_networks_differ_by_more(spread, own):
+    rng = np.random.default_rng(1)
+    choice = CategoricalDistribution((0, 1))
+    trials = []
+    for code in np.ndindex(*(2,) * 7):
+        logit = 2 + 0.1 * sum(code[1:]) + rng.normal(0, 0.05)
+        logit -= (1 - code[0]) * (0.5 + spread * abs(rng.normal()))
+        trials.append(
+            create_trial(
+                value=1 / (1 + math.exp(-logit)),
+                params={f"layer{i}": level for i, level in enumerate(code)},
+                distributions={f"layer{i}": choice for i in range(7)},
+            )
+        )
+    observed = Observations.of(trials, KnownCost())
+    encoding = Encoding.of(trials[0].distributions, KnownCost())
+    whole = AccuracyModel.fit(observed, encoding, believe_low=True)
+    assert (model_of_better_half(whole, observed, encoding) is not None) is own
