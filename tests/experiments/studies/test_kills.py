@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from experiments import load_trials
-from experiments.config import SearchSection
+from experiments.config import EarlyStopping, SearchSection
 from experiments.studies.store import Store
 from search_spaces import InputError
 
@@ -171,9 +171,12 @@ def driver(config, tmp_path):
     """start(name): begin or continue a search of 40 trials of 9 epochs as a process."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    section = SearchSection(resolution=8, trials=40, epochs=9, sampler="tpe")
 
-    def start(name):
+    def start(name, *, what="stopping"):
+        rule = EarlyStopping(type=what)
+        section = SearchSection(
+            resolution=8, trials=40, epochs=9, sampler="tpe", early_stopping=rule
+        )
         path = tmp_path / f"{name}.yaml"
         path.write_text(config.replace(search=section, run=tmp_path / name).to_yaml())
         command = [sys.executable, str(script), str(path), str(tmp_path / f"{name}.log")]
@@ -200,13 +203,16 @@ def stored(path: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_driver_killed_at_twenty_random_moments_gives_the_uninterrupted_table(driver, tmp_path):
+@pytest.mark.parametrize("what", ["stopping", "promotion"])
+def test_a_driver_killed_at_twenty_random_moments_gives_the_uninterrupted_table(
+    driver, what, tmp_path
+):
     moments = random.Random(0)
     kept: list[str] = []
     run, log = tmp_path / "killed", tmp_path / "killed.log"
     for _ in range(20):
         begun = log.stat().st_size if log.exists() else 0
-        process = driver("killed")
+        process = driver("killed", what=what)
         until(lambda: log.exists() and log.stat().st_size > begun, seconds=300)  # noqa: B023
         time.sleep(moments.uniform(0, 1.0))
         os.killpg(process.pid, signal.SIGKILL)
@@ -215,7 +221,7 @@ def test_a_driver_killed_at_twenty_random_moments_gives_the_uninterrupted_table(
         assert now[: len(kept)] == kept
         kept = now
     for name in ("killed", "whole"):
-        assert driver(name).communicate()[1] is not None
+        assert driver(name, what=what).communicate()[1] is not None
     tables = [load_trials(tmp_path / name, study="search") for name in ("killed", "whole")]
     assert len(tables[0]) == tables[0].key.nunique() == 40
     assert tables[0][SAME].equals(tables[1][SAME])
