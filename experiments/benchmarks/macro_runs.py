@@ -8,6 +8,7 @@ drawn again, at most `REDRAWS` times, and then one layer of it is changed at ran
 """
 
 import argparse
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -138,8 +139,11 @@ def _changed(code: Code, rng: np.random.Generator) -> Code:
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
-    """The searches that a file holds."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    """The searches that a file holds, plain or with gzip."""
+    if not path.is_file():
+        return []
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def main() -> None:

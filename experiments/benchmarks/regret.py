@@ -1,14 +1,14 @@
 """Regret on NAS-Bench-Macro: the cost-aware search against the searchers that Optuna and we have.
 
-    python -m experiments.benchmarks.regret --runs macro_runs.jsonl
+    python -m experiments.benchmarks.regret
 
-`--runs` is what `macro_runs` has kept; its docstring says how the searches were made. A rival
-recommends its best observed network; `with our model` is what our model, fitted to the rival's
-trials, recommends instead. Ours is told which parameters make one network and learns from the
-network's description; `parameters alone` is ours without that. The sampler's settings were chosen
-on seeds from 1,000 on, of this same table; seeds 0 to 99 are shown. Intervals are 95 % bootstrap
-intervals of the mean. Where a seed was run by ours and the rival, `ours - rival` is the paired
-difference.
+The searches are those that results/macro_runs.jsonl.gz keeps. `macro_runs` makes others, to be
+named with `--runs`, and its docstring says how. A rival recommends its best observed network; `with
+our model` is what our model, fitted to the rival's trials, recommends instead. Ours is told which
+parameters make one network and learns from the network's description; `parameters alone` is ours
+without that. The sampler's settings were chosen on seeds from 1,000 on, of this same table; seeds 0
+to 99 are shown. Intervals are 95 % bootstrap intervals of the mean. Where a seed was run by ours
+and the rival, `ours - rival` is the paired difference.
 """
 
 import argparse
@@ -28,6 +28,7 @@ OURS = "cost_aware"
 UNDESCRIBED = "cost_aware, parameters alone"  # it is not told which parameters make one network
 MODELLING = (OURS, UNDESCRIBED)
 COUNTS = (50, 100, 200)
+RUNS = Path(__file__).with_name("results") / "macro_runs.jsonl.gz"
 MODELLED = 20  # searches of a rival to whose trials our model is fitted as well
 
 Array = npt.NDArray[np.float64]
@@ -128,7 +129,7 @@ def exact_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--runs", type=Path, nargs="+", required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", default=[RUNS])
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
     macro = Macro.load(args.data)
