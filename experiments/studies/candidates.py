@@ -141,8 +141,8 @@ class SampledCandidates:
 
     def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
         """They stand in the sampler's study where they stood, between those that have ended."""
-        if not left:
-            return left
+        if all(trial.candidate.suggestion in self._open for trial in left):
+            return left  # it has suggested them itself; see repeating.py
         before = self._study.get_trials(deepcopy=False)
         ended = {_suggestion(trial): trial for trial in self._finished}
         running = {
@@ -185,6 +185,11 @@ class SampledCandidates:
             if slow >= MOST_SLOW and self._pricing.measures:
                 return None
         return None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the sampler knows more than its study's trials."""
+        return getattr(self._sampler, "remembers", False)
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         if candidate.suggestion in self._resting:

@@ -11,6 +11,7 @@ from experiments.studies.candidates import SampledCandidates
 from experiments.studies.confirmation import run_confirmation
 from experiments.studies.pricing import latency_facts
 from experiments.studies.recipes import check_training_choices
+from experiments.studies.repeating import continued
 from experiments.studies.runner import WorkFailed
 from experiments.studies.samplers import make_sampler
 from experiments.studies.session import Session, open_session
@@ -92,15 +93,23 @@ def run_search(session: Session) -> Architecture:
     space = search_space(session.config)
     enqueued, told = load_warm_start(session, space)
     finished = session.store.trials("search")
-    candidates = SampledCandidates(
-        space,
-        section=section,
-        seed=session.config.seed,
-        finished=finished,
-        enqueued=enqueued,
-        told=told,
-        **session.sizes,
-    )
+
+    def candidates_after(trials: list[FrozenTrial]) -> SampledCandidates:
+        return SampledCandidates(
+            space,
+            section=section,
+            seed=session.config.seed,
+            finished=trials,
+            enqueued=enqueued,
+            told=told,
+            **session.sizes,
+        )
+
+    if session.drivers is not None and session.drivers.many:
+        candidates = candidates_after(finished)
+    else:
+        opened = session.store.opened("search")
+        candidates = continued(candidates_after, finished=finished, opened=opened)
     session.train(
         "search",
         candidates,

@@ -42,6 +42,8 @@ class CostAwareSampler(ProposingSampler):
     Works with any define-by-run space: it learns from the trials which parameters go together.
     """
 
+    remembers = True  # candidates, and the model's settings, from one suggestion to the next
+
     def __init__(self, cost: KnownCost, *, seed: int | None = None) -> None:
         super().__init__(cost, seed=seed)
         self._pool: dict[Key, Params] = {}

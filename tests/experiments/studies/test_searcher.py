@@ -7,6 +7,7 @@ from experiments.studies import parcel
 from experiments.studies.candidates import SampledCandidates
 from experiments.studies.checkpoints import Checkpoints
 from experiments.studies.progress import Progress
+from experiments.studies.repeating import continued
 from experiments.studies.searcher import StudySearcher
 from experiments.studies.store import Store
 from search_spaces import load_space
@@ -18,15 +19,21 @@ HOST = {"host": "here", "device": "cpu", "seconds": 1.0}
 def begin(tmp_path):
     """begin(): a driver's searcher over one store; calling it again is the next driver's."""
 
-    def start(trials=3, rule=None, **options):
+    def start(trials=3, rule=None, sampler="tpe", **options):
         store = Store(tmp_path / "study.db")
-        candidates = SampledCandidates(
-            load_space("mbconv_small").at(8),
-            section=SearchSection(sampler="tpe"),
-            seed=0,
-            finished=store.trials("search"),
-            num_classes=10,
-            in_channels=1,
+
+        def candidates_after(finished):
+            return SampledCandidates(
+                load_space("mbconv_small").at(8),
+                section=SearchSection(sampler=sampler),
+                seed=0,
+                finished=finished,
+                num_classes=10,
+                in_channels=1,
+            )
+
+        candidates = continued(
+            candidates_after, finished=store.trials("search"), opened=store.opened("search")
         )
         return StudySearcher(
             candidates,
@@ -104,30 +111,31 @@ def test_the_next_driver_takes_up_what_was_running_from_its_checkpoint(begin, co
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"),
+    ("sampler", "kind", "what"),
     [
-        ("asha", "stopping"),
-        ("asha", "promotion"),
-        ("hyperband", "stopping"),
-        ("hyperband", "promotion"),
-        ("median", "stopping"),
+        ("tpe", "asha", "stopping"),
+        ("tpe", "asha", "promotion"),
+        ("tpe", "hyperband", "stopping"),
+        ("tpe", "hyperband", "promotion"),
+        ("tpe", "median", "stopping"),
+        ("cost_aware", "asha", "stopping"),
     ],
 )
 def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(
-    begin, kind, what, tmp_path
+    begin, sampler, kind, what, tmp_path
 ):
     rule = EarlyStopping(kind=kind, type=what, factor=2)
     for done in range(0, 24, 5):
-        run_alone(begin(24, rule), until=done % 7 + 1)
-        begin(24, rule).suggest("lost")  # begun by a driver that was killed
-    last = begin(24, rule)
+        run_alone(begin(24, rule, sampler), until=done % 7 + 1)
+        begin(24, rule, sampler).suggest("lost")  # begun by a driver that was killed
+    last = begin(24, rule, sampler)
     run_alone(last)
     assert last.finished
     (tmp_path / "study.db").rename(tmp_path / "interrupted.db")
     for log in ("study.db-wal", "study.db-shm"):
         (tmp_path / log).unlink(missing_ok=True)
     interrupted = table(last)
-    whole = begin(24, rule)
+    whole = begin(24, rule, sampler)
     run_alone(whole)
     assert interrupted == table(whole)
     assert {str(row[0].name) for row in interrupted} == {"COMPLETE", "PRUNED"}
