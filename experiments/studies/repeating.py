@@ -23,7 +23,7 @@ def continued(
     suggest the same (several workers told it in another order; another version or machine) it
     begins with the trials alone, as does one without a memory.
     """
-    if 0 < len(finished) <= MOST:
+    if 0 < len(finished) <= MOST and len(opened) <= 1:  # more are of several workers, or rest
         candidates = make([])
         if candidates.remembers and _repeats(candidates, finished, opened):
             return candidates
@@ -33,7 +33,7 @@ def continued(
 def _repeats(
     candidates: SampledCandidates, finished: list[FrozenTrial], opened: Sequence[OpenTrial]
 ) -> bool:
-    """Whether it suggests the same again; only the last suggestion may be open."""
+    """Whether it suggests the same again."""
     ended = {trial.user_attrs.get("suggestion", trial.number): trial for trial in finished}
     running = {trial.candidate.suggestion: trial.candidate for trial in opened}
     for number in range(len(ended) + len(running)):
