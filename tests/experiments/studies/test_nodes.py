@@ -119,7 +119,7 @@ def test_a_lost_head_ends_the_driver_with_a_line_and_the_same_command_goes_on(tm
     port = free_port()
     hidden = tmp_path if can_seal() else None
     with started("--num-cpus=0", token=TOKEN, port=port) as head, ExitStack() as stack:
-        config = write_config(tmp_path, head.address, trials=8, epochs=12)  # they run on for a moment
+        config = write_config(tmp_path, head.address, trials=8, epochs=12)  # they run on a bit
         join = {"address": head.address, "token": TOKEN, "hidden": hidden}
         node = stack.enter_context(started("--num-cpus=2", "--num-gpus=1", **join))
         driver = launch(tmp_path, seconds=0.4)
