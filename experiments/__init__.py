@@ -3,26 +3,26 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from experiments.config import SearchConfig
+    from experiments.config.schema import SearchConfig
     from experiments.report.frame_files import read_frame, save_frame
     from experiments.report.results import load_coefficients, load_family
-    from experiments.report.trials import load_curves, load_trials
-    from experiments.studies.objective import reward
-    from experiments.studies.samplers import make_sampler
-    from experiments.studies.search import SearchResult, search
+    from experiments.samplers import make_sampler
+    from experiments.samplers.objective import reward
+    from experiments.search.search import SearchResult, search
+    from experiments.store.trials import load_curves, load_trials
 
 _PLACES = {
-    "SearchConfig": "config",
-    "SearchResult": "studies.search",
+    "SearchConfig": "config.schema",
+    "SearchResult": "search.search",
     "load_coefficients": "report.results",
-    "load_curves": "report.trials",
+    "load_curves": "store.trials",
     "load_family": "report.results",
-    "load_trials": "report.trials",
-    "make_sampler": "studies.samplers",
+    "load_trials": "store.trials",
+    "make_sampler": "samplers",
     "read_frame": "report.frame_files",
-    "reward": "studies.objective",
+    "reward": "samplers.objective",
     "save_frame": "report.frame_files",
-    "search": "studies.search",
+    "search": "search.search",
 }
 
 __all__ = [

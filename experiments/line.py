@@ -2,14 +2,14 @@
 
 import time
 
-from experiments.config import SearchConfig
-from experiments.messages import say
-from experiments.run_folder import RunFolder
-from experiments.studies.coefficients import coefficient_grid, run_coefficients
-from experiments.studies.family import run_family
-from experiments.studies.search import check_search, run_search
-from experiments.studies.session import open_session
-from experiments.units import readable_seconds
+from experiments.config.messages import say
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig
+from experiments.config.units import readable_seconds
+from experiments.engine.session import open_session
+from experiments.search.coefficients import coefficient_grid, run_coefficients
+from experiments.search.family import run_family
+from experiments.search.search import check_search, run_search
 from scaler.cost import measure_cost
 
 

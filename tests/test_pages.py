@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.studies.store import Store
-from experiments.studies.trial import architecture_of
+from experiments.store.store import Store
+from experiments.store.trial import architecture_of
 from scaler import CompoundCoefficients, scale_to_flops
 from tests import pages
 from tests.experiments.report.conftest import HandMadeRun, sample

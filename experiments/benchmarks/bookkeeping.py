@@ -18,9 +18,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from experiments.benchmarks.record import keep, summary
-from experiments.studies.open_trial import OpenTrial
-from experiments.studies.store import Store
-from experiments.studies.trial import Candidate, Outcome, freeze
+from experiments.store.open_trial import OpenTrial
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
 from scaler.cost import Cost
 from search_spaces.space import load_space
 

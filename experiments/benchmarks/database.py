@@ -16,12 +16,12 @@ import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial
 
-from experiments.benchmarks.postgres_server import binaries, free_port, running
 from experiments.benchmarks.record import keep, summary
-from experiments.studies.store import Store
-from experiments.studies.trial import Candidate, Outcome, freeze
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
 from scaler.cost import Cost
 from search_spaces.reference import load_architecture
+from tests.postgres_server import binaries, free_port, running
 
 PARAMS = 30
 

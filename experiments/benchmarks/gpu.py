@@ -19,13 +19,14 @@ import torch
 from torch import nn
 
 from experiments.benchmarks.record import keep
-from experiments.config import DataConfig
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
+from experiments.config.shipped import load_recipe
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
-from experiments.members.request import TrainRequest
-from experiments.members.run import train_member
-from experiments.recipes import TrainConfig, load_recipe
 from experiments.training.loop import train_epochs
+from experiments.training.members.request import TrainRequest
+from experiments.training.members.run import train_member
 from search_spaces import build_network, load_architecture, load_space
 
 Rows = list[dict[str, Any]]

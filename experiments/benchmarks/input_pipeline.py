@@ -23,12 +23,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.augmentation import Augmentation
 from experiments.benchmarks.record import keep, summary
-from experiments.config import DataConfig
+from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
-from experiments.recipes.settings import TrainConfig
 from experiments.training.loop import train_epochs
 from search_spaces import build_network, load_architecture
 

@@ -14,7 +14,7 @@ from statistics import median
 from scipy.stats import spearmanr
 
 from experiments.benchmarks.record import keep
-from experiments.files import write_text
+from experiments.config.files import write_text
 from scaler.conditions import Conditions
 from scaler.cost import measure_cost
 from scaler.latency import Latency, measure_latencies

@@ -17,12 +17,12 @@ from pathlib import Path
 import optuna
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config import SearchConfig, SearchSection
-from experiments.report.snapshot import Snapshot
-from experiments.run_folder import RunFolder
-from experiments.studies.candidates import SampledCandidates
-from experiments.studies.store import Store
-from experiments.studies.trial import Outcome, freeze
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig, SearchSection
+from experiments.engine.candidates import SampledCandidates
+from experiments.store.snapshot import Snapshot
+from experiments.store.store import Store
+from experiments.store.trial import Outcome, freeze
 from search_spaces.space import load_space
 
 NOTE = (

@@ -38,7 +38,7 @@ SLOW_REDRAWS = 1  # of Optuna's GP sampler, which proposes the same network agai
 
 def _ours(name: str, *, described: bool = True) -> Callable[[int, Macro], BaseSampler]:
     def make(seed: int, macro: Macro) -> BaseSampler:
-        from experiments.studies.samplers import make_sampler
+        from experiments.samplers import make_sampler
 
         flops = dict(zip(macro.codes, macro.flops, strict=True))
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config import ClusterSection, SearchConfig, SearchSection
-from experiments.studies.cluster import ray_session
-from experiments.studies.progress import Progress
-from experiments.studies.trial import Candidate, Outcome
+from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
+from experiments.engine.cluster import ray_session
+from experiments.engine.progress import Progress
+from experiments.store.trial import Candidate, Outcome
 
 NOTE = (
     "{trials} no-op trials, random sampler, SQLite study, {how}. KiB a trial: the driver's growth "
@@ -38,7 +38,7 @@ def resident() -> float:
 
 def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, float]]:
     """(seconds, the driver's processor seconds, KiB) at the first trial, then `every` trials."""
-    from experiments.studies.search import search
+    from experiments.search.search import search
 
     marks: list[tuple[float, float, float]] = []
     ended = Progress.ended
@@ -63,10 +63,10 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
 
 def run_alone(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, float]]:
     """As `run`, without Ray."""
-    from experiments.studies.candidates import SampledCandidates
-    from experiments.studies.checkpoints import Checkpoints
-    from experiments.studies.searcher import StudySearcher
-    from experiments.studies.store import Store
+    from experiments.engine.candidates import SampledCandidates
+    from experiments.engine.searcher import StudySearcher
+    from experiments.store.checkpoints import Checkpoints
+    from experiments.store.store import Store
     from search_spaces.space import load_space
 
     candidates = SampledCandidates(

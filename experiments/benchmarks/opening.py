@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.browser import browser
 from experiments.benchmarks.loading import fill
 from experiments.benchmarks.record import keep, summary
 from experiments.report.report import write_report
+from tests.browser import browser
 
 NOTE = (
     "Seconds from asking for the page to its first text, to all of it read and its script run, "

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config import ClusterSection, SearchConfig, SearchSection
-from experiments.studies.cluster import ray_session
-from experiments.studies.progress import Progress
-from experiments.studies.trial import Candidate, Outcome
+from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
+from experiments.engine.cluster import ray_session
+from experiments.engine.progress import Progress
+from experiments.store.trial import Candidate, Outcome
 from search_spaces.space import load_space
 
 NOTE = (
@@ -35,7 +35,7 @@ WARM = 4  # trials at the start of each run, two a worker
 
 
 def ours(trials: int, *, sampler: str, seed: int) -> float:
-    from experiments.studies.search import search
+    from experiments.search.search import search
 
     def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001
         return 0.5

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.files import write_json, write_text
+from experiments.config.files import write_json, write_text
 from scaler.machine import cpu_name
 
 _PACKAGES = ("torch", "ray", "optuna", "fvcore")

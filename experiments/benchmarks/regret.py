@@ -43,7 +43,7 @@ def best_observed(macro: Macro, record: dict[str, Any], count: int) -> float:
 
 def by_model(macro: Macro, record: dict[str, Any], count: int) -> float:
     """The regret of the network that our model, fitted to these trials, recommends."""
-    from experiments.studies.samplers import recommend
+    from experiments.samplers import recommend
 
     flops = dict(zip(macro.codes, macro.flops, strict=True))
     rewards = macro.shown(record["seed"]) * macro.factors

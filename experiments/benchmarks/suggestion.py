@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 
 from experiments.benchmarks.record import keep, summary
-from experiments.studies.samplers import make_sampler
+from experiments.samplers import make_sampler
 from scaler.cost import measure_cost
 from search_spaces.space import SearchSpace, load_space
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep
-from experiments.config import DataConfig
-from experiments.members.request import TrainRequest
-from experiments.members.run import train_member
-from experiments.recipes.settings import TrainConfig
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
+from experiments.training.members.request import TrainRequest
+from experiments.training.members.run import train_member
 from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture

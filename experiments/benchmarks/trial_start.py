@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config import DataConfig
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
-from experiments.recipes.settings import TrainConfig
-from experiments.studies.evaluation import Evaluation, Job
+from experiments.engine.evaluation import Evaluation, Job
 from experiments.training import loop
 from experiments.training.gradients import Gradients
 from experiments.training.trial import TrainingEvaluation

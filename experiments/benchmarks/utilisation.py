@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config import ClusterSection, SearchConfig, SearchSection
-from experiments.studies.cluster import ray_session
+from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
+from experiments.engine.cluster import ray_session
 
 NOTE = "Share of the time of 2 workers that is trial work, {trials} trials of 2 s, {rounds} rounds."
 SECONDS = 2.0
@@ -24,7 +24,7 @@ WORKERS = 2
 
 def share(trials: int, *, epochs: int, folder: Path) -> float:
     from experiments import load_trials
-    from experiments.studies.search import search
+    from experiments.search.search import search
 
     log = folder / f"log-{time.monotonic_ns()}"
 

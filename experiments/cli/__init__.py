@@ -1,4 +1,7 @@
-"""The `scaler` command. Heavy imports wait inside the commands, so that --help answers at once."""
+"""The `scaler` command. Heavy imports wait inside the commands, so that --help answers at once.
+
+May import every room but `benchmarks`. Read `launch` first (search, run, report), then `options`.
+"""
 
 import sys
 
@@ -14,7 +17,7 @@ from experiments.cli.proxy import proxy_command
 from experiments.cli.scale import scale_command
 from experiments.cli.take_away import export_command
 from experiments.cli.train import train_command
-from experiments.messages import complain, speaking
+from experiments.config.messages import complain, speaking
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,10 +24,10 @@ def compare_command(
     config = configured(**options)
     if options["config"] is None:
         config = config.replace(name="comparison")
-    from experiments.config import ComparisonSection
+    from experiments.config.schema import ComparisonSection
+    from experiments.engine.session import open_session
     from experiments.report.report import result_text, write_report
-    from experiments.studies.comparison import compared_networks, run_comparison
-    from experiments.studies.session import open_session
+    from experiments.search.comparison import compared_networks, run_comparison
 
     given: dict[str, Any] = {"epochs": epochs, "seeds": seeds}
     if architectures:

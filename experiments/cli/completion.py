@@ -37,7 +37,7 @@ def known_architectures() -> list[str]:
 
     names = list_architectures()
     try:
-        from experiments.files import replace_file
+        from experiments.config.files import replace_file
 
         cache.parent.mkdir(parents=True, exist_ok=True)
         replace_file(cache, lambda file: file.write("\n".join([stamp, *names]).encode()))

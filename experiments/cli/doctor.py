@@ -20,7 +20,7 @@ def doctor_command(folder: Path, as_json: bool) -> int:
 
     Exit status 0 if all that a run needs works, 1 otherwise.
     """
-    from experiments.health import examine
+    from experiments.cli.health import examine
 
     findings = []
     for finding in examine(folder):

@@ -6,7 +6,7 @@ import click
 
 from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
-from experiments.messages import say
+from experiments.config.messages import say
 
 
 @click.command("coefficients")
@@ -31,10 +31,10 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     Every direction with alpha * beta^2 * gamma^2 near 2 is scaled to the same measured FLOPs and
     trained; the leaders again with new seeds. Prints them ranked.
     """
-    from experiments.config import CoefficientsSection
+    from experiments.config.schema import CoefficientsSection
+    from experiments.engine.session import open_session
     from experiments.report.report import coefficients_text, write_report
-    from experiments.studies.coefficients import coefficient_grid, run_coefficients
-    from experiments.studies.session import open_session
+    from experiments.search.coefficients import coefficient_grid, run_coefficients
     from search_spaces.records import InputError
     from search_spaces.reference import load_architecture
 

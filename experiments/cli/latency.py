@@ -152,7 +152,7 @@ def latency_command(
     table = LatencyTable.of(list(zip(measured, costs, strict=True)))
     fits = fits_of(table)
     if output is not None:
-        from experiments.files import write_text
+        from experiments.config.files import write_text
 
         write_text(output, table.to_json())
         click.echo(f"wrote {output}; try `scaler cost ARCH --latency-model {output}`", err=True)

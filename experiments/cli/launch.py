@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from experiments.cli.options import json_option, print_json, progress_options
-from experiments.messages import say
+from experiments.config.messages import say
 
 if TYPE_CHECKING:
-    from experiments.config import SearchConfig
+    from experiments.config.schema import SearchConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,7 +69,7 @@ def config_options(command: Command) -> Command:
 
 def configured(*, config: str | None, **options: Any) -> "SearchConfig":
     """The config file's settings with the command line's on top, checked as one."""
-    from experiments.config import SearchConfig
+    from experiments.config.schema import SearchConfig
 
     base = SearchConfig.load(config) if config else SearchConfig(name="search")
     data = base.model_dump()
@@ -87,7 +87,7 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
 
 def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     """--target-flops as cost and target; another cost than the config's needs its own target."""
-    from experiments.config import UNITS
+    from experiments.config.schema import UNITS
 
     options = {name: value for name, value in options.items() if value is not None}
     target_flops = options.pop("target_flops", None)
@@ -144,7 +144,7 @@ def search_command(**options: Any) -> None:
     """
     config = configured(**options)
     from experiments.report.report import write_report
-    from experiments.studies.search import search
+    from experiments.search.search import search
 
     result = search(config)
     report = write_report(result.run)
@@ -199,16 +199,16 @@ def report_command(
     if len(runs) > 1:
         _compare(runs, out or Path("comparison"), as_json=as_json)
         return
+    from experiments.config.run_folder import RunFolder
     from experiments.report.report import result_text, write_report
     from experiments.report.watching import watch_run
-    from experiments.run_folder import RunFolder
 
     folder = RunFolder.open(runs[0])
     path = watch_run(folder, every=every or 15) if watch else write_report(folder)
     if as_json:
         import json
 
-        from experiments.report.trials import load_trials
+        from experiments.store.trials import load_trials
 
         trials = json.loads(load_trials(folder.path).to_json(orient="records", date_format="iso"))
         print_json({"report": str(path), "trials": trials})

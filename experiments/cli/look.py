@@ -218,7 +218,7 @@ def _load(name: str, resolution: int | None) -> "Architecture":
 
 
 def _write_yaml(network: "Architecture", path: Path) -> None:
-    from experiments.files import write_text
+    from experiments.config.files import write_text
 
     if str(path) == "-":
         click.echo(network.to_yaml(), nl=False)

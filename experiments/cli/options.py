@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from experiments.messages import speak
+from experiments.config.messages import speak
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -276,7 +276,7 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
 
 
 def _write(members: list["Scaled"], folder: Path) -> None:
-    from experiments.files import write_text
+    from experiments.config.files import write_text
 
     for member in members:
         path = folder / f"{member.architecture.name}.yaml"

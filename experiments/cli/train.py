@@ -13,7 +13,7 @@ _ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradi
 
 def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
-        from experiments.recipes import list_recipes
+        from experiments.config.shipped import list_recipes
 
         click.echo("\n".join(list_recipes()))
         context.exit()
@@ -60,18 +60,19 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     Writes curves, the best and the last checkpoint, and pictures of what was learnt. The test part
     is looked at once, at the end, with the weights of the best epoch.
     """
-    from experiments.members.run import train_member
+    from experiments.training.members.run import train_member
 
     request = _request(architecture, **options)
     run = options["run"] or Path("runs") / f"train-{request.architecture.name}"
-    trained = train_member(
-        request,
-        run,
-        workers=options["workers"],
-        gpus_per_worker=options["gpus_per_worker"],
-        cpus_per_worker=options["cpus_per_worker"],
-        address=options["address"],
-    )
+    elsewhere, threads = None, None
+    if options["workers"] > 1 or options["address"] is not None:
+        from experiments.engine.distributed import on_workers
+
+        cpus = options["cpus_per_worker"]
+        threads = max(1, int(cpus))
+        shares = {"gpus": options["gpus_per_worker"], "cpus": cpus, "address": options["address"]}
+        elsewhere = on_workers(options["workers"], **shares)
+    trained = train_member(request, run, threads=threads, elsewhere=elsewhere)
     best = trained.folder.best
     if as_json:
         figures = {"accuracy": trained.accuracy, "test_accuracy": trained.test_accuracy}
@@ -87,9 +88,10 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
-    from experiments.config import DataConfig, SearchConfig
-    from experiments.members.request import TrainRequest
-    from experiments.recipes import TrainConfig, load_recipe
+    from experiments.config.recipe import TrainConfig
+    from experiments.config.schema import DataConfig, SearchConfig
+    from experiments.config.shipped import load_recipe
+    from experiments.training.members.request import TrainRequest
     from search_spaces import load_architecture
 
     base = SearchConfig.load(config) if config else None

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import Part, Split
 from experiments.data.split import UndividedData
 from search_spaces.records import InputError

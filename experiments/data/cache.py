@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from experiments.config.files import replace_file
 from experiments.data.listing import Listing
-from experiments.files import replace_file
 
 _FORMAT = 1  # to be raised when decoding changes: older cache files are then no longer found
 _DIGEST_BYTES = hashlib.sha256().digest_size

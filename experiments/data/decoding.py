@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from experiments.config.units import readable_seconds
 from experiments.data.images import FACTS, image_facts
 from experiments.data.listing import ImageFile
-from experiments.units import readable_seconds
 from search_spaces.records import InputError
 
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from experiments.units import readable_count
+from experiments.config.units import readable_count
 
 Placement = Literal["auto", "device", "stream"]
 

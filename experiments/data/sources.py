@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.arrays import at_size, read_digits
 from experiments.data.cache import cache_folder, cache_key, cached_array
 from experiments.data.decoding import decode_files, default_size, survey_files

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part, fingerprint
 from search_spaces.records import InputError
 

@@ -1,4 +1,8 @@
-"""Networks to take away: a folder that loads again, exchange formats, standalone code."""
+"""Networks to take away: a folder that loads again, exchange formats, standalone code.
+
+May import `training`, `data` and `config`. Read `folder` first (what is written), then `formats`,
+`timm`, `code`.
+"""
 
 from typing import TYPE_CHECKING, Any
 

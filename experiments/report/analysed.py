@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from experiments.config.run_folder import RunFolder
 from experiments.report.analysis import (
     at_common_epoch,
     marginal_effects,
@@ -13,8 +14,7 @@ from experiments.report.analysis import (
     surrogate_score,
 )
 from experiments.report.charts.network import layers_table
-from experiments.report.trials import load_curves
-from experiments.run_folder import RunFolder
+from experiments.store.trials import load_curves
 
 _ANALYSED = ("importance", "effects", "costs", "noise", "regret", "surrogate", "layers")
 _SIZES = {"num_classes": 1000, "in_channels": 3}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.files import replace_file, write_text
+from experiments.config.files import replace_file, write_text
+from experiments.config.run_folder import RunFolder
 from experiments.report.analysis import compare_runs, search_regret
 from experiments.report.cells import markdown
 from experiments.report.charts import runs as charts_of_runs
@@ -17,8 +18,7 @@ from experiments.report.frame_files import to_csv
 from experiments.report.page.render import pictures, render, shown
 from experiments.report.repeats_tables import confirmation_standings
 from experiments.report.results import load_family
-from experiments.report.trials import load_trials, named_runs
-from experiments.run_folder import RunFolder
+from experiments.store.trials import load_trials, named_runs
 from search_spaces.records import InputError
 
 FIGURES = ("best_so_far", "fronts", "families")

@@ -5,7 +5,8 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from experiments.files import replace_file
+from experiments.config.files import replace_file
+from experiments.config.run_folder import RunFolder
 from experiments.report.charts import choices, curves, growth, network, search, spending
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
@@ -13,8 +14,7 @@ from experiments.report.charts.drawing import FORMATS, draw
 from experiments.report.comparison_tables import compared_trials
 from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
 from experiments.report.tables import coefficient_trials
-from experiments.report.trials import load_curves
-from experiments.run_folder import RunFolder
+from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
 from search_spaces.records import InputError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.files import replace_file, write_json, write_text
+from experiments.config.files import replace_file, write_json, write_text
 from search_spaces.records import InputError
 
 ENDINGS = (".parquet", ".csv")

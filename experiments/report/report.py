@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.files import write_text
+from experiments.config.files import write_text
+from experiments.config.run_folder import RunFolder
 from experiments.report.analysed import make_analysis
 from experiments.report.cells import plain
 from experiments.report.figures import draw_figures, make_figures, write_figures
@@ -12,8 +13,7 @@ from experiments.report.page.page import make_page
 from experiments.report.repeats_tables import coefficients_standings
 from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_tables, write_tables
-from experiments.run_folder import RunFolder
-from experiments.studies.noise import verdict
+from experiments.search.noise import verdict
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"

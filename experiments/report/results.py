@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from experiments.report.columns import STATE
+from experiments.config.run_folder import RunFolder
 from experiments.report.repeats_tables import coefficients_table
 from experiments.report.tables import coefficient_trials, family_table
-from experiments.report.trials import Runs, load_trials, named_runs
-from experiments.run_folder import RunFolder
+from experiments.store.columns import STATE
+from experiments.store.trials import Runs, load_trials, named_runs
 
 
 def load_coefficients(run: Runs) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.files import replace_file
-from experiments.report.style import BLUE, GREEN, GREY, ORANGE, RED, cost_axis, legend_below
-from experiments.units import readable_count
+from experiments.config.files import replace_file
+from experiments.config.plot_style import BLUE, GREEN, GREY, ORANGE, RED, cost_axis, legend_below
+from experiments.config.units import readable_count
 from scaler.cost import measure_cost
 from scaler.published import EFFICIENTNETS
 from scaler.scaled import Scaled
@@ -27,7 +27,7 @@ _COLOURS = (BLUE, ORANGE, GREEN, RED)
 
 def trained_accuracies(run: str | Path) -> dict[str, float]:
     """Best accuracy by key of the networks that a run trained: on the test part where it looked."""
-    from experiments.report.trials import load_trials
+    from experiments.store.trials import load_trials
 
     trials = load_trials(run)
     trials = trials[trials["state"] == "complete"]

@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from experiments.config import SearchConfig
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig
+from experiments.config.units import NAMES, readable_cost, readable_count
+from experiments.engine.progress import screened_text
 from experiments.report.repeats_tables import confirmation_standings
-from experiments.report.snapshot import reading
-from experiments.run_folder import RunFolder
-from experiments.studies.noise import verdict
-from experiments.studies.progress import screened_text
-from experiments.units import NAMES, readable_cost, readable_count
+from experiments.search.noise import verdict
+from experiments.store.snapshot import reading
 from scaler.compound import CompoundCoefficients
 
 

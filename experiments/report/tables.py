@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from experiments.files import write_text
+from experiments.config.files import write_text
+from experiments.config.run_folder import RunFolder
 from experiments.report.cells import markdown
-from experiments.report.columns import FIXED, OWN
 from experiments.report.comparison_tables import (
     compared_trials,
     errors_table,
@@ -15,8 +15,8 @@ from experiments.report.repeats_tables import (
     confirmation_table,
     dropped_table,
 )
-from experiments.report.trials import load_curves, load_notes, load_trials
-from experiments.run_folder import RunFolder
+from experiments.store.columns import FIXED, OWN
+from experiments.store.trials import load_curves, load_notes, load_trials
 
 TOP = 10  # trials in the table of the search
 

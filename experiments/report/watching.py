@@ -3,11 +3,11 @@
 import time
 from pathlib import Path
 
-from experiments.messages import say
+from experiments.config.messages import say
+from experiments.config.run_folder import RunFolder
 from experiments.report.report import write_report
-from experiments.report.snapshot import reading
-from experiments.run_folder import RunFolder
-from experiments.studies.store import STUDIES
+from experiments.store.snapshot import reading
+from experiments.store.store import STUDIES
 
 LOOK = 1.0  # seconds between looks at whether the run has ended
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.augmentation import Augmentation
+from experiments.config.augmentation import Augmentation
 from experiments.data.images import ChannelStatistics
 from experiments.training.colour import jitter
 from experiments.training.rand_augment import rand_augment

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from experiments.files import replace_file
+from experiments.config.files import replace_file
 from search_spaces.records import InputError
 
 _SUFFIX = ".safetensors"

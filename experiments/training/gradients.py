@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.recipes.settings import TrainConfig
+from experiments.config.recipe import TrainConfig
 from experiments.training.augmentation import Preparation
 from experiments.training.losses import make_loss
 from experiments.training.speed import autocast, choose_precision, make_grad_scaler

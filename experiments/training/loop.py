@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments.augmentation import Augmentation
+from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import TrainConfig
 from experiments.data.images import ImageData, Part
-from experiments.recipes.settings import TrainConfig
 from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.average import AveragedNetwork

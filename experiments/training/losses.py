@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.recipes.settings import TrainConfig
+from experiments.config.recipe import TrainConfig
 
 # (scores (N, K), labels (N,) or shares of the classes (N, K)) -> the batch's mean loss
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from experiments.config.recipe import TrainConfig
 from experiments.data.images import ImageData
-from experiments.recipes.settings import TrainConfig
 from search_spaces.architecture import Architecture
 
 

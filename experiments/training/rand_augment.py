@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from experiments.augmentation import RandAugment
+from experiments.config.augmentation import RandAugment
 from experiments.training.colour import brighten, saturate, stretch
 
 _BINS = 30  # magnitudes 0 to 30

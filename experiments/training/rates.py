@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.recipes.schedules import Cosine, Exponential, Plateau, Steps
-from experiments.recipes.settings import TrainConfig
+from experiments.config.recipe import TrainConfig
+from experiments.config.schedules import Cosine, Exponential, Plateau, Steps
 
 
 def epoch_rates(

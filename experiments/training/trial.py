@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.config import DataConfig
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
-from experiments.recipes.settings import TrainConfig
-from experiments.studies.evaluation import Report
 from experiments.training.checkpoint import (
     load_state,
     pack_state,
     save_checkpoint,
     write_bytes,
 )
+from experiments.training.evaluate import Report
 from experiments.training.loop import EpochResult, TrainingState, evaluate, train_epochs
 from experiments.training.metadata import checkpoint_metadata
 from search_spaces.architecture import Architecture
@@ -31,7 +31,7 @@ MOST_SAVING = 0.1  # of the time of the training
 
 @dataclass(frozen=True)
 class TrainingEvaluation:
-    """An `Evaluate` (see experiments.studies.evaluation) over image data held in memory.
+    """An `Evaluate` (see experiments.training.evaluate) over image data held in memory.
 
     It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
     `final` training also looks at the test part, once, and keeps the weights.

@@ -1,10 +1,113 @@
-"""A problem that a small network learns in a few epochs: on which side is the bright bar?"""
+"""What tests of several rooms share: a problem that is learnt fast, and one embedded Ray."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
 from experiments.data.images import ImageData, Split
+from experiments.engine.candidates import ListedCandidates
+from experiments.engine.cluster import ray_session
+from experiments.engine.progress import Progress
+from experiments.engine.runner import run_study
+from experiments.engine.session import Session
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
+from scaler import Cost
 from search_spaces.architecture import Architecture
+
+ONE_WORKER = ClusterSection(workers=1)
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[None]:
+    with ray_session(ClusterSection(workers=2)):
+        yield
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SearchConfig:
+    """A search of 12 trials of 3 epochs on the small space, one at a time."""
+    section = SearchSection(resolution=8, trials=12, epochs=3, sampler="random")
+    return SearchConfig(
+        name="test",
+        run=tmp_path / "run",
+        search=section,
+        confirmation=None,  # has tests of its own
+        cluster=ONE_WORKER,
+    )
+
+
+@dataclass(frozen=True)
+class HandSession(Session):
+    """A session whose trainings are done at once, one after the other, without Ray."""
+
+    lengths: list[tuple[str, int]] = field(default_factory=list)  # (study, epochs) of each call
+
+    def train(self, study, candidates, *, trials, epochs, **_):
+        self.lengths.append((study, epochs))
+        for _ in range(trials):
+            if (candidate := candidates.next()) is None:
+                return
+            training = {"training": candidate.training} if candidate.training else {}
+            rest = {"report": None, "seed": candidate.seed, "checkpoint_dir": None, **training}
+            try:
+                outcome = Outcome("complete", self.own_evaluate(candidate.architecture, **rest))
+            except Exception as error:
+                outcome = Outcome("fail", None, reason=repr(error))
+            trial = freeze(candidate, outcome)
+            self.store.record(study, trial)
+            candidates.tell(candidate, trial)
+
+
+@pytest.fixture
+def by_hand():
+    """A session on the config's run folder, for an evaluation of digits-like images."""
+
+    def begin(config: SearchConfig, evaluate) -> HandSession:
+        folder = RunFolder.check(config, set())
+        folder.write_config()
+        return HandSession(config, folder, Store(folder.study), None, evaluate, 10, 1)
+
+    return begin
+
+
+@pytest.fixture
+def train_list(ray, tmp_path):  # noqa: ARG001
+    """Run architectures one after the other in one reused actor; the stored trials by name."""
+
+    def run(evaluate, *architectures, epochs=2, early_stopping=None, time_limit=None):
+        store = Store(tmp_path / f"{len(list(tmp_path.iterdir()))}.db")
+        candidates = [
+            Candidate(
+                architecture=architecture,
+                cost=Cost(1, 1, 1),
+                seed=5,
+                suggestion=i,
+                attributes={"member": architecture.name},
+            )
+            for i, architecture in enumerate(architectures)
+        ]
+        run_study(
+            ListedCandidates(candidates),
+            evaluate=evaluate,
+            store=store,
+            study="family",
+            trials=len(candidates),
+            epochs=epochs,
+            checkpoints=tmp_path / "checkpoints",
+            progress=Progress("family", total=len(candidates)),
+            cluster=ONE_WORKER,
+            early_stopping=early_stopping,
+            time_limit=time_limit,
+        )
+        return {trial.user_attrs["member"]: trial for trial in store.trials("family")}
+
+    return run
 
 
 def bars(count: int, *, seed: int) -> Split:

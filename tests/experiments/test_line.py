@@ -3,9 +3,9 @@
 import pytest
 
 from experiments import load_trials
-from experiments.config import SearchConfig
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig
 from experiments.line import run_line
-from experiments.run_folder import RunFolder
 from scaler import measure_cost
 
 SHORT = {

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from experiments.config.run_folder import RunFolder
 from experiments.report.repeats_tables import confirmation_standings
-from experiments.report.trials import Runs, load_trials, named_runs
-from experiments.run_folder import RunFolder
-from experiments.studies.noise import LEVEL
+from experiments.search.noise import LEVEL
+from experiments.store.trials import Runs, load_trials, named_runs
 from search_spaces.records import InputError
 
 RESAMPLES = 9_999  # of a permutation test that is too large to go through whole

@@ -16,8 +16,8 @@ from optuna.importance import (
 from optuna.trial import FrozenTrial, create_trial
 
 from experiments.report.analysis.epochs import at_common_epoch
-from experiments.report.snapshot import reading
-from experiments.report.trials import Runs, load_curves, load_trials, named_runs
+from experiments.store.snapshot import reading
+from experiments.store.trials import Runs, load_curves, load_trials, named_runs
 from search_spaces.records import choose
 
 MOST = 1_000  # trials that an evaluator sees; of more, so many taken evenly

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.report.columns import SPAN
+from experiments.store.columns import SPAN
 
 _COLUMNS: dict[str, Any] = {
     "run": "string",

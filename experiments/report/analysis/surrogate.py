@@ -5,13 +5,13 @@ import pandas as pd
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.report.snapshot import reading
-from experiments.report.trials import Runs, named_runs
-from experiments.run_folder import RunFolder
-from experiments.studies.samplers.accuracy_model import AccuracyModel
-from experiments.studies.samplers.encoding import Encoding
-from experiments.studies.samplers.known_cost import KnownCost
-from experiments.studies.samplers.observations import Observations
+from experiments.config.run_folder import RunFolder
+from experiments.samplers.accuracy_model import AccuracyModel
+from experiments.samplers.encoding import Encoding
+from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import Observations
+from experiments.store.snapshot import reading
+from experiments.store.trials import Runs, named_runs
 
 FEWEST = 5  # finished trials to learn from
 MOST = 400  # trials that are looked at; of more, so many taken evenly

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from experiments.config.units import readable_count
 from experiments.report.charts.chart import CYCLE, Axis, Chart, Figure, Marks, Note
-from experiments.units import readable_count
 from scaler.cost import measure_layers
 from search_spaces.architecture import Architecture
 

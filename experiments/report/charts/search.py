@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from experiments.config import SearchSection
+from experiments.config.schema import SearchSection
+from experiments.config.units import NAMES, readable_cost
 from experiments.report.charts.chart import (
     Axis,
     Chart,
@@ -20,7 +21,6 @@ from experiments.report.charts.chart import (
 )
 from experiments.report.charts.limits import COSTS, cost_axis, focus
 from experiments.report.pareto import pareto_front
-from experiments.units import NAMES, readable_cost
 
 MOST = 1_000  # dots drawn of each outcome; more would hide each other and make the page slow
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.config import CoefficientsSection
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import CoefficientsSection
+from experiments.config.units import readable_seconds
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads
 from experiments.report.page.render import pictures, render, shown
@@ -14,9 +16,7 @@ from experiments.report.repeats_tables import coefficients_standings, confirmati
 from experiments.report.stages import stages_table
 from experiments.report.summary import only_compared, summary
 from experiments.report.tables import coefficient_trials
-from experiments.run_folder import RunFolder
-from experiments.studies.noise import verdict
-from experiments.units import readable_seconds
+from experiments.search.noise import verdict
 
 _TABLES = (
     "search",

@@ -10,8 +10,7 @@ import pytest
 import torch
 from click.shell_completion import BashComplete, ShellComplete
 
-from experiments import health
-from experiments.cli import cli, main
+from experiments.cli import cli, health, main
 from experiments.cli.completion import known_architectures
 from experiments.export import load_exported
 from search_spaces import list_architectures

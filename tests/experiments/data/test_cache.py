@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data import sources
 from experiments.data.cache import cache_folder, cache_key, cached_array
 from experiments.data.folder import list_folder

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms.v2 import functional as oracle
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data import decoding
 from experiments.data.decoding import decode_files, default_size, to_rgb, to_square
 from experiments.data.folder import list_folder

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import DataConfig, SearchConfig
-from experiments.members.request import TrainRequest
-from experiments.run_folder import check_same
+from experiments.config.run_folder import check_same
+from experiments.config.schema import DataConfig, SearchConfig
+from experiments.training.members.request import TrainRequest
 from search_spaces import load_architecture
 from search_spaces.records import InputError
 

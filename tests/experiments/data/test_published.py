@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from search_spaces.records import InputError

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.sources import load_data
 
 

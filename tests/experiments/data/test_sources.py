@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.decoding import decode_files
 from experiments.data.folder import list_folder
 from experiments.data.images import channel_statistics

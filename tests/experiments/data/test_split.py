@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import Split
 from experiments.data.sources import load_data
 from experiments.data.split import UndividedData, divide, stratified_sample
@@ -93,7 +93,8 @@ def test_train_limit_below_the_number_of_classes_is_refused():
 
 def test_split_is_the_same_in_another_process_with_another_hash_seed():
     code = (
-        "from experiments.config import DataConfig; from experiments.data.sources import load_data;"
+        "from experiments.config.schema import DataConfig;"
+        "from experiments.data.sources import load_data;"
         "print(load_data(DataConfig(), seed=5).fingerprint)"
     )
     here = load_data(DataConfig(), seed=5).fingerprint

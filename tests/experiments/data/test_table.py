@@ -4,10 +4,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.config import DataConfig, SearchConfig
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import DataConfig, SearchConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
-from experiments.run_folder import RunFolder
 from search_spaces.records import InputError
 
 SPLITS = ("train", "train", "train", "val", "test")

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from experiments.config.files import write_text
 from experiments.export import load_exported
 from experiments.export.folder import write_exported
 from experiments.export.model import checkpoint_model, untrained_model
-from experiments.files import write_text
 from experiments.training.checkpoint import save_checkpoint
 from search_spaces import InputError, build_network, load_architecture
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import SearchConfig
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig
+from experiments.engine.candidates import SampledCandidates
 from experiments.report import figures
-from experiments.run_folder import RunFolder
-from experiments.studies.candidates import SampledCandidates
-from experiments.studies.store import Store
-from experiments.studies.trial import Candidate, Outcome, freeze
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
 from scaler.compound import CompoundCoefficients
 from scaler.cost import Cost
 from search_spaces import Architecture

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import expect
 
-from experiments.benchmarks.browser import browser, find_browser
+from experiments.config.run_folder import RunFolder
 from experiments.report.report import write_report
-from experiments.run_folder import RunFolder
+from tests.browser import browser, find_browser
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 

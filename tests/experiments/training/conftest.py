@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.augmentation import Augmentation
-from experiments.recipes import TrainConfig
+from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import TrainConfig
 from experiments.training.loop import EpochResult, train_epochs
 
 

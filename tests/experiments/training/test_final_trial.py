@@ -2,7 +2,7 @@
 
 import torch
 
-from experiments.config import DataConfig, TrainConfig
+from experiments.config.schema import DataConfig, TrainConfig
 from experiments.export import load_exported, write_exported
 from experiments.export.model import checkpoint_model
 from experiments.training.trial import TrainingEvaluation

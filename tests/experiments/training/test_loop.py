@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.config.recipe import TrainConfig
 from experiments.data.images import Split
-from experiments.recipes import TrainConfig
 from experiments.training.loop import TrainingDiverged, evaluate
 from experiments.training.trial import read_state, write_state
 from search_spaces.records import InputError

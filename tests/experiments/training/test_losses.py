@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from experiments.recipes import TrainConfig
+from experiments.config.recipe import TrainConfig
 from experiments.training.losses import make_loss
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.0, 0.0]])

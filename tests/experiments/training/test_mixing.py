@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from experiments.augmentation import Augmentation, RandAugment
+from experiments.config.augmentation import Augmentation, RandAugment
 from experiments.training.mixing import draw_beta, mix
 from experiments.training.trial import read_state, write_state
 

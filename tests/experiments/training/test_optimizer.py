@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.recipes import TrainConfig
+from experiments.config.recipe import TrainConfig
 from experiments.training.optimizer import (
     make_optimizer,
     optimizer_tensors,

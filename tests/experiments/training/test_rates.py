@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.recipes import TrainConfig
+from experiments.config.recipe import TrainConfig
 from experiments.training.rates import epoch_rates
 
 

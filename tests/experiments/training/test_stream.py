@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.config import DataConfig
+from experiments.config.schema import DataConfig
 from experiments.data.images import FileSplit, ImageData, Split
 from experiments.data.sources import load_data
 from experiments.training.accuracy import measure_accuracy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.config import DataConfig, TrainConfig
+from experiments.config.schema import DataConfig, TrainConfig
 from experiments.training.trial import STATE, Pace, TrainingEvaluation
 
 

@@ -5,8 +5,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as oracle
 
-from experiments.augmentation import Augmentation, RandAugment
-from experiments.config import DataConfig
+from experiments.config.augmentation import Augmentation, RandAugment
+from experiments.config.schema import DataConfig
 from experiments.training import rand_augment
 from experiments.training.augmentation import augment
 from experiments.training.colour import brighten, saturate, stretch

@@ -1,0 +1,231 @@
+"""A run's folder: the config as used, the store, what was found, tables and figures."""
+
+import fcntl
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from experiments.config.files import write_json, write_text
+from experiments.config.schema import DELIVERY, SearchConfig
+from scaler.compound import FILE_VERSION, CompoundCoefficients
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, dump_yaml, read_mapping
+
+_PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
+_MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
+_MAY_GROW = (
+    "search.trials",
+    "search.time_limit",
+    "confirmation.top",
+    "confirmation.seeds",
+    "coefficients.leaders",
+    "coefficients.seeds",
+    "comparison.seeds",
+    "proxy.networks",
+    "proxy.correlation",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and contents of one run; every file in it is written whole or not at all."""
+
+    path: Path
+    config: SearchConfig
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """An existing run. Raises InputError where the folder is not one."""
+        folder = Path(path)
+        config = folder / "config.yaml"
+        if not config.is_file():
+            reason = "it has no config.yaml" if folder.is_dir() else "there is no such folder"
+            raise InputError(
+                f"'{path}' is not a run folder: {reason}; "
+                f"name one that `scaler run` or `scaler search` made"
+            )
+        return cls(folder, SearchConfig.parse(read_mapping(config), source=str(config)))
+
+    @classmethod
+    def check(cls, config: SearchConfig, begun: set[str]) -> "RunFolder":
+        """The config's run folder, made or not yet; nothing is written.
+
+        `begun` names the studies that hold trials. Raises InputError where the folder
+        holds something else, or a run of another config: more trials may be asked for, other
+        machines, and whatever no trial has been trained with yet.
+        """
+        path = config.run_folder
+        if (path / "config.yaml").is_file():
+            check_same(cls.open(path).config, config, path, begun)
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(
+                f"'{path}' is not empty and not a run folder; name a new one with `run:` or --run"
+            )
+        elif path.exists() and not path.is_dir():
+            raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
+        return cls(path, config)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder; a second command on it is refused until this one ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InputError(
+                f"cannot write '{self.path}': {error.strerror}; name another folder with --run"
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"'{self.path}' is in use by another command; wait for it, or name another "
+                    f"folder with --run"
+                ) from None
+            yield
+
+    def in_use(self) -> bool:
+        """Whether a command on this machine works on the run just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def write_config(self) -> None:
+        write_text(self.path / "config.yaml", self.config.to_yaml())
+
+    def check_facts(self, facts: dict[str, Any]) -> None:
+        """Raise InputError where a run was begun on other data or with another evaluation."""
+        check_facts(self.environment(), facts, self.path)
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def write_environment(self, **facts: Any) -> None:
+        """What it takes to repeat the run: versions, the machine, the data's fingerprint."""
+        write_json(self.path / "environment.json", environment_facts(**facts))
+
+    def environment(self) -> dict[str, Any]:
+        path = self.path / "environment.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def write_baseline(
+        self, architecture: Architecture, *, recipe: dict[str, Any] | None = None
+    ) -> None:
+        """`recipe` is what the search chose for its training, if its space has such choices."""
+        path = self.path / "recipe.yaml"
+        if recipe:
+            write_text(path, dump_yaml(recipe))
+        else:
+            path.unlink(missing_ok=True)
+        write_text(self.path / "baseline.yaml", architecture.to_yaml())
+
+    def baseline(self) -> Architecture | None:
+        path = self.path / "baseline.yaml"
+        if not path.is_file():
+            return None
+        return Architecture.parse(read_mapping(path), source=str(path))
+
+    def recipe(self) -> dict[str, Any]:
+        """The training settings that the baseline was found with, over those of the config."""
+        path = self.path / "recipe.yaml"
+        return read_mapping(path) if path.is_file() else {}
+
+    def write_coefficients(self, coefficients: CompoundCoefficients) -> None:
+        lines = {"version": FILE_VERSION, **dict(coefficients)}
+        text = "".join(f"{name}: {value}\n" for name, value in lines.items())
+        write_text(self.path / "coefficients.yaml", text)
+
+    def coefficients(self) -> CompoundCoefficients | None:
+        path = self.path / "coefficients.yaml"
+        return CompoundCoefficients.from_file(path) if path.is_file() else None
+
+    def write_member(self, architecture: Architecture) -> None:
+        write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
+
+
+def environment_facts(**facts: Any) -> dict[str, Any]:
+    """Versions, the machine and the command, with `facts` after them."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": [_without_password(part) for part in sys.argv],
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        **facts,
+    }
+
+
+def _without_password(argument: str) -> str:
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", argument)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun: set[str]) -> None:
+    """Raise InputError where a run is continued with another config than it was begun with."""
+    if not begun:
+        return
+    untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
+    old, new = _flat(before), _flat(now)
+    for name in sorted(old.keys() | new.keys()):
+        if name in (*_MAY_GROW, *DELIVERY) or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
+            continue
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"'{path}' holds a run with {name} = {old.get(name)}, but now it is "
+                f"{new.get(name)}; continue with the same config or name a new folder with --run"
+            )
+
+
+def check_facts(before: dict[str, Any], now: dict[str, Any], path: Path | str) -> None:
+    """Raise InputError where a fact that was kept differs from what it is now."""
+    for name, value in now.items():
+        if name in before and before[name] != value:
+            raise InputError(
+                f"'{path}' was begun with {name} {before[name]}, but now it is {value}; "
+                f"put it back, or name a new folder with --run"
+            )
+
+
+def _flat(config: SearchConfig) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in config.model_dump(mode="json").items():
+        if isinstance(values, dict):
+            flat.update({f"{section}.{key}": value for key, value in values.items()})
+        else:
+            flat[section] = values
+    return flat

@@ -1,0 +1,311 @@
+"""Where candidates come from: a sampler over a space, or a list."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from experiments.config.schema import SearchSection
+from experiments.engine.pricing import Pricing
+from experiments.samplers import make_sampler
+from experiments.samplers.reseeding import reseed
+from experiments.store.open_trial import OpenTrial
+from experiments.store.trial import Candidate, Known, identity, identity_of
+from scaler.cost import measure_cost
+from search_spaces.records import InputError
+from search_spaces.space import SearchSpace
+
+MOST_SLOW = 100  # of one suggestion, where each was measured, a second or two
+MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
+PATIENCE = 50  # draws of the sampler; then random ones, as some propose the same again and again
+
+
+class Later(Enum):
+    """Instead of a candidate: none now, perhaps later, since other drivers' trials still run."""
+
+    LATER = "later"
+
+
+class Candidates(Protocol):
+    @property
+    def screened_by(self) -> Counter[str]:
+        """Candidates thrown back before any training, by the reason (see progress.SCREENED)."""
+
+    def next(self) -> Candidate | Later | None:
+        """The next candidate, or None when there is none left."""
+
+    def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """What came of a candidate."""
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """What is known of a candidate that rests; `tell` may follow, if it is promoted."""
+
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        """Those of the trials left open by an earlier driver that are still wanted.
+
+        They are not handed out again by `next`.
+        """
+
+    def ours(self, left: OpenTrial) -> bool:
+        """Whether an open trial is left for this driver, and not running under another."""
+
+
+class ListedCandidates:
+    """A fixed list, each once."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.screened_by: Counter[str] = Counter()
+        self._left: Iterator[Candidate] = iter(candidates)
+
+    def next(self) -> Candidate | None:
+        return next(self._left, None)
+
+    def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        pass
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        pass
+
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        listed = list(self._left)
+        names = {OpenTrial(candidate).name: candidate for candidate in listed}
+        wanted = []
+        for trial in left:
+            candidate = names.get(trial.name)
+            if candidate is not None and _same(candidate, trial.candidate):
+                wanted.append(trial)
+                listed.remove(candidate)
+        self._left = iter(listed)
+        return wanted
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
+
+
+def _same(listed: Candidate, left: Candidate) -> bool:
+    return (
+        listed.architecture.key == left.architecture.key
+        and listed.seed == left.seed
+        and listed.suggestion == left.suggestion
+    )
+
+
+class SampledCandidates:
+    """An Optuna sampler's suggestions, costed before any training.
+
+    A suggestion outside the limits, or a network already tried (equal network, not equal
+    parameters; with another training it is another), is thrown back and another drawn. `enqueued`
+    parameters come first; `told` results the sampler knows, and draws none of them again.
+
+    The sampler's study is in memory and repeats the stored one; what was thrown back stands in it
+    as failed, which samplers leave out, so that it biases nothing. Every suggestion has random
+    numbers of its own, so that a continued search proposes what the uninterrupted one would have,
+    given the same trials.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        section: SearchSection,
+        seed: int,
+        finished: list[FrozenTrial],
+        num_classes: int,
+        in_channels: int,
+        enqueued: Sequence[Known] = (),
+        told: Sequence[FrozenTrial] = (),
+    ) -> None:
+        self.screened_by: Counter[str] = Counter()
+        self._space = space
+        self._pricing = Pricing(section, num_classes=num_classes, in_channels=in_channels)
+        self._seed = seed
+        self._orderly = section.sampler == "grid"  # random draws would leave gaps behind
+        self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
+        self._seen = {identity_of(trial) for trial in [*told, *finished]}
+        self._sampler = self._make_sampler(section, seed)
+        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._told = list(told)
+        self._finished = sorted(finished, key=_suggestion)
+        self._study = self._repeated([*self._told, *self._finished])
+        tried = {trial.user_attrs.get("origin") for trial in finished}
+        for known in enqueued:
+            if known.origin not in tried:
+                self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
+        self._open: dict[int, optuna.Trial] = {}
+        self._resting: dict[int, int] = {}  # suggestion -> number in the sampler's study
+
+    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+        """They stand in the sampler's study where they stood, between those that have ended."""
+        if all(trial.candidate.suggestion in self._open for trial in left):
+            return left  # it has suggested them itself; see repeating.py
+        before = self._study.get_trials(deepcopy=False)
+        ended = {_suggestion(trial): trial for trial in self._finished}
+        running = {
+            trial.candidate.suggestion: create_trial(
+                state=TrialState.RUNNING,
+                params=trial.candidate.params,
+                distributions=trial.candidate.distributions,
+            )
+            for trial in left
+        }
+        placed = sorted((ended | running).items())
+        since = before[len(self._told) + len(ended) :]
+        self._study = self._repeated([*self._told, *(trial for _, trial in placed), *since])
+        for number, (suggestion, _) in enumerate(placed, start=len(self._told)):
+            if suggestion in running:
+                self._open[suggestion] = self._handle(number)
+        self._seen.update(trial.candidate.identity for trial in left)
+        self._handed_out = max(self._handed_out, *(number + 1 for number in running))
+        return left
+
+    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
+        return True
+
+    def next(self) -> Candidate | None:
+        for sampler in (self._sampler, self._random):
+            reseed(sampler, (self._seed, self._handed_out))
+        slow = 0
+        for draw in range(MOST_DRAWS):
+            patient = draw < PATIENCE or self._orderly
+            self._study.sampler = self._sampler if patient else self._random
+            trial = self._study.ask()
+            candidate = self._candidate(trial)
+            if isinstance(candidate, Candidate):
+                self._study.sampler = self._sampler
+                self._open[candidate.suggestion] = trial
+                return candidate
+            self._study.tell(trial, state=TrialState.FAIL)
+            self.screened_by[candidate] += 1
+            slow += candidate == "slow"
+            if slow >= MOST_SLOW and self._pricing.measures:
+                return None
+        return None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the sampler knows more than its study's trials."""
+        return getattr(self._sampler, "remembers", False)
+
+    def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        if candidate.suggestion in self._resting:
+            number = self._resting.pop(candidate.suggestion)
+            if trial.state != TrialState.PRUNED:  # else nothing is new
+                self._tell_anew(number, trial)
+            return
+        asked = self._open.pop(candidate.suggestion)
+        for step, reached in trial.intermediate_values.items():
+            asked.report(reached, step)
+        value = trial.value if trial.state == TrialState.COMPLETE else None
+        self._study.tell(asked, value, state=trial.state)
+
+    def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """The sampler learns from it as from one that was stopped."""
+        number = self._resting.get(candidate.suggestion)
+        if number is None:
+            number = self._open[candidate.suggestion].number
+            self.tell(candidate, trial)
+            self._resting[candidate.suggestion] = number
+        else:
+            self._tell_anew(number, trial)
+
+    def _tell_anew(self, number: int, trial: FrozenTrial) -> None:
+        """Optuna lets no ended trial change: the study is repeated with the new one there."""
+        trials = self._study.get_trials(deepcopy=False)
+        trials[number] = trial
+        self._study = self._repeated(trials)
+        self._open = {known: self._handle(asked.number) for known, asked in self._open.items()}
+
+    def _repeated(self, trials: list[FrozenTrial]) -> optuna.Study:
+        study = optuna.create_study(direction="maximize", sampler=self._sampler)
+        study.add_trials(trials)
+        return study
+
+    def _handle(self, number: int) -> optuna.Trial:
+        return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
+
+    def renumber(self, candidate: Candidate, suggestion: int) -> Candidate:
+        """It counts as that suggestion, a number that no other driver has."""
+        self._open[suggestion] = self._open.pop(candidate.suggestion)
+        self._handed_out = max(self._handed_out, suggestion + 1)
+        return replace(candidate, suggestion=suggestion, seed=self._seed + suggestion)
+
+    def withdraw(self, candidate: Candidate) -> None:
+        """It is not trained after all: another driver has it."""
+        self._study.tell(self._open.pop(candidate.suggestion), state=TrialState.FAIL)
+        self.screened_by["repeated"] += 1
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """These networks may be drawn again."""
+        self._seen.difference_update(keys)
+
+    def learn(self, trials: list[FrozenTrial]) -> None:
+        """Finished trials of another driver of the same study."""
+        self._study.add_trials(trials)
+        self._seen.update(identity_of(trial) for trial in trials)
+
+    def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
+        """It knows the objective's cost, unless that takes a measurement."""
+        if self._pricing.measures:
+            return make_sampler(section.sampler, network=self._network, seed=seed)
+        return make_sampler(
+            section.sampler,
+            cost=self._price,
+            target=section.target,
+            exponent=section.exponent,
+            limits=self._pricing.limits,
+            network=self._network,
+            seed=seed,
+        )
+
+    def _network(self, params: dict[str, Any]) -> str:
+        """Equal for equal networks trained in the same way: the sampler need not try both."""
+        trial = optuna.trial.FixedTrial(params)
+        return identity(self._space.suggest(trial).key, self._space.suggest_training(trial))
+
+    def _price(self, params: dict[str, Any]) -> float:
+        """What a sampler may know before a trial; InputError where the parts do not fit."""
+        architecture = self._space.suggest(optuna.trial.FixedTrial(params))
+        cost = measure_cost(architecture, **self._sizes)
+        return self._pricing.price(cost, self._pricing.latency(architecture, cost))
+
+    def _candidate(self, trial: optuna.Trial) -> Candidate | str:
+        """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""
+        try:
+            architecture = self._space.suggest(trial)
+            training = self._space.suggest_training(trial)
+        except InputError:  # parts that do not fit together, as a stride too many
+            return "unfit"
+        cost = measure_cost(architecture, **self._sizes)
+        if not self._pricing.allows(cost):
+            return "outside"
+        name = identity(architecture.key, training)
+        if name in self._seen:
+            return "repeated"
+        latency = self._pricing.latency(architecture, cost)
+        if not self._pricing.allows_latency(latency):
+            return "slow"
+        self._seen.add(name)
+        suggestion = self._handed_out
+        self._handed_out += 1
+        price = self._pricing.price(cost, latency)
+        priced = {"cost": price} | ({} if latency is None else {"latency": latency})
+        return Candidate(
+            architecture=architecture,
+            cost=cost,
+            seed=self._seed + suggestion,
+            suggestion=suggestion,
+            reward_factor=self._pricing.factor(price),
+            attributes={**priced, **trial.user_attrs},  # its origin, if it was enqueued
+            params=trial.params,
+            distributions=trial.distributions,
+            training=training,
+        )
+
+
+def _suggestion(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get("suggestion", trial.number))

@@ -1,0 +1,117 @@
+"""The same training on several processes, through Ray Train's TorchTrainer."""
+
+import tempfile
+import threading
+from typing import Any
+
+import ray
+import ray.train
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from experiments.config.failed import WorkFailed
+from experiments.config.schema import ClusterSection
+from experiments.engine.cluster import check_cluster, ray_session
+from experiments.training.loop import TrainingState
+from experiments.training.members.folder import TrainingFolder
+from experiments.training.members.run import Elsewhere, Told
+from experiments.training.members.training import Epoch, MemberTraining
+
+GO_ON = "the same command goes on after the last epoch that was kept"
+
+
+class _Keeper:
+    """Writes in the command's own process's place: workers on other nodes cannot see its disk."""
+
+    def __init__(self, folder: TrainingFolder) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, float]] = []
+
+    def keep(self, epoch: Epoch) -> None:
+        self._folder.keep(epoch)
+        self._rows.append(epoch.row)
+
+    def rows(self, since: int) -> list[dict[str, float]]:
+        return self._rows[since:]
+
+
+def _work(config: dict[str, Any]) -> None:
+    """On each worker: its share of every batch."""
+    context = ray.train.get_context()
+    training, state = ray.get(config["work"])
+    keeper = config["keeper"]
+    training.run(
+        lambda epoch: ray.get(keeper.keep.remote(epoch)),
+        state=state,
+        rank=context.get_world_rank(),
+        workers=context.get_world_size(),
+    )
+
+
+def on_workers(
+    count: int, *, gpus: float = 0, cpus: float = 1, address: str | None = None
+) -> Elsewhere:
+    """Trains on `count` workers of a Ray cluster, or of an embedded Ray; each asks for its share.
+
+    Gradients go over NCCL between GPUs and over gloo between CPUs. Raises what a worker raised.
+    """
+    cluster = ClusterSection(address=address, workers=count, cpus_per_trial=cpus)
+    check_cluster(cluster)
+
+    def train(
+        training: MemberTraining, folder: TrainingFolder, state: TrainingState | None, told: Told
+    ) -> None:
+        with ray_session(cluster), tempfile.TemporaryDirectory(prefix="scaler-train-") as scratch:
+            here = NodeAffinitySchedulingStrategy(
+                ray.get_runtime_context().get_node_id(), soft=False
+            )
+            keeper = ray.remote(num_cpus=0, scheduling_strategy=here)(_Keeper).remote(folder)
+            trainer = TorchTrainer(
+                _work,
+                train_loop_config={"work": ray.put((training, state)), "keeper": keeper},
+                torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+                scaling_config=ScalingConfig(
+                    num_workers=count,
+                    use_gpu=gpus > 0,
+                    resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+                ),
+                run_config=RunConfig(storage_path=scratch, name="train"),
+            )
+            _fit(trainer, keeper, told)
+
+    return train
+
+
+def _fit(trainer: Any, keeper: Any, told: Told) -> None:
+    """Run the trainer while telling each epoch as it comes."""
+    seen = 0
+    ended = threading.Event()
+
+    def tell_new() -> None:
+        nonlocal seen
+        rows = ray.get(keeper.rows.remote(seen))
+        seen += len(rows)
+        for row in rows:
+            told(row)
+
+    def follow() -> None:
+        while not ended.wait(0.5):
+            tell_new()
+
+    teller = threading.Thread(target=follow, daemon=True)
+    teller.start()
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise WorkFailed(f"a worker failed: {_last_line(str(error))}; {GO_ON}") from error
+    finally:
+        ended.set()
+        teller.join()
+        tell_new()
+
+
+def _last_line(text: str) -> str:
+    """Of a worker's traceback: what was raised."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it does not say why"

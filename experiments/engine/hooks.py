@@ -1,0 +1,143 @@
+"""Where Ray Tune's loop calls us: for the next trial, at each result, at each end.
+
+Tune's own searcher interface reads a trial's settings through a parser, looks its class up in the
+cluster and copies it several times; that took longer than the trial's way to the worker.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import SearchAlgorithm
+
+from experiments.engine.evaluation import Job
+from experiments.engine.searcher import StudySearcher
+
+
+class StudyTrial(Trial):  # type: ignore[misc]
+    """A trial as Tune carries it. Our store keeps it, so Tune need not: its own record is empty."""
+
+    def __init__(
+        self, job: Job, trial_id: str, *, trainable: type, resources: Any, storage: Any
+    ) -> None:
+        # A stub is not looked up in the cluster: it brings its class along.
+        super().__init__(trainable.__name__, trial_id=trial_id, storage=storage, stub=True)
+        self.set_config({"job": job})
+        self.custom_dirname = trial_id
+        self._trainable = trainable
+        self._resources_asked = resources
+
+    def get_trainable_cls(self) -> type:
+        return self._trainable
+
+    def create_placement_group_factory(self) -> None:
+        self.placement_group_factory = self._resources_asked
+
+    def set_ray_actor(self, ray_actor: Any) -> None:
+        """Without a call that asks the worker where it is: its results tell."""
+        self.temporary_state.ray_actor = ray_actor
+
+    def update_last_result(self, result: dict[str, Any]) -> None:
+        """Without statistics of every figure."""
+        self.run_metadata.last_result = result
+
+    def get_json_state(self) -> tuple[str, str]:
+        return "{}", "{}"
+
+
+class StudySearch(SearchAlgorithm):  # type: ignore[misc]
+    """Asks the searcher for a trial whenever fewer than `at_a_time` run."""
+
+    def __init__(
+        self,
+        searcher: StudySearcher,
+        *,
+        at_a_time: int,
+        trainable: type,
+        resources: dict[str, float],
+    ) -> None:
+        self._searcher = searcher
+        self._at_a_time = at_a_time
+        self._trainable = trainable
+        self._resources = resource_dict_to_pg_factory(resources)
+        self._storage: Any = None
+
+    def add_configurations(self, experiments: Any) -> None:
+        (experiment,) = experiments if isinstance(experiments, list) else [experiments]
+        self._storage = experiment.spec["storage"]
+
+    def next_trial(self) -> StudyTrial | None:
+        if self._searcher.running >= self._at_a_time:
+            return None
+        trial_id = Trial.generate_id()
+        job = self._searcher.suggest(trial_id)
+        if job is None:
+            return None
+        return StudyTrial(
+            job,
+            trial_id,
+            trainable=self._trainable,
+            resources=self._resources,
+            storage=self._storage,
+        )
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002, the callback had it
+        error: bool = False,
+    ) -> None:
+        self._searcher.ended(trial_id, error=error)
+
+    def is_finished(self) -> bool:
+        return self._finished or self._searcher.finished
+
+
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Stops what the study's rule stops. It has no memory of its own that could be lost."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stops = self._searcher.stops(trial.trial_id, result)
+        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, _controller: Any, trial: Any) -> None:
+        self._searcher.lost(trial.trial_id, _last_words(trial.error_file))
+
+    def choose_trial_to_run(self, _controller: Any) -> None:
+        """Tune starts what is pending by itself; the stock search through all trials is O(n)."""
+
+
+class StudyCallback(Callback):  # type: ignore[misc]
+    """Hands every result to the study, whole, before Tune keeps it."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_start(self, *, trial: Any, **_: Any) -> None:
+        trial.config["job"].checkpoint = None  # the worker has it now
+        self._searcher.started(trial.trial_id)
+
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        self._searcher.told(trial.trial_id, result)
+
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
+        trial.config, trial.evaluated_params = {}, {}  # Tune keeps every trial to the end
+
+
+def _last_words(error_file: str | None) -> str:
+    """What Tune wrote of a failure, in one line: the exception, or that memory ran out."""
+    if error_file is None or not Path(error_file).is_file():
+        return ""
+    text = Path(error_file).read_text(errors="replace")
+    if "OutOfMemory" in text or "running low on memory" in text:
+        return "out of memory, Ray ended it"
+    errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", text, flags=re.MULTILINE)
+    return errors[-1][:300] if errors else ""

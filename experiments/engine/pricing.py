@@ -1,0 +1,99 @@
+"""What a candidate costs in the objective's own unit, and whether it lies within the limits."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from experiments.config.schema import SearchSection
+from experiments.samplers.objective import reward
+from scaler.cost import Cost
+from scaler.latency import find_device, measure_latencies
+from scaler.latency_model import LatencyModel
+from scaler.machine import machine_facts
+from search_spaces.architecture import Architecture
+
+MEASURE_SECONDS = 2.0  # at most, of one candidate, its warm-up apart
+TOLERANCE = 0.05
+
+
+class Pricing:
+    """The cost, limits and reward factor that a search's section asks for.
+
+    A latency is predicted by the section's `latency_model`, or measured once for each network, here
+    on the machine of the driver, at the moment that the candidate is drawn.
+    """
+
+    def __init__(self, section: SearchSection, *, num_classes: int, in_channels: int) -> None:
+        self._section = section
+        self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        self._model = None
+        if section.latency_model is not None:
+            self._model = LatencyModel.from_file(section.latency_model)
+        self._measured: dict[str, float] = {}
+
+    @property
+    def measures(self) -> bool:
+        """Whether latency is measured, not predicted."""
+        return self._section.needs_latency and self._model is None
+
+    def allows(self, cost: Cost) -> bool:
+        """Whether FLOPs, parameters and activations lie within the limits."""
+        section = self._section
+        return (
+            section.min_flops <= cost.flops <= section.max_flops
+            and cost.params <= section.max_params
+            and cost.activations <= section.max_activations
+        )
+
+    def latency(self, architecture: Architecture, cost: Cost) -> float | None:
+        """Seconds, where the section needs them; see `Latency.quiet` for what is measured."""
+        if not self._section.needs_latency:
+            return None
+        if self._model is not None:
+            return self._model(cost)
+        key = architecture.key
+        if key not in self._measured:
+            (latency,) = measure_latencies(
+                [architecture],
+                conditions=self._section.latency,
+                **self._sizes,
+                budget=MEASURE_SECONDS,
+                tolerance=TOLERANCE,
+            )
+            self._measured[key] = latency.quiet
+        return self._measured[key]
+
+    def allows_latency(self, latency: float | None) -> bool:
+        return latency is None or latency <= self._section.max_latency
+
+    def price(self, cost: Cost, latency: float | None) -> float:
+        """What the objective divides by its target."""
+        if self._section.cost == "latency":
+            assert latency is not None
+            return latency
+        return float(getattr(cost, self._section.cost))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the most of the objective's cost."""
+        section = self._section
+        low = section.min_flops if section.cost == "flops" else 0.0
+        return low, float(getattr(section, f"max_{section.cost}"))
+
+    def factor(self, price: float) -> float:
+        """(COST/T)^w, known before the trial."""
+        return reward(1.0, price, target=self._section.target, exponent=self._section.exponent)
+
+
+def latency_facts(section: SearchSection) -> dict[str, Any]:
+    """What makes latencies of one run comparable: the model's contents, or where they are measured.
+
+    Raises InputError where the model cannot be read, or the device is not there.
+    """
+    if not section.needs_latency:
+        return {}
+    if section.latency_model is not None:
+        LatencyModel.from_file(section.latency_model)
+        contents = Path(section.latency_model).read_bytes()
+        return {"latency_model": hashlib.sha256(contents).hexdigest()[:16]}
+    return {"latency_hardware": machine_facts(find_device(section.latency.device))["hardware"]}

@@ -1,0 +1,205 @@
+"""What the three studies of one run share: folder, store, data, Ray, and how a trial is trained."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.config.run_folder import RunFolder, check_facts, check_same
+from experiments.config.schema import EarlyStopping, SearchConfig
+from experiments.config.storage_url import masked
+from experiments.engine.candidates import Candidates, SampledCandidates
+from experiments.engine.cluster import check_cluster, ray_session
+from experiments.engine.early_stopping import rungs
+from experiments.engine.pricing import latency_facts
+from experiments.engine.progress import Progress
+from experiments.engine.runner import run_study
+from experiments.engine.shared_candidates import GuardedCandidates, SharedCandidates
+from experiments.engine.tracking import Tracking, check_tracking
+from experiments.store.drivers import Drivers
+from experiments.store.store import Store, backup_of
+from search_spaces.records import InputError
+
+if TYPE_CHECKING:
+    from experiments.data.images import ImageData
+    from experiments.training.evaluate import Evaluate
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run, open for work. `evaluate` is the user's own evaluation, or None for training."""
+
+    config: SearchConfig
+    folder: RunFolder
+    store: Store
+    data: "ImageData | None"
+    own_evaluate: "Evaluate | None"
+    num_classes: int
+    in_channels: int
+    drivers: Drivers | None = None  # where the store is a database
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"num_classes": self.num_classes, "in_channels": self.in_channels}
+
+    def train(
+        self,
+        study: str,
+        candidates: Candidates,
+        *,
+        trials: int,
+        epochs: int,
+        done: int = 0,
+        early_stopping: EarlyStopping | None = None,
+        time_limit: float | None = None,
+        final: bool = False,
+    ) -> None:
+        """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
+        run_study(
+            self._among_drivers(study, candidates, limit=done + trials),
+            evaluate=self.own_evaluate or self._training(epochs, final=final, rule=early_stopping),
+            store=self.store,
+            study=study,
+            trials=trials,
+            epochs=epochs,
+            checkpoints=self.folder.checkpoints,
+            progress=self._progress(study, trials=trials, done=done, epochs=epochs),
+            tracking=self._tracking(study),
+            cluster=self.config.cluster,
+            early_stopping=early_stopping,
+            time_limit=time_limit,
+            attributes=self.sizes,
+        )
+
+    def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
+        progress = Progress(study, total=done + trials, done=done, epochs=epochs)
+        if done and trials > 0 and len(ended := self.store.trials(study)) == done:
+            progress.go_on(ended)
+        return progress
+
+    def _tracking(self, study: str) -> Tracking:
+        config = self.config
+        return Tracking.of(config.tracking, run=config.name, study=study, folder=self.folder.path)
+
+    def _among_drivers(self, study: str, candidates: Candidates, *, limit: int) -> Candidates:
+        if self.drivers is None:
+            return candidates
+        if isinstance(candidates, SampledCandidates) and self.drivers.many:
+            return SharedCandidates(
+                candidates, drivers=self.drivers, store=self.store, study=study, limit=limit
+            )
+        return GuardedCandidates(candidates, self.drivers)
+
+    def _training(
+        self, epochs: int, *, final: bool, rule: EarlyStopping | None = None
+    ) -> "Evaluate":
+        from experiments.training.trial import TrainingEvaluation
+
+        assert self.data is not None
+        rests = rule is not None and rule.type == "promotion"
+        return TrainingEvaluation(
+            data=self.data,
+            data_config=self.config.data,
+            train_config=self.config.train,
+            epochs=epochs,
+            threads=max(1, int(self.config.cluster.cpus_per_trial)),
+            final=final,
+            save_after=frozenset(rungs(rule, epochs) if rule and rests else ()),
+        )
+
+
+@contextmanager
+def open_session(
+    config: SearchConfig,
+    *,
+    evaluate: "Evaluate | None" = None,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    shared: bool = False,
+) -> Iterator[Session]:
+    """Check everything that can be wrong, then write the run folder, then start Ray.
+
+    `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
+    `shared` work may be done by several drivers at once.
+    """
+    if config.cluster.drivers == "many" and not shared:
+        raise InputError(
+            "cluster.drivers: many is for `scaler search`; search with it, then do the rest with "
+            "cluster.drivers: one"
+        )
+    data = None
+    if evaluate is None:
+        from experiments.data.sources import load_data
+
+        data = load_data(config.data, seed=config.seed)
+        num_classes, in_channels = data.num_classes, data.channels
+        if config.cluster.address is None:
+            from experiments.training.device import choose_device
+
+            choose_device(config.train.device)
+    check_cluster(config.cluster)
+    check_tracking(config.tracking)
+    store, begun = _look(config)
+    folder = RunFolder.check(config, begun)
+    facts = {
+        "evaluation": "built-in training" if data else "own",
+        "data": data.fingerprint if data else None,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        **latency_facts(config.search),
+    }
+    if begun:
+        folder.check_facts(facts)
+    with ExitStack() as stack:
+        drivers = None
+        if store is not None:
+            drivers = Drivers(store.engine, config.name, mode=config.cluster.drivers)
+            stack.enter_context(drivers.joined())
+            _check_shared(store, config, facts, begun)
+        stack.enter_context(folder.locked())
+        store = store or Store(folder.study)
+        folder.write_config()
+        folder.write_environment(**facts)
+        stack.callback(store.finish)
+        stack.enter_context(ray_session(config.cluster))
+        sizes = (num_classes, in_channels)
+        yield Session(config, folder, store, data, evaluate, *sizes, drivers)
+
+
+def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
+    """The database, if the store is one, and the studies that hold trials; no file is made.
+
+    Raises InputError where the folder's run has its trials in another store.
+    """
+    path, now = config.run_folder / "study.db", _place(config)
+    before: str | None = None
+    if (config.run_folder / "config.yaml").is_file():
+        before = _place(RunFolder.open(config.run_folder).config)
+    in_file = Store(path).begun() if path.exists() or backup_of(path).exists() else set()
+    if (before or in_file) and before != now:
+        raise InputError(
+            f"'{config.run_folder}' has its trials in {before or path}, but now they would go to "
+            f"{now or path}; continue with the same, or name a new folder with --run"
+        )
+    if now is None:
+        return None, in_file
+    store = Store(path, database=config.cluster.storage, run=config.name)
+    return store, store.begun()
+
+
+def _place(config: SearchConfig) -> str | None:
+    """Where a config's trials are in a database."""
+    storage = config.cluster.storage
+    return None if storage is None else f"{masked(storage)} (run {config.name})"
+
+
+def _check_shared(
+    store: Store, config: SearchConfig, facts: dict[str, Any], begun: set[str]
+) -> None:
+    """In a database a run's name is its own: raise InputError where another run has it."""
+    where, kept = f"{_place(config)}", store.notes("run")
+    if begun and kept:
+        check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
+        check_facts(kept["facts"], facts, where)
+    store.note("run", "config", config.model_dump(mode="json", exclude={"run", "cluster"}))
+    store.note("run", "facts", facts)

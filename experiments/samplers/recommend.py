@@ -1,0 +1,75 @@
+"""Which of the trained networks the model believes best."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.samplers.accuracy_model import AccuracyModel, informative
+from experiments.samplers.encoding import Encoding
+from experiments.samplers.known_cost import Cost, KnownCost, Network
+from experiments.samplers.observations import Observations
+
+FEWEST = 5  # finished trials below which the best observed is the best guess
+FEWEST_HALVED = 40  # observations whose better half may have a model of its own
+
+
+def recommend(
+    trials: Sequence[FrozenTrial],
+    *,
+    cost: Cost | None = None,
+    target: float | None = None,
+    exponent: float = -0.07,
+    network: Network | None = None,
+) -> list[FrozenTrial]:
+    """The finished trials, the one with the highest *expected* reward first.
+
+    The best observed is often the luckiest: one noisy training each. The model of the accuracy,
+    fitted to all trials of whichever sampler and again to their better half, averages the luck
+    away. Arguments as `make_sampler`'s.
+    """
+    known = KnownCost(cost, target=target, exponent=exponent, network=network)
+    done = [t for t in trials if t.state == TrialState.COMPLETE and known.knows(t.params)]
+    told = [*done, *(t for t in trials if t.state == TrialState.PRUNED)]
+    observed = informative(Observations.of(told, known))
+    if len(observed.values) < FEWEST:
+        return sorted(done, key=lambda t: -(t.value or 0.0))
+    distributions = {name: d for t in told for name, d in t.distributions.items()}
+    # Size is no column here: between trained networks their own accuracies say more than it does.
+    plain = KnownCost(network=network)
+    for trial in told:
+        plain.network(trial.params)
+    encoding = Encoding.of(distributions, plain)
+    params, factors = [t.params for t in done], np.array([known.factor(t.params) for t in done])
+    whole = _fit(observed, encoding)
+    expected, _ = whole.rewards(params, factors)
+    local = model_of_better_half(whole, observed, encoding)
+    if local is None:
+        return [done[i] for i in np.argsort(-expected, kind="stable")]
+    far = expected < np.median(expected)
+    expected = np.where(far, expected, local.rewards(params, factors)[0])
+    return [done[i] for i in np.lexsort((-expected, far))]
+
+
+def model_of_better_half(
+    whole: AccuracyModel, observed: Observations, encoding: Encoding
+) -> AccuracyModel | None:
+    """A model of the better half alone, where it foretells those beyond doubt better than `whole`.
+
+    Bad networks often differ by more than good ones, and in other choices: with them in sight the
+    noise among the leaders looks small. Each observation is foretold from the others. The half is
+    chosen by what is expected of it, as by what was seen the lucky would come among it.
+    """
+    if len(observed.values) < FEWEST_HALVED:
+        return None
+    expected, _ = whole.rewards(observed.params, observed.factors)
+    near = expected >= np.median(expected)
+    local = _fit(observed.only(np.flatnonzero(near)), encoding)
+    gained = local.process.left_out() - whole.process.left_out()[near]
+    doubt = 2 * gained.std(ddof=1) / len(gained) ** 0.5
+    return local if gained.mean() > doubt else None
+
+
+def _fit(observed: Observations, encoding: Encoding) -> AccuracyModel:
+    """A search does not come back to a network that it doubts; what is recommended is one."""
+    return AccuracyModel.fit(observed, encoding, believe_low=True)

@@ -1,0 +1,225 @@
+"""The coefficients study: which alpha, beta, gamma grow a baseline best.
+
+The paper compares settings with alpha * beta^2 * gamma^2 near 2 at phi = 1 (arXiv:1905.11946,
+section 3.3). Once layers, channels and pixels are rounded those cost anything from 1.5 to 3 times
+the baseline, and the dearest wins for its cost. So each direction is scaled to the same measured
+FLOPs instead; the paper's rule stays as an option.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+from experiments.config.messages import say
+from experiments.config.schema import CoefficientsSection
+from experiments.engine.runner import WorkFailed
+from experiments.engine.session import Session
+from experiments.search.noise import Standing, standings, verdict
+from experiments.search.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.store.trial import Candidate, identity_of
+from scaler.budget import scale_to_flops, scaled_by_phi
+from scaler.compound import CompoundCoefficients
+from scaler.cost import measure_cost
+from scaler.scaled import Scaled
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
+
+MOST_STRAY = 0.5  # of its growth: with more of it elsewhere no network stands for its direction
+GROWTH = 2.0  # alpha * beta^2 * gamma^2, arXiv:1905.11946, equation 3
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A direction that is not trained, and why."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    reason: str
+
+
+def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficients]:
+    """All (alpha, beta, gamma) on a grid from 1 with alpha * beta^2 * gamma^2 near 2.
+
+    Raises InputError where the grid has none within `tolerance`.
+    """
+    marks = [1 + i * step for i in range(int(1 / step + 1e-9) + 1)]
+    grid = [
+        CompoundCoefficients(alpha=round(a, 9), beta=round(b, 9), gamma=round(g, 9))
+        for a, b, g in product(marks, repeat=3)
+        if abs(a * b**2 * g**2 - GROWTH) <= tolerance + 1e-9
+    ]
+    if not grid:
+        raise InputError(
+            f"no alpha, beta, gamma on a grid of step {step:g} has alpha * beta^2 * gamma^2 within "
+            f"{tolerance:g} of 2; take a finer step or a wider tolerance"
+        )
+    return grid
+
+
+def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoefficients:
+    """Train each direction once, the leaders with new seeds; write and return the winner.
+
+    Raises InputError where no direction can be scaled to the target, WorkFailed where none of the
+    trainings finished.
+    """
+    section = session.config.coefficients
+    members, dropped = grown_members(baseline, section, **session.sizes)
+    note = {"baseline": baseline.key, "directions": [asdict(each) for each in dropped]}
+    session.store.note("coefficients", "dropped", note)
+    candidates = {
+        candidate.attributes["contender"]: candidate
+        for candidate in _candidates(session, section, baseline, members)
+    }
+    first = train_repeats(
+        session,
+        "coefficients",
+        list(candidates.values()),
+        round_=1,
+        seeds=[session.config.seed],
+        epochs=section.epochs,
+    )
+    leaders = [candidates[standing.contender] for standing in first[: section.leaders]]
+    if len(leaders) > 1:
+        train_repeats(
+            session,
+            "coefficients",
+            leaders,
+            round_=2,
+            seeds=new_seeds(session, round_=2, count=section.seeds),
+            epochs=section.epochs,
+        )
+    ranked = _ranked(session, baseline, candidates)
+    if not ranked:
+        raise WorkFailed("no training of the coefficients grid finished; see `scaler report`")
+    say(f"coefficients: {verdict(ranked, of='accuracy')}")
+    attributes = candidates[ranked[0].contender].attributes
+    coefficients = CompoundCoefficients(**{k: attributes[k] for k in ("alpha", "beta", "gamma")})
+    session.folder.write_coefficients(coefficients)
+    return coefficients
+
+
+def grown_members(
+    baseline: Architecture, section: CoefficientsSection, *, num_classes: int, in_channels: int
+) -> tuple[list[tuple[CompoundCoefficients, Scaled]], list[Dropped]]:
+    """The baseline grown along each direction of the grid, and the directions left out.
+
+    Small networks grow in coarse steps, and to cost what it should a network may have to leave its
+    direction. One that strays too far is left out, and of several directions that came to one
+    network the one stands for all that it strays least from. Raises InputError where none is left.
+    """
+    cost = measure_cost(baseline, num_classes=num_classes, in_channels=in_channels)
+    grown, dropped = [], []
+    for direction in coefficient_grid(step=section.step, tolerance=section.tolerance):
+        try:
+            if section.rule == "phi":
+                member = scaled_by_phi(
+                    baseline,
+                    phi=section.phi,
+                    coefficients=direction,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
+                )
+            else:
+                member = scale_to_flops(
+                    baseline,
+                    target_flops=section.target_ratio * cost.flops,
+                    coefficients=direction,
+                    tolerance=section.flops_tolerance,
+                    num_classes=num_classes,
+                    in_channels=in_channels,
+                )
+        except InputError as error:
+            dropped.append(Dropped(**direction.model_dump(), reason=str(error)))
+            continue
+        stray = _stray(member, direction)
+        if stray > MOST_STRAY:
+            depth, width, resolution = member.reached_factors()
+            reason = (
+                f"nearest at {member.cost.flops:,} FLOPs, off its direction: depth {depth:.2f}, "
+                f"width {width:.2f}, resolution {resolution:.2f} times the baseline's"
+            )
+            dropped.append(Dropped(**direction.model_dump(), reason=reason))
+        else:
+            grown.append((stray, direction, member))
+    if not grown:
+        raise InputError(
+            f"none of {len(dropped)} directions can be scaled; the first: {dropped[0].reason}; "
+            f"see coefficients.flops_tolerance and coefficients.target_ratio"
+        )
+    nearest: dict[str, tuple[CompoundCoefficients, Scaled]] = {}
+    for _, direction, member in sorted(grown, key=lambda one: one[0]):
+        key = member.architecture.key
+        if key in nearest:
+            same = nearest[key][0]
+            reason = f"comes to the same network as {_label(same)}"
+            dropped.append(Dropped(**direction.model_dump(), reason=reason))
+        else:
+            nearest[key] = (direction, member)
+    order = {direction: place for place, (_, direction, _) in enumerate(grown)}
+    return sorted(nearest.values(), key=lambda pair: order[pair[0]]), dropped
+
+
+def _ranked(
+    session: Session, baseline: Architecture, candidates: dict[str, Candidate]
+) -> list[Standing]:
+    """Leaders first, each group by mean. Trials of another rule or baseline do not count."""
+    names = {(name, candidate.identity) for name, candidate in candidates.items()}
+    return standings(
+        training
+        for trial, training in repeated(completed(session, "coefficients"))
+        if trial.user_attrs["baseline"] == baseline.key
+        and (training.contender, identity_of(trial)) in names
+    )
+
+
+def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
+    """The part of its growth that lies in other dimensions than the direction says, 0 to about 1.
+
+    Growth is counted in FLOPs, as logarithms: depth + 2 width + 2 resolution.
+    """
+    reached, wanted = (
+        (math.log(depth), 2 * math.log(width), 2 * math.log(resolution))
+        for depth, width, resolution in (member.reached_factors(), direction.factors(1))
+    )
+    total = max(sum(reached), 1e-9)
+    shares = zip(reached, wanted, strict=True)
+    return sum(abs(r / total - w / math.log(direction.growth)) for r, w in shares) / 2
+
+
+def _label(coefficients: CompoundCoefficients) -> str:
+    return " ".join(f"{name} {value:g}" for name, value in coefficients)
+
+
+def _candidates(
+    session: Session,
+    section: CoefficientsSection,
+    baseline: Architecture,
+    members: list[tuple[CompoundCoefficients, Scaled]],
+) -> Iterator[Candidate]:
+    for place, (direction, member) in enumerate(members):
+        depth, width, resolution = member.reached_factors()
+        attributes: dict[str, Any] = {
+            **direction.model_dump(),
+            "phi": member.phi,
+            "depth": member.depth,
+            "width": member.width,
+            "resolution": member.resolution,
+            "reached_depth": depth,
+            "reached_width": width,
+            "reached_resolution": resolution,
+            "target_flops": member.target_flops,
+            "rule": section.rule,
+            "baseline": baseline.key,
+            "contender": _label(direction),
+        }
+        yield Candidate(
+            architecture=member.architecture,
+            cost=member.cost,
+            seed=session.config.seed,
+            suggestion=place,
+            attributes=attributes,
+            training=session.folder.recipe(),
+        )

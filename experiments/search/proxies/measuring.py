@@ -1,0 +1,204 @@
+"""Random networks of a space, each trained long and briefly and scored; kept line by line.
+
+`proxies.jsonl` in the run folder has a line for each measurement, written through to the disk
+before the next begins: a run that was killed continues with what is missing.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.config.schema import ProxySection, SearchConfig, SearchSection, ShortTraining
+from experiments.data.images import ImageData
+from experiments.data.split import stratified_sample
+from experiments.search.proxies.scores import SCORES
+from experiments.training.augmentation import Preparation
+from experiments.training.device import choose_device
+from experiments.training.loop import TrainingDiverged, train_epochs
+from experiments.training.stream import place
+from scaler.cost import measure_cost
+from search_spaces import load_space
+from search_spaces.architecture import Architecture
+from search_spaces.network import build_network
+from search_spaces.records import InputError
+
+_DRAWS = 50  # members drawn, at most, for each that is wanted
+_BATCH = 64  # images that a zero-cost score sees
+
+Record = dict[str, Any]
+
+
+def sample_networks(
+    section: SearchSection, *, count: int, seed: int, num_classes: int, in_channels: int
+) -> list[Architecture]:
+    """Random members within the search's limits. InputError where the space has too few."""
+    space = load_space(section.space)
+    if section.resolution is not None:
+        space = space.at(section.resolution)
+    within: dict[str, bool] = {}
+    drawn = count
+    while True:
+        members = space.members(drawn, seed=seed)  # the fewer are the first of the more
+        for member in members:
+            if member.key not in within:
+                cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
+                within[member.key] = (
+                    section.min_flops <= cost.flops <= section.max_flops
+                    and cost.params <= section.max_params
+                    and cost.activations <= section.max_activations
+                )
+        found = [member for member in members if within[member.key]]
+        if len(found) >= count:
+            return found[:count]
+        if len(members) < drawn or drawn >= _DRAWS * count:
+            break
+        drawn *= 2
+    raise InputError(
+        f"only {len(found)} of {len(members)} random members of '{section.space}' are within "
+        f"the search's limits, and proxy.networks is {count}; widen min_flops and max_flops, "
+        f"or lower it"
+    )
+
+
+def planned(section: ProxySection) -> list[tuple[str, ShortTraining | None, int]]:
+    """(name, training, seed) of what each network goes through; None is the longer training."""
+    long = [("long", None, seed) for seed in range(section.seeds)]
+    short = [
+        (training_name(training), training, 0)
+        for training in section.trainings
+        if not training.full_schedule  # which the longer training shows by the way
+    ]
+    return [*long, *short, ("scores", None, 0)]
+
+
+def training_name(training: ShortTraining) -> str:
+    """`first 2 epochs`, `2 epochs, half the data` and the like."""
+    epochs = f"{training.epochs} epoch{'s' if training.epochs > 1 else ''}"
+    if training.full_schedule:
+        return f"first {epochs}"
+    data = f", {training.data:.0%} of the data" if training.data < 1 else ""
+    pixels = f", {training.resolution:.0%} of the resolution" if training.resolution < 1 else ""
+    return f"{epochs}{data}{pixels}"
+
+
+def measure(config: SearchConfig, data: ImageData, *, kept: Path) -> Iterator[Record]:
+    """Each measurement that `kept` lacks, added to it as it comes; network by network."""
+    section = config.proxy
+    networks = sample_networks(
+        config.search,
+        count=section.networks,
+        seed=config.seed,
+        num_classes=data.num_classes,
+        in_channels=data.channels,
+    )
+    done = {(record["key"], record["name"], record["seed"]) for record in read_kept(kept)}
+    for architecture in networks:
+        for name, training, seed in planned(section):
+            if (architecture.key, name, seed) in done:
+                continue
+            if name == "scores":
+                record = _scores(architecture, data, config)
+            else:
+                record = _trained(architecture, data, config, training, seed=seed)
+            cost = measure_cost(
+                architecture, num_classes=data.num_classes, in_channels=data.channels
+            )
+            record = {
+                "key": architecture.key,
+                "name": name,
+                "seed": seed,
+                "flops": cost.flops,
+                "params": cost.params,
+                **record,
+            }
+            _add(kept, record)
+            yield record
+
+
+def read_kept(path: Path) -> list[Record]:
+    """The measurements of a file; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _add(path: Path, record: Record) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.read_bytes() if path.exists() else b""
+    with path.open("r+b" if path.exists() else "xb") as file:
+        file.truncate(whole.rfind(b"\n") + 1)  # what a kill cut short is written over
+        file.seek(0, os.SEEK_END)
+        file.write(json.dumps(record).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _trained(
+    architecture: Architecture,
+    data: ImageData,
+    config: SearchConfig,
+    training: ShortTraining | None,
+    *,
+    seed: int,
+) -> Record:
+    """Accuracies after each epoch, and seconds; a training that diverges stands at chance."""
+    epochs = config.proxy.epochs if training is None else training.epochs
+    resolution = architecture.resolution
+    if training is not None:
+        data = _share(data, training.data)
+        resolution = max(1, round(resolution * training.resolution))
+    torch.set_num_threads(max(1, int(config.cluster.cpus_per_trial)))
+    torch.manual_seed(seed)
+    network = build_network(architecture, num_classes=data.num_classes, in_channels=data.channels)
+    began = time.perf_counter()
+    accuracies = []
+    try:
+        for result in train_epochs(
+            network,
+            data,
+            config=config.train,
+            epochs=epochs,
+            resolution=resolution,
+            augmentation=config.data.varied(config.train.augmentation),
+            seed=seed,
+            device=config.train.device,
+        ):
+            accuracies.append(result.accuracy)
+    except TrainingDiverged:
+        accuracies += [1 / data.num_classes] * (epochs - len(accuracies))
+    return {"accuracies": accuracies, "seconds": time.perf_counter() - began}
+
+
+def _share(data: ImageData, share: float) -> ImageData:
+    """A stratified part of the training images; validation as it is."""
+    if share == 1.0:
+        return data
+    count = round(share * len(data.train))
+    chosen = stratified_sample(data.train.labels, count, leave=0, random=np.random.RandomState(0))
+    return replace(data, train=data.train.take(chosen))
+
+
+def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -> Record:
+    """Each zero-cost score of the network as initialised from seed 0."""
+    device = choose_device(config.train.device)
+    prepare = Preparation.of(data.statistics, resolution=architecture.resolution, device=device)
+    chosen = torch.from_numpy(np.random.RandomState(0).permutation(len(data.train))[:_BATCH])
+    images, labels = next(place(data.train, device).batches([chosen]))
+    images = prepare(images)
+    began = time.perf_counter()
+    scores = {}
+    for name, score in SCORES.items():
+        torch.manual_seed(0)
+        network = build_network(
+            architecture, num_classes=data.num_classes, in_channels=data.channels
+        )
+        scores[name] = score(network.to(device), images, labels)
+    return {"scores": scores, "seconds": time.perf_counter() - began}

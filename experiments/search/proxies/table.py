@@ -1,0 +1,118 @@
+"""How well each proxy ranks networks as the longer training does, and at what cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from experiments.config.schema import ProxySection
+from experiments.search.proxies.measuring import training_name
+from experiments.search.proxies.scores import SCORES
+
+_RESAMPLES = 2_000  # of the networks, for the intervals
+_TOP = 0.25  # of the networks
+
+
+def measured_networks(records: Sequence[dict[str, Any]], section: ProxySection) -> pd.DataFrame:
+    """A row a network of which everything is measured: `truth`, and a column a proxy.
+
+    `truth` is the mean accuracy of the longer trainings; each proxy's seconds stand in
+    `seconds.<name>`, those of one longer training in `seconds.truth`.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for record in records:
+        row = rows.setdefault(record["key"], {"key": record["key"]})
+        row |= {"flops": record["flops"], "params": record["params"]}
+        name, seed, seconds = record["name"], record["seed"], record["seconds"]
+        if name == "long":
+            curve = record["accuracies"]
+            row[f"long.{seed}"], row[f"seconds.long.{seed}"] = curve[-1], seconds
+            if seed == 0:
+                for training in section.trainings:
+                    if training.full_schedule:
+                        label = training_name(training)
+                        row[label] = curve[training.epochs - 1]
+                        row[f"seconds.{label}"] = seconds * training.epochs / len(curve)
+        elif name == "scores":
+            row |= record["scores"]
+            row |= dict.fromkeys((f"seconds.{score}" for score in SCORES), seconds / len(SCORES))
+        else:
+            row[name], row[f"seconds.{name}"] = record["accuracies"][-1], seconds
+    longs = [f"long.{seed}" for seed in range(section.seeds)]
+    wanted = ["key", "flops", "params", *longs, *_names(section), *SCORES]
+    table = pd.DataFrame(list(rows.values()))
+    if not set(wanted) <= set(table.columns):
+        return pd.DataFrame(columns=[*wanted, "truth"])
+    table = table.dropna(subset=wanted).reset_index(drop=True)
+    table["truth"] = table[longs].mean(axis=1)
+    table["seconds.truth"] = table[[f"seconds.{name}" for name in longs]].mean(axis=1)
+    return table
+
+
+def proxy_table(networks: pd.DataFrame, section: ProxySection) -> pd.DataFrame:
+    """A row a proxy: Spearman's rho with its 95 % interval, Kendall's tau, hits, lost, cost.
+
+    `top` is the share of the truly best quarter that the proxy's best quarter holds; `lost` the
+    accuracy given up by taking the proxy's first network; `cost` seconds over the longer
+    training's, the median over the networks. The first row, another longer training, is what noise
+    allows. Intervals are percentiles of 2,000 resamples of the networks.
+    """
+    truth = networks["truth"].to_numpy(float)
+    ceiling = networks[["long.0", "long.1"]].to_numpy(float)
+    rows = [_row("longer training, another seed", ceiling[:, 0], ceiling[:, 1], cost=1.0)]
+    for name in [*_names(section), "params", "flops", *SCORES]:
+        scores = networks[name].to_numpy(float)
+        seconds = networks.get(f"seconds.{name}")
+        cost = 0.0 if seconds is None else float((seconds / networks["seconds.truth"]).median())
+        rows.append(_row(name, scores, truth, cost=cost))
+    return pd.DataFrame(rows)
+
+
+def cheapest(table: pd.DataFrame, *, correlation: float) -> str | None:
+    """The training or score of least cost whose Spearman's rho is at least `correlation`."""
+    able = table.iloc[1:]
+    able = able[able["spearman"] >= correlation]
+    return None if able.empty else str(able.sort_values("cost", kind="stable").iloc[0]["proxy"])
+
+
+def _names(section: ProxySection) -> list[str]:
+    return [training_name(training) for training in section.trainings]
+
+
+def _row(name: str, scores: np.ndarray, truth: np.ndarray, *, cost: float) -> dict[str, Any]:
+    low, high = _interval(scores, truth)
+    count = max(1, round(_TOP * len(truth)))
+    best = set(np.argsort(-truth, kind="stable")[:count])
+    first = np.argsort(-scores, kind="stable")
+    return {
+        "proxy": name,
+        "spearman": _spearman(scores, truth),
+        "low": low,
+        "high": high,
+        "kendall": float(stats.kendalltau(scores, truth).statistic),
+        "top": len(best & set(first[:count])) / count,
+        "lost": float(truth.max() - truth[first[0]]),
+        "cost": cost,
+    }
+
+
+def _spearman(scores: np.ndarray, truth: np.ndarray) -> float:
+    """0 where one of the two is all ties: such a proxy ranks nothing."""
+    if len(set(scores)) < 2 or len(set(truth)) < 2:
+        return 0.0
+    return float(stats.spearmanr(scores, truth).statistic)
+
+
+def _interval(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Percentiles of Spearman's rho over resamples of the networks; 0 where one is all ties."""
+    count = len(truth)
+    chosen = np.random.RandomState(0).randint(count, size=(_RESAMPLES, count))
+    ranks = [stats.rankdata(values[chosen], axis=1) for values in (scores, truth)]
+    first, second = (each - each.mean(axis=1, keepdims=True) for each in ranks)
+    spread = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    products = (first * second).sum(axis=1)
+    rho = np.divide(products, spread, out=np.zeros(_RESAMPLES), where=spread > 0)
+    low, high = np.percentile(rho, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,148 @@
+"""The search study: candidates from a space, the best of them the baseline."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import FrozenTrial
+
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchConfig, SearchSection
+from experiments.engine.candidates import SampledCandidates
+from experiments.engine.pricing import latency_facts
+from experiments.engine.repeating import continued
+from experiments.engine.runner import WorkFailed
+from experiments.engine.session import Session, open_session
+from experiments.samplers import make_sampler
+from experiments.search.confirmation import run_confirmation
+from experiments.search.training_choices import check_training_choices
+from experiments.search.warm_start import load_warm_start, read_warm_start
+from experiments.store.trial import architecture_of, best_complete, training_of
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
+from search_spaces.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    import pandas
+
+    from experiments.training.evaluate import Evaluate
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search gives: its folder, the baseline, a row a trial, the baseline's training.
+
+    `training` holds the choices of the space's `training:` part; empty where it has none.
+    """
+
+    run: RunFolder
+    best: Architecture
+    trials: "pandas.DataFrame"
+    training: dict[str, Any]
+
+
+def search(
+    config: SearchConfig,
+    *,
+    evaluate: "Evaluate | None" = None,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> SearchResult:
+    """Search a space under ACC * (FLOPS/T)^w; begin a run folder or continue the one that is there.
+
+    `evaluate(architecture, *, report, seed, checkpoint_dir) -> accuracy` replaces the built-in
+    training; then `num_classes` and `in_channels` say what the cost is counted for. Where the space
+    has `training:` choices it is also given `training`. Raises InputError for a wrong config,
+    WorkFailed when no trial finished.
+    """
+    from experiments.store.trials import load_trials
+
+    check_search(config, evaluate)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    with open_session(config, evaluate=evaluate, shared=True, **sizes) as session:
+        best = run_search(session)
+    trials = load_trials(session.folder.path, study="search")
+    return SearchResult(session.folder, best, trials, session.folder.recipe())
+
+
+def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
+    """Raise InputError for what the search would stumble over, before anything is made."""
+    rule = config.search.early_stopping
+    if rule is not None and rule.type == "promotion" and config.cluster.drivers == "many":
+        raise InputError(
+            "search.early_stopping.type: promotion is for one driver, as each would compare only "
+            "what it trained; take type: stopping, or cluster.drivers: one"
+        )
+    space = search_space(config)
+    make_sampler(config.search.sampler)
+    latency_facts(config.search)
+    check_training_choices(space, evaluate)
+    warm_start = config.search.warm_start
+    if warm_start is not None and not (config.run_folder / "study.db").exists():
+        read_warm_start(warm_start, space)
+
+
+def search_space(config: SearchConfig) -> SearchSpace:
+    """The config's space at the config's resolution."""
+    space = load_space(config.search.space)
+    return space if config.search.resolution is None else space.at(config.search.resolution)
+
+
+def run_search(session: Session) -> Architecture:
+    """Train what is left of the search's trials; write and return the baseline."""
+    section = session.config.search
+    space = search_space(session.config)
+    enqueued, told = load_warm_start(session, space)
+    finished = session.store.trials("search")
+
+    def candidates_after(trials: list[FrozenTrial]) -> SampledCandidates:
+        return SampledCandidates(
+            space,
+            section=section,
+            seed=session.config.seed,
+            finished=trials,
+            enqueued=enqueued,
+            told=told,
+            **session.sizes,
+        )
+
+    if session.drivers is not None and session.drivers.many:
+        candidates = candidates_after(finished)
+    else:
+        opened = session.store.opened("search")
+        candidates = continued(candidates_after, finished=finished, opened=opened)
+    session.train(
+        "search",
+        candidates,
+        trials=section.trials - len(finished),
+        epochs=section.epochs,
+        done=len(finished),
+        early_stopping=section.early_stopping,
+        time_limit=section.time_limit,
+    )
+    trials = session.store.trials("search")
+    best = best_complete(trials)
+    if best is None:
+        raise WorkFailed(_why_nothing(trials, session))
+    confirmation = session.config.confirmation
+    if confirmation is not None and confirmation.top > 1:
+        best = run_confirmation(session, confirmation)
+    baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
+    session.folder.write_baseline(baseline, recipe=training_of(best))
+    return baseline
+
+
+def _why_nothing(trials: list[FrozenTrial], session: Session) -> str:
+    section = session.config.search
+    if not trials:
+        names = ("min_flops", "max_flops", "max_params", "max_activations", "max_latency")
+        free = SearchSection()
+        limits = [
+            (n, getattr(section, n)) for n in names if getattr(section, n) != getattr(free, n)
+        ]
+        told = ", ".join(f"{name} {value:g}" for name, value in limits)
+        return (
+            f"no network of space '{section.space}' lies within its limits ({told or 'none'}); "
+            f"widen them, or change the space"
+        )
+    reasons = [trial.user_attrs["reason"] for trial in trials if trial.user_attrs["reason"]]
+    return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"

@@ -1,0 +1,205 @@
+"""What is known before a search: trials of an earlier run, or the rows of a CSV.
+
+Enqueued parameters are the search's first trials. Told results stand in a study of their own,
+`warm_start`, with the reward that they would have here: the sampler knows them, they are none of
+the run's own trials, and only the confirmation trains them here.
+"""
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.config.messages import say
+from experiments.config.run_folder import RunFolder
+from experiments.config.schema import WarmStart
+from experiments.engine.pricing import Pricing
+from experiments.engine.session import Session
+from experiments.store.trial import Candidate, Known, Outcome, freeze
+from scaler.cost import measure_cost
+from search_spaces.records import InputError, suggest
+from search_spaces.space import SearchSpace
+
+Told = tuple[list[Known], list[FrozenTrial]]
+STUDY = "warm_start"
+
+
+def read_warm_start(section: WarmStart, space: SearchSpace) -> list[Known]:
+    """The trials of the source, checked against the space.
+
+    Raises InputError for parameters that the space does not have, and where results are asked for
+    but missing.
+    """
+    source = section.source
+    rows = _csv_rows(source, space) if source.suffix.lower() == ".csv" else _run_rows(source)
+    known = [
+        Known(row.origin, _checked(row, space, source=str(source)), row.accuracy) for row in rows
+    ]
+    if not known:
+        raise InputError(f"'{source}' holds no finished trial to start from; name another")
+    if section.mode == "tell" or section.top is not None:
+        for row in known:
+            _check_result(row, space, source=str(source))
+    return known
+
+
+def load_warm_start(session: Session, space: SearchSpace) -> Told:
+    """(enqueued, told); read once into the store, from then on the source is not needed."""
+    section = session.config.search.warm_start
+    if section is None:
+        return [], []
+    store = session.store
+    if "source" not in store.notes(STUDY):
+        known = read_warm_start(section, space)
+        if section.top is not None:
+            known = _best(known, section.top, space, session)
+        if section.mode == "tell":
+            there = {trial.user_attrs["origin"] for trial in store.trials(STUDY)}
+            for row in known:
+                if row.origin not in there:
+                    store.record(STUDY, _as_trial(row, space, session))
+        else:
+            store.note(STUDY, "enqueued", [asdict(row) for row in known])
+        store.note(STUDY, "source", str(section.source))
+        say(f"warm start: {len(known)} trials of {section.source}, mode {section.mode}")
+    enqueued = [Known(**row) for row in store.notes(STUDY).get("enqueued", [])]
+    return enqueued, store.trials(STUDY)
+
+
+def _run_rows(path: Path) -> Iterator[Known]:
+    """The finished trials of a run's search."""
+    from experiments.store.snapshot import reading
+
+    folder = RunFolder.open(path)
+    with reading(folder) as snapshot:
+        for trial in snapshot.trials("search"):
+            if trial.state == TrialState.COMPLETE:
+                origin = f"{path.resolve().name}#{trial.number}"
+                yield Known(origin, trial.params, trial.user_attrs.get("accuracy"))
+
+
+def _csv_rows(path: Path, space: SearchSpace) -> Iterator[Known]:
+    """The rows of a CSV: one of our own tables, Optuna's `trials_dataframe()`, or hand-written.
+
+    A hand-written one has a column for each parameter, may leave some out, and may have `accuracy`.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"'{path}' is not a CSV: {error}") from None
+    header = list(rows[0]) if rows else []
+    columns = _columns(header, space, path)
+    for number, row in enumerate(rows, start=2):  # the header is line 1
+        if row.get("study", "search") != "search":
+            continue
+        if row.get("state", "complete").lower() != "complete":
+            continue
+        params = {name: row[column] for column, name in columns.items() if row[column]}
+        told = row.get("accuracy") or row.get("user_attrs_accuracy")
+        yield Known(f"{path.name}:{number}", params, _number(told, f"{path}:{number}"))
+
+
+def _columns(header: list[str], space: SearchSpace, path: Path) -> dict[str, str]:
+    """Which column holds which parameter."""
+    parameters = space.parameters()
+    prefixed = {name: name.removeprefix("params_") for name in header if name[:7] == "params_"}
+    if prefixed:
+        return prefixed
+    if {"study", "architecture"} <= set(header):  # our table: sizes, not parameters
+        if missing := sorted(parameters.keys() - set(header)):
+            raise InputError(
+                f"'{path}' has no column '{missing[0]}', a parameter of space '{space.name}'; "
+                f"name the run's folder instead of its table"
+            )
+        return {name: name for name in parameters}
+    return {name: name for name in header if name != "accuracy"}
+
+
+def _checked(row: Known, space: SearchSpace, *, source: str) -> dict[str, Any]:
+    """The row's parameters with the space's own values: a CSV holds text."""
+    parameters = space.parameters()
+    params = {}
+    for name, value in row.params.items():
+        if name not in parameters:
+            raise InputError(
+                f"{source}: {row.origin} has '{name}', which is no parameter of space "
+                f"'{space.name}'; {suggest(name, parameters)}"
+            )
+        fitting = [option for option in parameters[name] if _equal(option, value)]
+        if not fitting:
+            known = ", ".join(str(option) for option in parameters[name])
+            raise InputError(
+                f"{source}: {row.origin} has {name} = {value}, but space '{space.name}' has {known}"
+            )
+        params[name] = fitting[0]
+    return params
+
+
+def _equal(option: object, value: object) -> bool:
+    if str(option) == str(value):
+        return True
+    try:
+        return float(str(option)) == float(str(value))
+    except ValueError:
+        return False
+
+
+def _number(text: str | None, place: str) -> float | None:
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{place}: accuracy must be a number, but got {text!r}") from None
+
+
+def _check_result(row: Known, space: SearchSpace, *, source: str) -> None:
+    if row.accuracy is None or not (math.isfinite(row.accuracy) and 0 <= row.accuracy <= 1):
+        raise InputError(
+            f"{source}: {row.origin} has accuracy {row.accuracy}, but to tell it, or to take the "
+            f"best, it must lie in 0 to 1; give a column 'accuracy' or enqueue without `top`"
+        )
+    try:
+        _suggest(row, space)
+    except ValueError as error:  # what FixedTrial says of a parameter that it was not given
+        reason = str(error).split(". ")[0]
+        raise InputError(f"{source}: {row.origin}: {reason}; give all parameters") from None
+
+
+def _suggest(row: Known, space: SearchSpace) -> tuple[optuna.trial.FixedTrial, Any, dict[str, Any]]:
+    trial = optuna.trial.FixedTrial(row.params)
+    return trial, space.suggest(trial), space.suggest_training(trial)
+
+
+def _as_trial(row: Known, space: SearchSpace, session: Session) -> FrozenTrial:
+    """The trial that it would be, had it been trained here."""
+    asked, architecture, training = _suggest(row, space)
+    cost = measure_cost(architecture, **session.sizes)
+    pricing = Pricing(session.config.search, **session.sizes)
+    latency = pricing.latency(architecture, cost)
+    candidate = Candidate(
+        architecture=architecture,
+        cost=cost,
+        seed=session.config.seed,
+        suggestion=0,
+        reward_factor=pricing.factor(pricing.price(cost, latency)),
+        attributes={"origin": row.origin},
+        params=asked.params,
+        distributions=asked.distributions,
+        training=training,
+    )
+    return freeze(candidate, Outcome("complete", row.accuracy), attributes=session.sizes)
+
+
+def _best(known: list[Known], top: int, space: SearchSpace, session: Session) -> list[Known]:
+    """By the reward that they would have here."""
+    rewards = {row.origin: _as_trial(row, space, session).value or 0.0 for row in known}
+    return sorted(known, key=lambda row: -rewards[row.origin])[:top]

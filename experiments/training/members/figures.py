@@ -1,0 +1,100 @@
+"""The pictures of a full training: curves, gradient norms by layer, what excites its maps."""
+
+import io
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from experiments.config.plot_style import BLUE, GREY, ORANGE
+from experiments.training.members.activation_maximisation import Maximised
+
+_NORM = "gradient_norm."
+
+
+def curves_png(rows: pd.DataFrame) -> bytes:
+    """Loss, and error in training and on the validation part, by epoch."""
+    figure = _figure(9.6, 4.2)
+    loss, error = figure.subplots(1, 2)
+    epochs = rows["epoch"].to_numpy()
+    loss.plot(epochs, rows["train_loss"], color=BLUE, marker="o", markersize=3)
+    loss.set(ylabel="training loss")
+    for column, colour, label in (
+        ("train_accuracy", BLUE, "training (augmented)"),
+        ("accuracy", ORANGE, "validation"),
+    ):
+        error.plot(epochs, 1 - rows[column], color=colour, marker="o", markersize=3, label=label)
+    error.set(ylabel="error")
+    error.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    error.legend(frameon=False)
+    for axes in (loss, error):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(color=GREY, alpha=0.25)
+    return _png(figure)
+
+
+def gradient_norms_png(rows: pd.DataFrame) -> bytes | None:
+    """Layer by epoch, the norm of its weight's gradient as a colour; None where not recorded."""
+    columns = [name for name in rows.columns if name.startswith(_NORM)]
+    if not columns:
+        return None
+    norms = np.maximum(rows[columns].to_numpy(dtype=float).T, 1e-12)  # (layers, epochs)
+    figure = _figure(9.6, min(12.0, 2.4 + 0.13 * len(columns)))
+    axes: Axes = figure.subplots()
+    first, last = rows["epoch"].iloc[0] - 0.5, rows["epoch"].iloc[-1] + 0.5
+    extent = (first, last, len(columns) - 0.5, -0.5)
+    shown = axes.imshow(
+        norms, aspect="auto", norm=LogNorm(), cmap="viridis", extent=extent, interpolation="nearest"
+    )
+    names = [name.removeprefix(_NORM).removesuffix(".weight") for name in columns]
+    step = max(1, len(names) // 60)
+    axes.set_yticks(range(0, len(names), step), names[::step], fontsize=6)
+    axes.set(xlabel="epoch", ylabel="layer, from the image to the scores")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.colorbar(shown, label="gradient norm at the epoch's first step")
+    return _png(figure)
+
+
+def activations_png(found: list[Maximised], *, strides: list[int]) -> bytes:
+    """A row of images a tap: what excites each of its chosen channels most."""
+    columns = max(len(each.channels) for each in found)
+    figure = _figure(1.15 * columns + 0.6, 1.35 * len(found) + 0.3)
+    grid = figure.subplots(len(found), columns, squeeze=False)
+    for row, each, stride in zip(grid, found, strides, strict=True):
+        for axes in row:
+            axes.set_axis_off()
+        for axes, channel, image in zip(row, each.channels, each.images, strict=False):
+            pixels = image.permute(1, 2, 0).numpy()  # (H, W, C)
+            grey = pixels.shape[2] != 3
+            axes.imshow(pixels[..., 0] if grey else pixels, cmap="gray" if grey else None)
+            axes.set_title(f"{channel}", fontsize=7, pad=2)
+        row[0].text(
+            -0.12,
+            0.5,
+            f"stride {stride}",
+            transform=row[0].transAxes,
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,54 @@
+"""The objective by configuration: one cost, one target, limits; conflicts told in one line."""
+
+import pytest
+
+from experiments.config.schema import SearchConfig, SearchSection
+from search_spaces import InputError
+
+
+def section(**settings) -> SearchSection:
+    return SearchConfig.parse({"name": "x", "search": settings}, source="x").search
+
+
+def test_target_flops_is_short_for_cost_and_target():
+    short = section(target_flops=2e7)
+    assert short == section(cost="flops", target=2e7)
+    assert (short.cost, short.target, short.target_flops) == ("flops", 2e7, 2e7)
+    assert short.replace(target_flops=3e7) == section(target=3e7)
+
+
+def test_another_cost_has_no_target_in_flops():
+    timed = section(cost="latency", target=0.002)
+    assert timed.target_flops is None
+    assert timed.needs_latency
+    assert not section(cost="params", target=1e5).needs_latency
+    assert timed.replace(target_flops=1e6) == section(target_flops=1e6)
+
+
+def test_a_written_config_reads_back_the_same():
+    settings = {"cost": "activations", "target": 1e5, "max_latency": 0.1, "max_params": 5e4}
+    config = SearchConfig.parse({"name": "x", "search": settings}, source="x")
+    import yaml
+
+    assert SearchConfig.parse(yaml.safe_load(config.to_yaml()), source="x") == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cost": "latency"}, "cost 'latency' needs a `target:`, in seconds"),
+        ({"cost": "params", "target_flops": 1e6}, "`target_flops` is a target of cost flops, but"),
+        ({"target": 2e6, "target_flops": 1e6}, r"are one setting, but got \(target_flops=1000000"),
+        ({"cost": "flop"}, "cost: input should be 'flops', 'params', 'activations' or 'latency'"),
+        ({"metric": "f1"}, "unknown metric 'f1'; only 'accuracy' is built so far"),
+        ({"target_flops": 0}, "search.target: input should be greater than 0, but got 0"),
+        ({"max_params": 0}, "max_params: input should be greater than 0"),
+        ({"max_latency": float("nan")}, "max_latency: input should be greater than 0"),
+        ({"latency_model": "f.json", "latency": {"batch_size": 4}}, "leave one out"),
+        ({"latency": {"batch": 4}}, "unknown key 'search.latency.batch'; did you mean"),
+    ],
+)
+def test_what_contradicts_is_one_clear_line(settings, message):
+    with pytest.raises(InputError, match=message) as caught:
+        section(**settings)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,86 @@
+import pytest
+
+from experiments.config.schema import SearchSection
+from experiments.engine.candidates import SampledCandidates
+from experiments.samplers.objective import reward
+from experiments.store.trial import Outcome, freeze
+from scaler import measure_cost
+from search_spaces import InputError, SearchSpace, load_space
+
+SIZES = {"num_classes": 10, "in_channels": 1}
+
+
+def sampled(section, *, finished=(), space=None, seed=0):
+    space = space or load_space("mbconv_small").at(8)
+    return SampledCandidates(space, section=section, seed=seed, finished=list(finished), **SIZES)
+
+
+def test_nothing_outside_the_flops_window_is_handed_out():
+    source = sampled(SearchSection(sampler="random", min_flops=2e5, max_flops=4e5))
+    candidates = [source.next() for _ in range(20)]
+    costs = [measure_cost(c.architecture, **SIZES) for c in candidates]
+    assert [c.cost for c in candidates] == costs
+    assert all(2e5 <= cost.flops <= 4e5 for cost in costs)
+    assert source.screened_by.total() > 0
+
+
+@pytest.mark.parametrize("sampler", ["cost_aware", "grid", "tpe", "random"])
+def test_no_network_is_handed_out_twice(sampler):
+    source = sampled(SearchSection(sampler=sampler))
+    keys = []
+    for i in range(40):
+        candidate = source.next()
+        keys.append(candidate.architecture.key)
+        accuracy = 0.9 if candidate.params["head.channels"] == 64 else 0.1
+        source.tell(candidate, freeze(candidate, Outcome("complete", accuracy, curve=(0.1 * i,))))
+    assert len(set(keys)) == 40
+
+
+def test_a_space_is_exhausted_when_all_its_networks_were_handed_out(small):
+    tree = small.model_dump(mode="json")
+    tree["head"]["channels"] = {"choice": [16, 32, 64]}
+    source = sampled(SearchSection(sampler="random"), space=SearchSpace("three", tree))
+    assert [source.next() is not None for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_same_seed_gives_the_same_candidates():
+    one, two = (sampled(SearchSection(), seed=4) for _ in range(2))
+    first = [one.next().architecture.key for _ in range(15)]
+    assert first == [two.next().architecture.key for _ in range(15)]
+    three = sampled(SearchSection(), seed=5)
+    assert first != [three.next().architecture.key for _ in range(15)]
+
+
+def test_a_continued_search_repeats_none_of_the_stored_networks():
+    source = sampled(SearchSection(sampler="random"))
+    done = []
+    for _ in range(10):
+        candidate = source.next()
+        done.append(freeze(candidate, Outcome("complete", 0.5, curve=(0.5,))))
+    more = sampled(SearchSection(sampler="random"), finished=done)
+    new = {more.next().architecture.key for _ in range(10)}
+    assert not new & {trial.user_attrs["key"] for trial in done}
+
+
+def test_the_sampler_learns_from_rewards():
+    """TPE, told that head.channels 64 is good, asks for it more often than a third of the time."""
+    source = sampled(SearchSection(sampler="tpe"))
+    picked = []
+    for _ in range(60):
+        candidate = source.next()
+        picked.append(candidate.params["head.channels"])
+        accuracy = 0.9 if picked[-1] == 64 else 0.2
+        source.tell(candidate, freeze(candidate, Outcome("complete", accuracy, curve=(accuracy,))))
+    assert picked[30:].count(64) > 20
+
+
+def test_reward_is_the_papers_formula():
+    assert reward(0.8, 4e8, target=4e8) == 0.8
+    assert reward(0.8, 8e8, target=4e8) == pytest.approx(0.8 * 2**-0.07)
+    assert reward(0.8, 8e8, target=4e8, exponent=0.0) == 0.8
+
+
+@pytest.mark.parametrize(("cost", "target"), [(0, 1), (1, 0), (1, -1), (float("nan"), 1)])
+def test_reward_refuses_what_is_not_positive(cost, target):
+    with pytest.raises(InputError, match="must be a positive number"):
+        reward(0.5, cost, target=target)

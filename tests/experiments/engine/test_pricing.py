@@ -1,0 +1,103 @@
+"""Limits and costs of candidates: what lies outside is never handed out, and counted by reason."""
+
+import pytest
+
+from experiments.config.schema import SearchSection
+from experiments.engine import candidates, pricing
+from experiments.engine.candidates import SampledCandidates
+from experiments.engine.progress import screened_text
+from experiments.store.trial import Outcome, freeze
+from scaler.latency_model import LatencyModel
+from search_spaces import InputError, load_space
+from tests.scaler.test_latency_model import table
+
+SIZES = {"num_classes": 10, "in_channels": 1}
+
+
+def sampled(**settings):
+    section = SearchSection(sampler="random", **settings)
+    space = load_space("mbconv_small").at(8)
+    return SampledCandidates(space, section=section, seed=0, finished=[], **SIZES)
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    """A millisecond, and 5 ns an element."""
+    path = tmp_path / "latency.json"
+    path.write_text(table(lambda _, activations: 1e-3 + 5e-9 * activations).to_json())
+    return path
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Measurements that take no time and say 10 ms; the keys of what was measured."""
+    keys = []
+
+    def measure(networks, **_):
+        keys.extend(network.key for network in networks)
+        return [type("Latency", (), {"quiet": 0.01})() for _ in networks]
+
+    monkeypatch.setattr(pricing, "measure_latencies", measure)
+    return keys
+
+
+@pytest.mark.parametrize(("name", "limit"), [("params", 30_000), ("activations", 15_000)])
+def test_nothing_above_a_limit_is_handed_out(name, limit):
+    source = sampled(**{f"max_{name}": limit})
+    costs = [getattr(source.next().cost, name) for _ in range(15)]
+    assert max(costs) <= limit
+    assert source.screened_by["outside"] > 0
+
+
+def test_nothing_slower_than_the_limit_is_handed_out(model_file):
+    source = sampled(latency_model=model_file, max_latency=1.1e-3)
+    model = LatencyModel.from_file(model_file)
+    found = [source.next() for _ in range(10)]
+    assert max(model(c.cost) for c in found) <= 1.1e-3
+    assert [c.attributes["latency"] for c in found] == [model(c.cost) for c in found]
+    assert source.screened_by["slow"] > 0
+
+
+@pytest.mark.parametrize("cost", ["flops", "params", "activations", "latency"])
+def test_the_reward_uses_the_cost_that_stands_on_the_trial(cost, model_file):
+    source = sampled(cost=cost, target=7.0, exponent=-0.1, latency_model=model_file)
+    candidate = source.next()
+    trial = freeze(candidate, Outcome("complete", 0.8, extra={"cost": 1.0, "latency": 2.0}))
+    stored = trial.user_attrs
+    assert stored["cost"] == stored[cost]
+    assert trial.value == pytest.approx(0.8 * (stored[cost] / 7.0) ** -0.1)
+
+
+def test_a_network_is_measured_once(measured):
+    source = sampled(cost="latency", target=0.005)
+    found = [source.next() for _ in range(30)]
+    assert [c.architecture.key for c in found] == measured
+    assert {c.attributes["cost"] for c in found} == {0.01}
+
+
+def test_a_search_in_which_all_is_slow_gives_up_after_some_measurements(measured):
+    source = sampled(max_latency=0.001)
+    assert source.next() is None
+    assert source.screened_by["slow"] == candidates.MOST_SLOW
+    assert len(measured) == len(set(measured)) <= candidates.MOST_SLOW
+
+
+def test_what_was_thrown_back_is_told_by_reason():
+    assert screened_text({}) == ""
+    assert screened_text({"repeated": 2, "outside": 3}) == (
+        "5 screened out before training (3 outside the limits, 2 already tried)"
+    )
+
+
+def test_a_model_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(InputError, match=r"other\.json.*is required"):
+        pricing.latency_facts(SearchSection(latency_model=tmp_path / "other.json"))
+
+
+def test_a_changed_model_is_another_fact(model_file):
+    section = SearchSection(latency_model=model_file)
+    before = pricing.latency_facts(section)
+    model_file.write_text(model_file.read_text().replace("an abacus", "another"))
+    assert pricing.latency_facts(section) != before
+    assert pricing.latency_facts(SearchSection()) == {}

@@ -1,0 +1,29 @@
+import os
+import subprocess
+import sys
+import time
+
+from experiments.engine.processes import children, descendants, kill
+
+
+def test_grandchildren_are_found_and_killed():
+    shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600; true"])
+    deadline = time.monotonic() + 30
+    while len(found := descendants(shell.pid)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert shell.pid in children()
+    assert set(found) < set(descendants(os.getpid()))
+    kill([*found, shell.pid])
+    assert shell.wait() == -9
+    assert descendants(shell.pid) == []
+
+
+def test_a_process_that_holds_its_lock_too_long_ends_itself():
+    code = (
+        "import ctypes\nfrom experiments.engine.processes import exit_after\n"
+        "with exit_after(0.2): ctypes.PyDLL(None).sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr

@@ -1,0 +1,140 @@
+"""The best is really the best: the search's first few are trained again with new seeds."""
+
+import optuna
+import pytest
+
+from experiments import load_trials, search
+from experiments.config.schema import ConfirmationSection
+from experiments.engine.runner import WorkFailed
+from experiments.samplers import recommend
+from experiments.search.confirmation import finalists
+from experiments.search.search import run_search
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
+from scaler import Cost
+from tests.objectives import TARGET, Drawn
+from tests.objectives import search as search_of
+
+SIZES = {"num_classes": 10, "in_channels": 1}
+SECTION = ConfirmationSection(top=3, seeds=2, rounds=2)
+
+
+@pytest.fixture
+def lucky():
+    """In a search the narrowest networks look best; trained again, the widest are."""
+
+    def evaluate(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        width = architecture.head.channels / 1000
+        return 0.5 - width if seed < 1000 else 0.5 + width + seed % 10 / 1e4
+
+    return evaluate
+
+
+@pytest.fixture
+def confirmed(config, by_hand, lucky):
+    """Search and confirm without Ray: the baseline and the confirmation's trials."""
+
+    def run(**section):
+        session = by_hand(config.replace(confirmation=SECTION.replace(**section)), lucky)
+        best = run_search(session)
+        return best, load_trials(config.run, study="confirmation")
+
+    return run
+
+
+def test_the_winner_by_mean_is_the_baseline_not_the_luckiest(ray, config, lucky, capsys):  # noqa: ARG001
+    config = config.replace(
+        search=config.search.replace(trials=4), confirmation=SECTION.replace(top=4, rounds=1)
+    )
+    result = search(config, evaluate=lucky, **SIZES)
+    means = load_trials(config.run, study="confirmation").groupby("key").reward.mean()
+    assert len(means) == 4
+    assert result.best.key == means.idxmax()
+    assert result.best.key != result.trials.loc[result.trials.reward.idxmax()].key
+    assert "confirmation: #" in capsys.readouterr().err
+
+
+def test_rounds_have_fewer_networks_and_new_seeds(config, confirmed):
+    _, trials = confirmed(top=5)
+    rounds = trials.groupby("round")
+    assert rounds["contender"].nunique().to_dict() == {1: 5, 2: 3}
+    assert rounds["seed"].nunique().to_dict() == {1: 2, 2: 2}
+    searched = load_trials(config.run, study="search")
+    assert not set(trials.seed) & set(searched.seed)
+    assert not set(trials[trials["round"] == 1].seed) & set(trials[trials["round"] == 2].seed)
+    top = searched.nlargest(5, "reward")
+    assert set(trials.contender) == {f"#{number}" for number in top.number}
+
+
+def test_each_round_is_twice_as_long(config, by_hand, lucky):
+    session = by_hand(config.replace(confirmation=SECTION.replace(epochs=4, rounds=3)), lucky)
+    run_search(session)
+    rounds = [("confirmation", 4), ("confirmation", 8), ("confirmation", 16)]
+    assert session.lengths == [("search", 3), *rounds]
+
+
+def test_a_continued_confirmation_trains_only_what_is_missing(confirmed):
+    best, before = confirmed(seeds=1)
+    again, same = confirmed(seeds=1)
+    assert (again, len(same)) == (best, len(before))
+    _, after = confirmed(seeds=2)
+    assert list(after.key[: len(before)]) == list(before.key)
+    assert not after.duplicated(["key", "round", "seed"]).any()
+    assert len(after) == 2 * len(before)
+
+
+@pytest.mark.parametrize("section", [None, ConfirmationSection(top=1)])
+def test_it_can_be_switched_off(config, by_hand, lucky, section):
+    baseline = run_search(by_hand(config.replace(confirmation=section), lucky))
+    trials = load_trials(config.run, study="search")
+    assert baseline.key == trials.loc[trials.reward.idxmax()].key
+    assert load_trials(config.run, study="confirmation").empty
+
+
+def test_trainings_that_all_fail_name_no_baseline(config, by_hand):
+    def failing(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        if seed > 1000:
+            raise MemoryError("no room")
+        return 0.5
+
+    with pytest.raises(WorkFailed, match="no training of the confirmation finished"):
+        run_search(by_hand(config.replace(confirmation=SECTION), failing))
+    assert not (config.run / "baseline.yaml").exists()
+
+
+def record(store, study, network, accuracy, **attributes):
+    candidate = Candidate(network, Cost(1, 1, 1), seed=0, suggestion=0, attributes=attributes)
+    store.record(study, freeze(candidate, Outcome("complete", accuracy)))
+
+
+def test_finalists_are_distinct_and_the_searchs_own_best_is_among_them(tmp_path, small):
+    store = Store(tmp_path / "study.db")
+    for channels, accuracy in ((16, 0.5), (24, 0.7), (32, 0.6)):
+        record(store, "search", small.replace(head={"channels": channels}), accuracy)
+    assert list(finalists(store, top=2)) == ["#1", "#2"]
+    for channels in (40, 48):
+        told = small.replace(head={"channels": channels})
+        record(store, "warm_start", told, 0.9, origin=f"old#{channels}")
+    assert list(finalists(store, top=2)) == ["old#40", "#1"]
+    assert list(finalists(store, top=9)) == ["old#40", "old#48", "#1", "#2", "#0"]
+
+
+def test_the_first_finalist_is_what_the_model_believes_best_not_the_luckiest(tmp_path, small):
+    objective, store = Drawn(seed=1, names=("layer0", "layer1", "layer2")), Store(tmp_path / "s.db")
+    random = optuna.samplers.RandomSampler(seed=4)
+    found = search_of(objective, random, seed=4, trials=100, noise=0.1)
+    for number, trial in enumerate(found.trials):
+        factor = (objective.cost(trial.params) / TARGET) ** -0.07
+        candidate = Candidate(
+            small.replace(head={"channels": 8 + number}),
+            Cost(1, 1, 1),
+            seed=0,
+            suggestion=number,
+            reward_factor=factor,
+            params=trial.params,
+            distributions=trial.distributions,
+        )
+        store.record("search", freeze(candidate, Outcome("complete", trial.value / factor)))
+    believed = recommend(found.trials, cost=objective.cost, target=TARGET)
+    assert believed[0].params != found.best_params
+    assert next(iter(finalists(store, top=3))) == f"#{believed[0].number}"

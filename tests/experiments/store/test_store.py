@@ -1,0 +1,144 @@
+import math
+import random
+import sqlite3
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from experiments.store.open_trial import Epoch, OpenTrial
+from experiments.store.optuna_tables import SCHEMA
+from experiments.store.store import Store
+from experiments.store.trial import Candidate, Outcome, freeze
+from scaler import Cost
+from search_spaces import InputError
+
+
+@pytest.fixture
+def trial(small):
+    candidate = Candidate(small, Cost(100, 20, 30), seed=3, suggestion=0, reward_factor=0.5)
+    return freeze(candidate, Outcome("complete", 0.8, curve=(0.4, 0.8), seconds=1.5))
+
+
+@pytest.fixture
+def filled(tmp_path, trial):
+    path = tmp_path / "study.db"
+    store = Store(path)
+    for _ in range(50):
+        store.record("search", trial)
+    store.finish()
+    return path
+
+
+def test_what_is_stored_is_what_was_measured(tmp_path, trial, small):
+    Store(tmp_path / "study.db").record("search", trial)
+    (read,) = Store(tmp_path / "study.db").trials("search")
+    assert read.value == 0.4
+    assert read.intermediate_values == {1: 0.2, 2: 0.4}
+    expected = {"accuracy": 0.8, "reward": 0.4, "flops": 100, "epochs": 2, "key": small.key}
+    assert {name: read.user_attrs[name] for name in expected} == expected
+
+
+def test_a_failed_trial_keeps_its_reason_and_has_no_value(tmp_path, small):
+    candidate = Candidate(small, Cost(1, 1, 1), seed=0, suggestion=0)
+    store = Store(tmp_path / "study.db")
+    store.record("search", freeze(candidate, Outcome("fail", None, reason="NaN")))
+    (read,) = store.trials("search")
+    assert (read.state, read.value) == (optuna.trial.TrialState.FAIL, None)
+    assert read.user_attrs["reason"] == "NaN"
+
+
+def test_plain_optuna_opens_the_store(filled):
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{filled}")
+    assert len(study.trials) == 50
+
+
+def test_a_trial_is_read_as_optuna_reads_it(tmp_path, small):
+    """A trial written whole is the trial that `add_trial` writes; both readers agree on both."""
+    kinds = {"a": IntDistribution(1, 9), "b": CategoricalDistribution([None, 0.5, "x"])}
+    kinds |= {"c": FloatDistribution(1e-5, 1.0, log=True)}
+    params = {"a": 3, "b": "x", "c": 0.25}
+    candidate = Candidate(
+        small, Cost(1, 2, 3), seed=1, suggestion=4, params=params, distributions=kinds
+    )
+    told = Outcome("complete", 0.5, curve=(0.1, math.inf, -math.inf), curves={"loss": [None, 1.0]})
+    trials = [freeze(candidate, told), freeze(candidate, Outcome("fail", None, reason="no"))]
+    store = Store(tmp_path / "study.db")
+    for trial in trials:
+        store.record("search", trial)
+        store.study("search").add_trial(trial)
+    theirs = optuna.load_study(study_name="search", storage=f"sqlite:///{store.path}").trials
+    assert store.trials("search") == theirs
+    assert [trial.number for trial in theirs] == [0, 1, 2, 3]
+    for one, other in zip(theirs[::2], theirs[1::2], strict=True):
+        for field in ("state", "values", "params", "distributions", "user_attrs"):
+            assert getattr(one, field) == getattr(other, field)
+        assert one.intermediate_values == other.intermediate_values
+
+
+def test_the_schema_is_the_one_that_whole_trials_are_written_for(filled):
+    with sqlite3.connect(filled) as connection:
+        assert connection.execute("SELECT schema_version FROM version_info").fetchone() == (SCHEMA,)
+
+
+def test_recording_a_trial_closes_the_open_one(tmp_path, trial, small):
+    store = Store(tmp_path / "study.db")
+    running = [OpenTrial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=i)) for i in (0, 1)]
+    told = running[0].told(Epoch(1, 0.5, {"loss": 2.0}, 1.5)).told(Epoch(2, 0.75))
+    for one in (*running, told):
+        store.open("search", one)
+    assert Store(store.path).opened("search") == [told, running[1]]
+    store.record("search", trial, suggestion=0)
+    assert Store(store.path).opened("search") == [running[1]]
+
+
+def test_an_evaluation_that_begins_again_takes_back_its_epochs(small):
+    trial = OpenTrial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=0, reward_factor=2.0))
+    for epoch, accuracy in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.4)):
+        trial = trial.told(Epoch(epoch, accuracy))
+    assert trial.rewards == {1: 0.2, 2: 0.8}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_file_cut_anywhere_is_named_with_its_backup_and_left_as_it_is(filled, seed):
+    content = filled.read_bytes()
+    cut = random.Random(seed).randrange(len(content)) if seed else 0
+    filled.write_bytes(content[:cut])
+    message = r"the study '.*study.db' is damaged: .*put its backup '.*study.db.bak' in its place"
+    with pytest.raises(InputError, match=message):
+        Store(filled)
+    assert filled.read_bytes() == content[:cut]
+
+
+def test_the_backup_put_in_place_holds_the_trials(filled):
+    filled.write_bytes(filled.read_bytes()[:5000])
+    filled.with_name("study.db.bak").replace(filled)
+    assert len(Store(filled).trials("search")) == 50
+
+
+def test_a_study_that_is_gone_is_not_begun_anew_while_its_backup_is_there(filled):
+    filled.unlink()
+    with pytest.raises(InputError, match=r"is damaged: it is gone; put its backup"):
+        Store(filled)
+    assert not filled.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    path = tmp_path / "study.db"
+    path.write_text("hello " * 1000)
+    with pytest.raises(InputError, match="is damaged: file is not a database"):
+        Store(path)
+
+
+def test_a_database_without_a_study_is_refused(tmp_path):
+    path = tmp_path / "study.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE other (x)")
+    with pytest.raises(InputError, match=r"it holds no Optuna study"):
+        Store(path)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot open the study .*written to"):
+        Store(tmp_path / "file" / "study.db")
