@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PINNED = next(
     line.removeprefix("ray==").strip()
     for line in (DOCS.parent / "constraints.txt").read_text().splitlines()
