@@ -1,12 +1,9 @@
 """A run's folder: the config as used, the store, what was found, tables and figures."""
 
-import fcntl
 import json
 import platform
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,37 +68,6 @@ class RunFolder:
         elif path.exists() and not path.is_dir():
             raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
         return cls(path, config)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder; a second command on it is refused until this one ends."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise InputError(
-                f"cannot write '{self.path}': {error.strerror}; name another folder with --run"
-            ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"'{self.path}' is in use by another command; wait for it, or name another "
-                    f"folder with --run"
-                ) from None
-            yield
-
-    def in_use(self) -> bool:
-        """Whether a command on this machine works on the run just now."""
-        try:
-            with (self.path / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
 
     def write_config(self) -> None:
         write_text(self.path / "config.yaml", self.config.to_yaml())

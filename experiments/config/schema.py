@@ -300,7 +300,6 @@ class ClusterSection(Record):
     dashboard_host: str | None = None  # of the embedded Ray; None: no dashboard
     # A database URL, as `postgresql+psycopg://user@host/scaler`; None: study.db in the run folder.
     storage: Annotated[str | None, Field(repr=False)] = None
-    drivers: Literal["one", "many"] = "one"  # commands that may work on one run in a database
 
     @field_validator("storage")
     @classmethod
@@ -317,13 +316,19 @@ class ClusterSection(Record):
 
         return None if storage is None else masked(storage)
 
-    @model_validator(mode="after")
-    def _drivers_share_a_database(self) -> Self:
-        if self.drivers == "many" and self.storage is None:
+    @model_validator(mode="before")
+    @classmethod
+    def _one_driver(cls, data: Any) -> Any:
+        """Earlier versions had `drivers: one` and `drivers: many`; now one command drives a run."""
+        if not isinstance(data, dict) or "drivers" not in data:
+            return data
+        section = dict(data)
+        if (drivers := section.pop("drivers")) != "one":
             raise ValueError(
-                "drivers: many needs a database that they share; set storage, or drivers: one"
+                f"`drivers: {drivers}` is no longer there, as one command drives a run; remove the "
+                f"line, and set `workers:` to train more networks at a time"
             )
-        return self
+        return section
 
     @field_validator("gpus_per_trial")
     @classmethod

@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from enum import Enum
 from typing import Any, Protocol
 
 import optuna
@@ -24,18 +22,12 @@ MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new wit
 PATIENCE = 50  # draws of the sampler; then random ones, as some propose the same again and again
 
 
-class Later(Enum):
-    """Instead of a candidate: none now, perhaps later, since other drivers' trials still run."""
-
-    LATER = "later"
-
-
 class Candidates(Protocol):
     @property
     def screened_by(self) -> Counter[str]:
         """Candidates thrown back before any training, by the reason (see progress.SCREENED)."""
 
-    def next(self) -> Candidate | Later | None:
+    def next(self) -> Candidate | None:
         """The next candidate, or None when there is none left."""
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
@@ -49,9 +41,6 @@ class Candidates(Protocol):
 
         They are not handed out again by `next`.
         """
-
-    def ours(self, left: OpenTrial) -> bool:
-        """Whether an open trial is left for this driver, and not running under another."""
 
 
 class ListedCandidates:
@@ -81,9 +70,6 @@ class ListedCandidates:
                 listed.remove(candidate)
         self._left = iter(listed)
         return wanted
-
-    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
-        return True
 
 
 def _same(listed: Candidate, left: Candidate) -> bool:
@@ -163,9 +149,6 @@ class SampledCandidates:
         self._handed_out = max(self._handed_out, *(number + 1 for number in running))
         return left
 
-    def ours(self, left: OpenTrial) -> bool:  # noqa: ARG002
-        return True
-
     def next(self) -> Candidate | None:
         for sampler in (self._sampler, self._random):
             reseed(sampler, (self._seed, self._handed_out))
@@ -227,26 +210,6 @@ class SampledCandidates:
 
     def _handle(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
-
-    def renumber(self, candidate: Candidate, suggestion: int) -> Candidate:
-        """It counts as that suggestion, a number that no other driver has."""
-        self._open[suggestion] = self._open.pop(candidate.suggestion)
-        self._handed_out = max(self._handed_out, suggestion + 1)
-        return replace(candidate, suggestion=suggestion, seed=self._seed + suggestion)
-
-    def withdraw(self, candidate: Candidate) -> None:
-        """It is not trained after all: another driver has it."""
-        self._study.tell(self._open.pop(candidate.suggestion), state=TrialState.FAIL)
-        self.screened_by["repeated"] += 1
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """These networks may be drawn again."""
-        self._seen.difference_update(keys)
-
-    def learn(self, trials: list[FrozenTrial]) -> None:
-        """Finished trials of another driver of the same study."""
-        self._study.add_trials(trials)
-        self._seen.update(identity_of(trial) for trial in trials)
 
     def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
         """It knows the objective's cost, unless that takes a measurement."""

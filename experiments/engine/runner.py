@@ -16,6 +16,7 @@ from experiments.engine.searcher import StudySearcher
 from experiments.engine.tracking import Tracking
 from experiments.engine.worker import Worker
 from experiments.store.checkpoints import Checkpoints
+from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.training.evaluate import Evaluate
 
@@ -35,6 +36,7 @@ def run_study(
     early_stopping: EarlyStopping | None = None,
     time_limit: float | None = None,
     attributes: dict[str, Any] | None = None,
+    lock: RunLock | None = None,
 ) -> None:
     """Train up to `trials` candidates, each recorded in the store as it ends.
 
@@ -60,6 +62,7 @@ def run_study(
         attributes=attributes or {},
         early_stopping=early_stopping,
         time_limit=time_limit,
+        lock=lock,
     )
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     trainable = tune.with_parameters(Worker, evaluate=evaluate)

@@ -13,13 +13,14 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.schema import EarlyStopping
-from experiments.engine.candidates import Candidates, Later
+from experiments.engine.candidates import Candidates
 from experiments.engine.early_stopping import hopeless, leader, promotable, stops
 from experiments.engine.evaluation import Job
 from experiments.engine.progress import Progress
 from experiments.engine.tracking import Tracking
 from experiments.store.checkpoints import Checkpoint, Checkpoints
 from experiments.store.open_trial import Epoch, OpenTrial
+from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.store.trial import Outcome, freeze
 
@@ -60,6 +61,7 @@ class StudySearcher:
         early_stopping: EarlyStopping | None = None,
         time_limit: float | None = None,
         tracking: Tracking | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self._candidates = candidates
         self._store = store
@@ -71,6 +73,7 @@ class StudySearcher:
         self._attributes = attributes
         self._rule = early_stopping
         self._limit = time_limit
+        self._lock = lock
         self._promotes = early_stopping is not None and early_stopping.type == "promotion"
         taken_up = self._taken_up()
         self._waiting = deque(trial for trial in taken_up if not trial.resting)
@@ -98,9 +101,9 @@ class StudySearcher:
         """The next trial; None where there is none, or none as long as others run."""
         try:
             trial = self._next()
-            if isinstance(trial, OpenTrial):
+            if trial is not None:
                 return self._start(trial_id, trial)
-            self.finished = trial is None and (not self._running or self.error is not None)
+            self.finished = not self._running or self.error is not None
         except Exception as error:
             self.error = error
             self.finished = True
@@ -185,25 +188,24 @@ class StudySearcher:
     def _taken_up(self) -> list[OpenTrial]:
         """Trials that an earlier driver left open; those that nobody wants any more are closed."""
         opened = self._store.opened(self._study)
-        left = [trial for trial in opened if self._candidates.ours(trial)]
-        wanted = self._candidates.reopen(left)
-        for trial in left:
+        wanted = self._candidates.reopen(opened)
+        for trial in opened:
             if trial not in wanted:
                 self._store.close(self._study, trial)
                 self._checkpoints.drop(trial.name)
         return wanted
 
-    def _next(self) -> OpenTrial | Later | None:
+    def _next(self) -> OpenTrial | None:
         if self.error is not None:
             return None
         if self._waiting:
             return self._waiting.popleft()
         if (promoted := self._promoted()) is not None:
             return promoted
+        if self._new > 0 and self._lock is not None:
+            self._lock.check()
         candidate = self._candidates.next() if self._new > 0 else None
         self._progress.screened_by = self._candidates.screened_by
-        if isinstance(candidate, Later):
-            return candidate
         self._new = self._new - 1 if candidate else 0
         if candidate is None and not self._running:
             return self._last_of_resting()

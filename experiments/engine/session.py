@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from experiments.config.run_folder import RunFolder, check_facts, check_same
 from experiments.config.schema import EarlyStopping, SearchConfig
 from experiments.config.storage_url import masked
-from experiments.engine.candidates import Candidates, SampledCandidates
+from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import check_cluster, ray_session
 from experiments.engine.early_stopping import rungs
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.runner import run_study
-from experiments.engine.shared_candidates import GuardedCandidates, SharedCandidates
 from experiments.engine.tracking import Tracking, check_tracking
-from experiments.store.drivers import Drivers
+from experiments.store.run_lock import RunLock
 from experiments.store.store import Store, backup_of
 from search_spaces.records import InputError
 
@@ -36,7 +35,7 @@ class Session:
     own_evaluate: "Evaluate | None"
     num_classes: int
     in_channels: int
-    drivers: Drivers | None = None  # where the store is a database
+    lock: RunLock
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -56,7 +55,7 @@ class Session:
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
         run_study(
-            self._among_drivers(study, candidates, limit=done + trials),
+            candidates,
             evaluate=self.own_evaluate or self._training(epochs, final=final, rule=early_stopping),
             store=self.store,
             study=study,
@@ -69,6 +68,7 @@ class Session:
             early_stopping=early_stopping,
             time_limit=time_limit,
             attributes=self.sizes,
+            lock=self.lock,
         )
 
     def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
@@ -80,15 +80,6 @@ class Session:
     def _tracking(self, study: str) -> Tracking:
         config = self.config
         return Tracking.of(config.tracking, run=config.name, study=study, folder=self.folder.path)
-
-    def _among_drivers(self, study: str, candidates: Candidates, *, limit: int) -> Candidates:
-        if self.drivers is None:
-            return candidates
-        if isinstance(candidates, SampledCandidates) and self.drivers.many:
-            return SharedCandidates(
-                candidates, drivers=self.drivers, store=self.store, study=study, limit=limit
-            )
-        return GuardedCandidates(candidates, self.drivers)
 
     def _training(
         self, epochs: int, *, final: bool, rule: EarlyStopping | None = None
@@ -115,18 +106,11 @@ def open_session(
     evaluate: "Evaluate | None" = None,
     num_classes: int = 1000,
     in_channels: int = 3,
-    shared: bool = False,
 ) -> Iterator[Session]:
     """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
-    `shared` work may be done by several drivers at once.
     """
-    if config.cluster.drivers == "many" and not shared:
-        raise InputError(
-            "cluster.drivers: many is for `scaler search`; search with it, then do the rest with "
-            "cluster.drivers: one"
-        )
     data = None
     if evaluate is None:
         from experiments.data.sources import load_data
@@ -150,20 +134,22 @@ def open_session(
     }
     if begun:
         folder.check_facts(facts)
+    if store is not None:
+        _check_shared(store, config, facts, begun)
     with ExitStack() as stack:
-        drivers = None
-        if store is not None:
-            drivers = Drivers(store.engine, config.name, mode=config.cluster.drivers)
-            stack.enter_context(drivers.joined())
-            _check_shared(store, config, facts, begun)
-        stack.enter_context(folder.locked())
-        store = store or Store(folder.study)
+        engine = None if store is None else store.engine
+        lock = stack.enter_context(RunLock(folder.path, engine=engine, run=config.name))
+        if store is None:
+            store = Store(folder.study)
+        else:
+            _check_shared(store, config, facts, begun)  # again, as now nobody else writes
+            _note_shared(store, config, facts)
         folder.write_config()
         folder.write_environment(**facts)
         stack.callback(store.finish)
         stack.enter_context(ray_session(config.cluster))
         sizes = (num_classes, in_channels)
-        yield Session(config, folder, store, data, evaluate, *sizes, drivers)
+        yield Session(config, folder, store, data, evaluate, *sizes, lock)
 
 
 def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
@@ -201,5 +187,8 @@ def _check_shared(
     if begun and kept:
         check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
         check_facts(kept["facts"], facts, where)
+
+
+def _note_shared(store: Store, config: SearchConfig, facts: dict[str, Any]) -> None:
     store.note("run", "config", config.model_dump(mode="json", exclude={"run", "cluster"}))
     store.note("run", "facts", facts)

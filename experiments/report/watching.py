@@ -6,6 +6,7 @@ from pathlib import Path
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.report.report import write_report
+from experiments.store.run_lock import in_use
 from experiments.store.snapshot import reading
 from experiments.store.store import STUDIES
 
@@ -20,7 +21,7 @@ def watch_run(folder: RunFolder, *, every: float) -> Path:
     """
     seen = -1
     try:
-        while folder.in_use():
+        while in_use(folder.path):
             ended = _ended(folder)
             if ended != seen:
                 path = write_report(folder, reload=max(1, round(every)))
@@ -35,7 +36,7 @@ def watch_run(folder: RunFolder, *, every: float) -> Path:
 
 def _wait(folder: RunFolder, seconds: float) -> None:
     until = time.monotonic() + seconds
-    while folder.in_use() and time.monotonic() < until:
+    while in_use(folder.path) and time.monotonic() < until:
         time.sleep(min(LOOK, max(0.0, until - time.monotonic())))
 
 

@@ -18,7 +18,6 @@ from experiments.search.training_choices import check_training_choices
 from experiments.search.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError
 from search_spaces.space import SearchSpace, load_space
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def search(
 
     check_search(config, evaluate)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    with open_session(config, evaluate=evaluate, shared=True, **sizes) as session:
+    with open_session(config, evaluate=evaluate, **sizes) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials, session.folder.recipe())
@@ -66,12 +65,6 @@ def search(
 
 def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
     """Raise InputError for what the search would stumble over, before anything is made."""
-    rule = config.search.early_stopping
-    if rule is not None and rule.type == "promotion" and config.cluster.drivers == "many":
-        raise InputError(
-            "search.early_stopping.type: promotion is for one driver, as each would compare only "
-            "what it trained; take type: stopping, or cluster.drivers: one"
-        )
     space = search_space(config)
     make_sampler(config.search.sampler)
     latency_facts(config.search)
@@ -105,11 +98,8 @@ def run_search(session: Session) -> Architecture:
             **session.sizes,
         )
 
-    if session.drivers is not None and session.drivers.many:
-        candidates = candidates_after(finished)
-    else:
-        opened = session.store.opened("search")
-        candidates = continued(candidates_after, finished=finished, opened=opened)
+    opened = session.store.opened("search")
+    candidates = continued(candidates_after, finished=finished, opened=opened)
     session.train(
         "search",
         candidates,

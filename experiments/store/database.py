@@ -47,7 +47,7 @@ def open_database(storage: str, *, tables: MetaData | None = None) -> RDBStorage
     try:
         engine = sqlalchemy.create_engine(url, connect_args=arguments)
         with engine.begin() as connection:
-            if postgres:  # two drivers that begin at once would both make the tables
+            if postgres:  # two commands that begin at once would both make the tables
                 lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(lock, {"key": TABLES})
             opened = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)

@@ -105,10 +105,6 @@ class Store:
             text = None if ended is None else ended.isoformat(sep=" ")
             yield TrialRow(trial.number, trial.state.name, text, trial.user_attrs)
 
-    def ended_lately(self, name: str) -> list[FrozenTrial]:
-        """All trials as `trials`; where it is asked often, only what is new is read."""
-        return self.study(name).get_trials(deepcopy=False)
-
     def record(self, name: str, trial: FrozenTrial, *, suggestion: int | None = None) -> None:
         """Append a finished trial; the open one of that `suggestion` is closed with it."""
         study_id = self.study(name)._study_id

@@ -12,6 +12,7 @@ from experiments.config.units import readable_count, readable_seconds
 from experiments.data.sources import load_data
 from experiments.search.proxies.measuring import measure, planned, read_kept
 from experiments.search.proxies.table import cheapest, measured_networks, proxy_table
+from experiments.store.run_lock import RunLock
 
 
 def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
@@ -27,7 +28,7 @@ def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
     folder = RunFolder.check(config, begun)
     folder.check_facts({"data": data.fingerprint})
     total = config.proxy.networks * len(planned(config.proxy))
-    with folder.locked():
+    with RunLock(folder.path):
         folder.write_config()
         folder.write_environment(data=data.fingerprint)
         done, began = len(read_kept(kept)), time.monotonic()

@@ -4,6 +4,7 @@ import pytest
 
 from experiments.report import watching
 from experiments.report.watching import watch_run
+from experiments.store.run_lock import RunLock
 from tests.experiments.report.test_report import Page
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -23,15 +24,8 @@ def watched(searched, monkeypatch):
 
     monkeypatch.setattr(watching, "_wait", wait)
     with ExitStack() as stack:
-        stack.enter_context(searched.folder.locked())
+        stack.enter_context(RunLock(searched.folder.path))
         yield searched, pages, steps, stack.close
-
-
-def test_a_run_is_in_use_while_a_command_works_on_it(run):
-    assert not run.folder.in_use()
-    with run.folder.locked():
-        assert run.folder.in_use()
-    assert not run.folder.in_use()
 
 
 def test_the_page_follows_the_trials_and_ends_with_the_run(watched, capsys):

@@ -1,11 +1,7 @@
-"""A run's store in PostgreSQL: the same study, one driver or several, no password left behind."""
+"""A run's store in PostgreSQL: the same study, one driver, no password left behind."""
 
-import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 
 import optuna
 import pytest
@@ -15,7 +11,7 @@ from experiments import load_trials, search
 from experiments.config.schema import ClusterSection, SearchConfig
 from experiments.config.storage_url import full_url, masked
 from experiments.store.database import open_database
-from experiments.store.drivers import Claim, Drivers
+from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Outcome, freeze
 from scaler import Cost
@@ -140,61 +136,32 @@ def test_another_run_of_the_same_name_is_refused(ray, shared, tmp_path):  # noqa
     assert not (tmp_path / "b").exists()
 
 
-def test_a_second_driver_is_refused_unless_both_share(url):
+def test_a_second_driver_of_a_run_in_a_database_is_refused(url, tmp_path):
     engine = open_database(url).engine
-    drivers = [Drivers(engine, "a", mode=mode) for mode in ("one", "one", "many", "many")]
-    with drivers[0].joined():
-        for other in drivers[1:3]:
-            with pytest.raises(InputError, match="is driven by another command"), other.joined():
-                pass
-    with drivers[2].joined(), drivers[3].joined():
-        with pytest.raises(InputError, match="driven by another"), drivers[0].joined():
+    second = RunLock(tmp_path / "b", engine=engine, run="a")
+    with RunLock(tmp_path / "a", engine=engine, run="a"):
+        with pytest.raises(InputError, match="is driven by another command"), second:
             pass
-        with Drivers(engine, "b", mode="one").joined():
+        assert not (tmp_path / "b").exists()
+        with RunLock(tmp_path / "c", engine=engine, run="c"):
             pass
-
-
-def test_drivers_claim_each_network_once_up_to_the_limit(url):
-    engine = open_database(url).engine
-    a, b = (Drivers(engine, "a", mode="many") for _ in range(2))
-    with a.joined(), b.joined():
-        assert a.claim("search", "x", limit=2) == 0
-        assert b.claim("search", "x", limit=2) is Claim.TAKEN
-        assert b.claim("search", "y", limit=2) == 1
-        assert a.claim("search", "z", limit=2) is Claim.FULL
-        assert (a.running_elsewhere("search"), b.running_elsewhere("search")) == (1, 1)
-        a.ended("search", {"x": 0})
-        assert b.running_elsewhere("search") == 0
-        assert b.take_over("search") == {}
-
-
-def test_what_a_dead_driver_claimed_is_taken_over_but_not_what_it_ended(url):
-    engine = open_database(url).engine
-    dead, alive = (Drivers(engine, "a", mode="many") for _ in range(2))
-    with alive.joined():
-        with dead.joined():
-            for key in ("ended", "running"):
-                dead.claim("search", key, limit=2)
-            dead.ended("search", {"ended": 0})
-        assert alive.take_over("search") == {"running": 1}
-        assert alive.claim("search", "ended", limit=3) is Claim.TAKEN
-        alive.give_back("search", ["running", "ended"])
-        assert alive.claim("search", "running", limit=2) == 1
+    with second:
+        pass
 
 
 # With how long to wait for their end: a server ends a connection some time after it is told to.
 LOSE_LOCKS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
 
 
-def test_a_driver_that_lost_its_locks_to_another_stops(server, url):
+def test_a_driver_that_lost_its_lock_to_another_stops(server, url, tmp_path):
     engine = open_database(url).engine
-    first, second = (Drivers(engine, "a", mode="one") for _ in range(2))
-    with first.joined():
+    first, second = (RunLock(tmp_path / name, engine=engine, run="a") for name in "xy")
+    with first:
         server.sql(LOSE_LOCKS)
-        first.stay()  # nobody else came: it takes them again
+        first.check()  # nobody else came: it takes it again
         server.sql(LOSE_LOCKS)
-        with second.joined(), pytest.raises(InputError, match="driven by another"):
-            first.stay()
+        with second, pytest.raises(InputError, match="driven by another"):
+            first.check()
 
 
 @pytest.mark.parametrize(
@@ -231,47 +198,3 @@ def test_a_hidden_password_is_completed_from_the_environment(monkeypatch):
     monkeypatch.setenv("SCALER_STORAGE", whole)
     assert full_url(masked(whole)).password == "pw"
     assert masked("postgresql://h/x?password=pw").endswith("password=***")
-
-
-def test_several_drivers_need_a_database():
-    with pytest.raises(InputError, match="drivers: many needs a database that they share"):
-        ClusterSection.parse({"drivers": "many"}, source="x")
-
-
-DRIVER = """
-import sys, time
-from experiments import search
-from experiments.config.schema import SearchConfig
-def evaluate(architecture, *, report, seed, checkpoint_dir):
-    for epoch in range(1, 4):
-        time.sleep(0.1)
-        report(epoch, architecture.stages[-1].channels / 100)
-    return architecture.stages[-1].channels / 100
-search(SearchConfig.load(sys.argv[1]), evaluate=evaluate, num_classes=10, in_channels=1)
-"""
-
-
-@pytest.mark.slow
-def test_two_drivers_share_a_search_and_one_that_is_killed_leaves_its_rest(shared, url, tmp_path):
-    drivers = []
-    environment = {**os.environ, "SCALER_STORAGE": url}
-    for name in ("a", "b"):
-        cluster = shared.cluster.replace(drivers="many")
-        section = shared.search.replace(trials=40)
-        config = shared.replace(run=tmp_path / name, search=section, cluster=cluster)
-        (tmp_path / f"{name}.yaml").write_text(config.to_yaml())
-        command = [sys.executable, "-c", DRIVER, str(tmp_path / f"{name}.yaml")]
-        drivers.append(subprocess.Popen(command, env=environment, start_new_session=True))
-    store = Store(tmp_path / "no.db", database=url, run="test")
-    while len(store.trials("search")) < 12:
-        assert all(driver.poll() is None for driver in drivers)
-        time.sleep(0.2)
-    before = [trial.user_attrs["key"] for trial in store.trials("search")]
-    os.killpg(drivers[0].pid, signal.SIGKILL)
-    assert drivers[1].wait(timeout=200) == 0
-    count = "SELECT count(DISTINCT driver) FROM scaler_claims WHERE ended"
-    with store.engine.connect() as connection:
-        assert connection.execute(sqlalchemy.text(count)).scalar_one() == 2
-    keys = [trial.user_attrs["key"] for trial in store.trials("search")]
-    assert keys[: len(before)] == before
-    assert len(keys) == len(set(keys)) == 40
