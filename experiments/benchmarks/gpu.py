@@ -19,9 +19,8 @@ import torch
 from torch import nn
 
 from experiments.benchmarks.record import keep
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import TrainConfig, load_recipe
 from experiments.config.schema import DataConfig
-from experiments.config.shipped import load_recipe
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
 from experiments.training.loop import train_epochs

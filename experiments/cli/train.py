@@ -13,7 +13,7 @@ _ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradi
 
 def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
-        from experiments.config.shipped import list_recipes
+        from experiments.config.recipe import list_recipes
 
         click.echo("\n".join(list_recipes()))
         context.exit()
@@ -88,9 +88,8 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
-    from experiments.config.recipe import TrainConfig
+    from experiments.config.recipe import TrainConfig, load_recipe
     from experiments.config.schema import DataConfig, SearchConfig
-    from experiments.config.shipped import load_recipe
     from experiments.training.members.request import TrainRequest
     from search_spaces import load_architecture
 

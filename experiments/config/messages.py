@@ -19,6 +19,10 @@ Mode = Literal["auto", "quiet", "json"]
 _mode: Mode = "auto"
 
 
+class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
+    """The input was right, but the work came to nothing: the command ends with exit status 1."""
+
+
 @contextmanager
 def speaking(mode: Mode = "auto") -> Iterator[None]:
     """Speak like this for a while, unless something within chooses otherwise."""

@@ -1,12 +1,53 @@
 """The settings of a training: a recipe's name, or a file, and what differs from it."""
 
+from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from experiments.config.augmentation import Augmentation
-from experiments.config.schedules import Cosine, Schedule
-from search_spaces.records import Record
+from search_spaces.records import InputError, Record, read_mapping, suggest
+
+Factor = Annotated[float, Field(gt=0, lt=1)]
+Epochs = Annotated[float, Field(gt=0)]
+
+
+class Cosine(Record):
+    """Half a cosine down to 0 at the last step (arXiv:1608.03983)."""
+
+    kind: Literal["cosine"] = "cosine"
+
+
+class Exponential(Record):
+    """Times `factor` every `epochs`, in steps, counted from the first step of training."""
+
+    kind: Literal["exponential"] = "exponential"
+    factor: Factor = 0.97
+    epochs: Epochs = 2.4
+
+
+class Steps(Record):
+    """Times `factor` after each of these shares of the epochs."""
+
+    kind: Literal["steps"] = "steps"
+    at: tuple[Factor, ...] = (1 / 3, 2 / 3)
+    factor: Factor = 0.1
+
+
+class Plateau(Record):
+    """Times `factor` when the validation accuracy has not risen for `patience` epochs.
+
+    At most `times` times, as VGG's was (arXiv:1409.1556, section 3.1).
+    """
+
+    kind: Literal["plateau"] = "plateau"
+    factor: Factor = 0.1
+    patience: Annotated[int, Field(ge=1)] = 5
+    times: Annotated[int, Field(ge=1)] = 3
+
+
+Schedule = Annotated[Cosine | Exponential | Steps | Plateau, Field(discriminator="kind")]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -59,8 +100,6 @@ class TrainConfig(Record):
     def _upon_a_recipe(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "recipe" not in data:
             return data
-        from experiments.config.shipped import read_recipe
-
         given = dict(data)
         return {**read_recipe(str(given.pop("recipe"))), **given}
 
@@ -73,3 +112,30 @@ class TrainConfig(Record):
 
 
 SETTINGS_OF_THE_MACHINE = {"device", "precision", "layout", "compiled", "gradient_norms", "name"}
+
+
+def list_recipes() -> list[str]:
+    return sorted(_shipped())
+
+
+def load_recipe(name_or_path: str | Path) -> TrainConfig:
+    """A shipped recipe by name (`efficientnet`) or any by path. Raises InputError."""
+    return TrainConfig.parse({"recipe": str(name_or_path)}, source=f"recipe '{name_or_path}'")
+
+
+def read_recipe(name_or_path: str) -> dict[str, Any]:
+    """The settings in a recipe's file. Raises InputError where there is none."""
+    shipped = _shipped()
+    path = shipped.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        hint = suggest(name_or_path, shipped)
+        raise InputError(f"no recipe '{name_or_path}', neither a file nor a name; {hint}")
+    settings = read_mapping(path)
+    if "recipe" in settings:
+        raise InputError(f"recipe '{name_or_path}' builds on a recipe; write its settings out")
+    return {"name": path.stem, **settings}
+
+
+def _shipped() -> dict[str, Path]:
+    folder = Path(str(resources.files("experiments"))) / "recipes"
+    return {path.stem: path for path in folder.glob("*.yaml")}

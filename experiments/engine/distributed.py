@@ -10,7 +10,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from experiments.config.failed import WorkFailed
+from experiments.config.messages import WorkFailed
 from experiments.config.schema import ClusterSection
 from experiments.engine.cluster import check_cluster, ray_session
 from experiments.training.loop import TrainingState

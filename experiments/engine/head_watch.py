@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from experiments.config.failed import WorkFailed
+from experiments.config.messages import WorkFailed
 
 RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # Ray's own variable, in seconds
 PAUSE = 2.0  # seconds between two looks

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from experiments.config.failed import WorkFailed as WorkFailed
+from experiments.config.messages import WorkFailed as WorkFailed
 from experiments.config.schema import ClusterSection, EarlyStopping
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import trials_at_a_time

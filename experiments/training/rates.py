@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from experiments.config.recipe import TrainConfig
-from experiments.config.schedules import Cosine, Exponential, Plateau, Steps
+from experiments.config.recipe import Cosine, Exponential, Plateau, Steps, TrainConfig
 
 
 def epoch_rates(

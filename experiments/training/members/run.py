@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.config.failed import WorkFailed
 from experiments.config.files import write_json
-from experiments.config.messages import event, say
+from experiments.config.messages import WorkFailed, event, say
 from experiments.config.run_folder import environment_facts
 from experiments.config.units import readable_seconds
 from experiments.data.images import ImageData

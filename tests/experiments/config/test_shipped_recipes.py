@@ -1,8 +1,7 @@
 import pytest
 
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import TrainConfig, list_recipes, load_recipe
 from experiments.config.schema import SearchConfig
-from experiments.config.shipped import list_recipes, load_recipe
 from search_spaces.records import InputError
 
 
