@@ -15,6 +15,7 @@ from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
 from experiments.engine.runner import run_study
 from experiments.engine.session import Session
+from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Outcome, freeze
 from scaler import Cost
@@ -71,7 +72,8 @@ def by_hand():
     def begin(config: SearchConfig, evaluate) -> HandSession:
         folder = RunFolder.check(config, set())
         folder.write_config()
-        return HandSession(config, folder, Store(folder.study), None, evaluate, 10, 1)
+        store, lock = Store(folder.study), RunLock(folder.path)
+        return HandSession(config, folder, store, None, evaluate, 10, 1, lock)
 
     return begin
 
