@@ -1,51 +1,6 @@
 """What a network costs, and how it grows."""
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from scaler.budget import scale_to, scale_to_flops
-    from scaler.compound import CompoundCoefficients, scale
-    from scaler.cost import Cost, measure_cost
-    from scaler.family import scale_family
-    from scaler.latency import Latency, measure_latencies, measure_latency
-    from scaler.latency_model import LatencyModel
-    from scaler.scaled import Scaled
-
-_PLACES = {
-    "CompoundCoefficients": "compound",
-    "Cost": "cost",
-    "Scaled": "scaled",
-    "Latency": "latency",
-    "LatencyModel": "latency_model",
-    "measure_cost": "cost",
-    "measure_latencies": "latency",
-    "measure_latency": "latency",
-    "scale": "compound",
-    "scale_family": "family",
-    "scale_to": "budget",
-    "scale_to_flops": "budget",
-}
-
-__all__ = [
-    "CompoundCoefficients",
-    "Cost",
-    "Latency",
-    "LatencyModel",
-    "Scaled",
-    "measure_cost",
-    "measure_latencies",
-    "measure_latency",
-    "scale",
-    "scale_family",
-    "scale_to",
-    "scale_to_flops",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used: torch takes seconds to load."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+# Public names are imported when first used: torch, ray and optuna take seconds to load.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,28 +4,7 @@ May import `training`, `data` and `config`. Read `folder` first (what is written
 `timm`, `code`.
 """
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from experiments.export.code import network_code
-    from experiments.export.folder import Exported, load_exported, write_exported
-    from experiments.export.folding import fold_batch_norm
-
-_PLACES = {
-    "Exported": "folder",
-    "fold_batch_norm": "folding",
-    "load_exported": "folder",
-    "network_code": "code",
-    "write_exported": "folder",
-}
-
-__all__ = ["Exported", "fold_batch_norm", "load_exported", "network_code", "write_exported"]
-
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+# Public names are imported when first used: torch, ray and optuna take seconds to load.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

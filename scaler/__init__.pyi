@@ -1,0 +1,12 @@
+from .budget import scale_to as scale_to
+from .budget import scale_to_flops as scale_to_flops
+from .compound import CompoundCoefficients as CompoundCoefficients
+from .compound import scale as scale
+from .cost import Cost as Cost
+from .cost import measure_cost as measure_cost
+from .family import scale_family as scale_family
+from .latency import Latency as Latency
+from .latency import measure_latencies as measure_latencies
+from .latency import measure_latency as measure_latency
+from .latency_model import LatencyModel as LatencyModel
+from .scaled import Scaled as Scaled

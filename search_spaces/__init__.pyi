@@ -1,0 +1,14 @@
+from .architecture import Architecture as Architecture
+from .architecture import Stage as Stage
+from .architecture import Stem as Stem
+from .blocks import Convolution as Convolution
+from .blocks import MBConv as MBConv
+from .head import Head as Head
+from .network import build_network as build_network
+from .records import InputError as InputError
+from .reference import list_architectures as list_architectures
+from .reference import load_architecture as load_architecture
+from .resizing import resize as resize
+from .space import SearchSpace as SearchSpace
+from .space import list_spaces as list_spaces
+from .space import load_space as load_space
