@@ -16,12 +16,19 @@ class Conditions(Record):
     """
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Images in a batch."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the computation."""
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    """Order of the values in memory."""
     training_step: bool = False
-    compiled: bool = False  # by torch.compile
+    """Measure a step of training instead of inference."""
+    compiled: bool = False
+    """Compile the network with torch.compile first."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """`auto` takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """torch's threads on a CPU. Without it: torch's own number."""
 
     @model_validator(mode="after")
     def _batch_norm_needs_two(self) -> Self:

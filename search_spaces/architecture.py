@@ -25,17 +25,24 @@ class Stage(Record):
     """A row of the table: `layers` times `block`, the first with `stride`, out of it `channels`."""
 
     channels: Channels
+    """Channels that come out of the stage."""
     layers: Count
+    """How many times the block is repeated."""
     stride: Count
+    """Stride of the first layer. The others have stride 1."""
     block: AnyBlock
+    """The block, named by its `kind`, with the settings of that kind."""
 
 
 class Stem(Record):
     """The first layer, from the image."""
 
     channels: Channels
+    """Channels that come out of the stem."""
     block: AnyBlock
+    """The block of the first layer, usually a convolution."""
     stride: Count
+    """Stride of the first layer."""
 
 
 class Row(NamedTuple):
@@ -55,13 +62,21 @@ class Architecture(Record):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")] = "unnamed"
+    """A name for tables, figures and files."""
     resolution: Count
+    """Side of the square input image, in pixels."""
     stem: Stem
+    """The first layer, which reads the image."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    """The stages in order, one row of the table each."""
     head: AnyHead = Head()
+    """What turns the last feature map into class scores."""
     auxiliary: tuple[Auxiliary, ...] = ()
+    """Extra classifiers inside the network, used in training only."""
     drop_connect: Rate = 0.0
+    """The probability that a residual branch is dropped, at the last layer."""
     conventions: Conventions = Conventions()
+    """Settings that all layers share, such as the epsilon of batch norm."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

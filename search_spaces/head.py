@@ -28,10 +28,15 @@ class Head(Record):
     """
 
     kind: Literal["pooled"] = "pooled"
+    """The kind of head. It may be left out."""
     channels: Annotated[int, Field(ge=0)] = 0
+    """Width of the 1x1 convolution before pooling. 0 leaves the convolution out."""
     activation: ActivationName = "silu"
+    """The activation function."""
     dropout: Rate = 0.0
+    """Dropout rate before the classifier."""
     normalise: Literal["first", "none"] = "none"
+    """`first` puts batch norm and activation before everything else."""
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
         acts = self.channels or self.normalise == "first"
@@ -59,10 +64,15 @@ class FullyConnectedHead(Record):
     """
 
     kind: Literal["fully_connected"]
+    """The kind of head."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (4096, 4096)
+    """Widths of the hidden layers, in order."""
     pool: Channels = 7
+    """Side of the map, in pixels, that the hidden layers read."""
     activation: ActivationName = "relu"
+    """The activation function."""
     dropout: Rate = 0.5
+    """Dropout rate after each hidden layer."""
 
     @model_serializer(mode="wrap")
     def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -181,12 +191,19 @@ class Auxiliary(Record):
     """
 
     after: Annotated[int, Field(ge=0)]
+    """Number of the stage whose output it reads. The first stage is 0."""
     form: Literal["v1", "v3"] = "v1"
+    """Which paper's classifier it is."""
     channels: Channels = 128
+    """Width of its 1x1 convolution."""
     features: Channels = 1024
+    """Width of its hidden layer."""
     norm: Literal["batch_norm", "none"] = "batch_norm"
+    """What normalises its convolutions."""
     dropout: Rate = 0.0
+    """Dropout rate before its classifier."""
     weight: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Weight of its loss. The network's own loss has weight 1."""
 
     @property
     def smallest_map(self) -> int:

@@ -18,7 +18,8 @@ class InputError(ValueError):
 class Record(BaseModel):
     """Base of everything that is read from or written to a file: frozen, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A line under a field is its description in the schema, in `docs/reference` and in editors.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls, data: Any, *, source: str) -> Self:

@@ -14,24 +14,40 @@ class RandAugment(Record):
     """So many operations an image, drawn from torchvision's fourteen (arXiv:1909.13719)."""
 
     count: Annotated[int, Field(ge=1, le=8)] = 2
-    magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # of 30
+    """Operations for each image."""
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Strength of the operations, of at most 30."""
 
 
 class Augmentation(Record):
     """Each image's own draw, in this order, on the training device. Off unless set, but `flip`."""
 
-    # The least share of the area that a random crop keeps, resized to the whole (ratio 3/4 to 4/3).
     random_resized_crop: Annotated[float, Field(gt=0, le=1)] | None = None
-    flip: bool = True  # half of the images are mirrored
-    crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
-    translate: Share = 0.0  # at most so far each way, of the side; zeros come in
-    brightness: Strength = 0.0  # a factor from 1 - x to 1 + x
-    contrast: Strength = 0.0  # likewise, around the image's mean grey
-    saturation: Strength = 0.0  # likewise, around each pixel's grey; nothing on grey images
+    """The least share of the area that a random crop keeps. The crop has a ratio between 3/4 and
+    4/3 and is resized to the whole image. Off unless set.
+    """
+    flip: bool = True
+    """Mirror half of the images."""
+    crop_padding: Annotated[int, Field(ge=0)] = 0
+    """Pixels of zeros around the image before a random crop."""
+    translate: Share = 0.0
+    """The farthest move each way, as a share of the side. Zeros come in."""
+    brightness: Strength = 0.0
+    """Brightness is multiplied by a factor from 1 - x to 1 + x."""
+    contrast: Strength = 0.0
+    """The same around the image's mean grey."""
+    saturation: Strength = 0.0
+    """The same around each pixel's grey. Grey images do not change."""
     randaugment: RandAugment | None = None
-    cutout: Share = 0.0  # side of a black square of the image's (arXiv:1708.04552)
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # alpha of Beta(alpha, alpha); with a
-    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0  # neighbour of the batch; both: either one
+    """Random operations of RandAugment. Off unless set."""
+    cutout: Share = 0.0
+    """Side of a black square, as a share of the image's (arXiv:1708.04552)."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """The alpha of Beta(alpha, alpha), with which two images are mixed (arXiv:1710.09412)."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """The alpha with which a part is cut into another image (arXiv:1905.04899). With `mixup` too,
+    each batch gets one of them.
+    """
 
     @property
     def mixes(self) -> bool:

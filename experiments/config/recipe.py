@@ -17,22 +17,29 @@ class Cosine(Record):
     """Half a cosine down to 0 at the last step (arXiv:1608.03983)."""
 
     kind: Literal["cosine"] = "cosine"
+    """The kind of schedule."""
 
 
 class Exponential(Record):
     """Times `factor` every `epochs`, in steps, counted from the first step of training."""
 
     kind: Literal["exponential"] = "exponential"
+    """The kind of schedule."""
     factor: Factor = 0.97
+    """Factor of each fall."""
     epochs: Epochs = 2.4
+    """Epochs between two falls."""
 
 
 class Steps(Record):
     """Times `factor` after each of these shares of the epochs."""
 
     kind: Literal["steps"] = "steps"
+    """The kind of schedule."""
     at: tuple[Factor, ...] = (1 / 3, 2 / 3)
+    """When it falls, as shares of the epochs."""
     factor: Factor = 0.1
+    """Factor of each fall."""
 
 
 class Plateau(Record):
@@ -42,9 +49,13 @@ class Plateau(Record):
     """
 
     kind: Literal["plateau"] = "plateau"
+    """The kind of schedule."""
     factor: Factor = 0.1
+    """Factor of each fall."""
     patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without a rise of the validation accuracy before it falls."""
     times: Annotated[int, Field(ge=1)] = 3
+    """The most falls."""
 
 
 Schedule = Annotated[Cosine | Exponential | Steps | Plateau, Field(discriminator="kind")]
@@ -61,39 +72,67 @@ class TrainConfig(Record):
     the search's: SGD with Nesterov momentum, a linear warm-up and a cosine.
     """
 
-    name: str = "proxy"  # of the recipe
-    epochs: Positive | None = None  # of `scaler train`; the sections of a run have their own
-    batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two
-    accumulation: Positive = 1  # parts that a batch is cut into, whose gradients add up
+    name: str = "proxy"
+    """Name of the recipe, for tables."""
+    epochs: Positive | None = None
+    """Epochs of `scaler train`. The sections of a run have their own."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Images in a batch. Batch norm needs at least two."""
+    accumulation: Positive = 1
+    """Parts that a batch is cut into to save memory. Their gradients add up."""
 
     optimizer: Literal["sgd", "rmsprop", "adamw", "muon"] = "sgd"
+    """The optimizer."""
     learning_rate: AboveZero = 0.1
-    learning_rate_batch: Positive | None = None  # for which the rate holds; scaled to batch_size
-    momentum: Share = 0.9  # of sgd, rmsprop and muon; of adamw beta 1
-    nesterov: bool = True  # of sgd and muon
-    rms_decay: Share = 0.9  # of rmsprop; of adamw beta 2 is 0.999
-    epsilon: AboveZero = 1e-3  # of rmsprop, added under the root as in TensorFlow
+    """The learning rate after the warm-up."""
+    learning_rate_batch: Positive | None = None
+    """The batch size that `learning_rate` is meant for. The rate is scaled to `batch_size`."""
+    momentum: Share = 0.9
+    """Momentum of sgd, rmsprop and muon; beta 1 of adamw."""
+    nesterov: bool = True
+    """Nesterov's form of momentum, for sgd and muon."""
+    rms_decay: Share = 0.9
+    """Decay of rmsprop's average of squares. Beta 2 of adamw is 0.999."""
+    epsilon: AboveZero = 1e-3
+    """The small number of rmsprop. It is added under the root, as in TensorFlow."""
     weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 5e-4
-    decayed: Literal["kernels", "all_but_norm", "all"] = "kernels"  # which weights decay
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the rate, stage by stage downwards
-    clip_norm: AboveZero | None = None  # of the whole gradient
+    """Weight decay."""
+    decayed: Literal["kernels", "all_but_norm", "all"] = "kernels"
+    """Which parameters decay."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate from one stage down to the one before it."""
+    clip_norm: AboveZero | None = None
+    """The largest norm of the whole gradient. Without it: no limit."""
 
     warmup_epochs: Annotated[FiniteFloat, Field(ge=0)] = 1.0
+    """Epochs of a linear warm-up of the learning rate."""
     schedule: Schedule = Cosine()
+    """How the learning rate falls after the warm-up."""
 
     loss: Literal["cross_entropy", "focal", "mse"] = "cross_entropy"
+    """The loss."""
     label_smoothing: Share = 0.1
+    """Share of a label that is spread over all classes."""
     focal_gamma: Annotated[FiniteFloat, Field(ge=0)] = 2.0
-    ema_decay: Share | None = None  # of an average of the weights, which is then what is evaluated
-    batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None  # torch's; None: as is
+    """Exponent of the focal loss (arXiv:1708.02002)."""
+    ema_decay: Share | None = None
+    """Decay of an average of the weights, which is then evaluated in their place."""
+    batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Momentum of batch norm, as torch counts it. Without it: the architecture's."""
 
-    augmentation: Augmentation | None = None  # the data's own takes its place
+    augmentation: Augmentation | None = None
+    """How training images are varied. The data section's takes its place."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the computation. `auto` takes what the device does best."""
     layout: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """Order of the values in memory. `auto` takes what the device does best."""
     compiled: Literal["auto", "never", "always"] = "auto"
-    gradient_norms: bool = False  # of each layer's weights, at the first step of every epoch
+    """Whether torch.compile is used. `auto` uses it where it pays."""
+    gradient_norms: bool = False
+    """Record the gradient norm of each layer's weights, at the first step of each epoch."""
 
     @model_validator(mode="before")
     @classmethod

@@ -36,17 +36,29 @@ class DataConfig(Record):
     """
 
     source: str = "digits"
-    download: bool = False  # a data set by name that is not found, to SCALER_DATA or the cache
-    image_size: Positive | None = None  # pixels stored per side; None: the images' own size
-    validation_fraction: Fraction = 0.2  # cut from the training part where no folder gives it
-    test_fraction: Fraction = 0.2  # likewise
-    train_limit: Positive | None = None  # at most so many training images (a stratified sample)
-    validation_limit: Positive | None = None  # likewise of the validation part
-    flip: bool = True  # random horizontal flips; off for digits and text
-    crop_padding: Annotated[int, Field(ge=0)] = 0  # pixels of zero padding before a random crop
-    # Image files decoded on the training device, or read again each epoch; auto: by size.
+    """A data set's name, a folder of images, or a CSV or Parquet table."""
+    download: bool = False
+    """Download a data set by name where it is not found."""
+    image_size: Positive | None = None
+    """Side in pixels at which images are stored. Without it: the images' own size."""
+    validation_fraction: Fraction = 0.2
+    """Share of the training part that is used for validation, where the data give none."""
+    test_fraction: Fraction = 0.2
+    """Share that is kept for the test, where the data give none."""
+    train_limit: Positive | None = None
+    """The most training images. A stratified sample is taken."""
+    validation_limit: Positive | None = None
+    """The most validation images."""
+    flip: bool = True
+    """Mirror images at random. Turn it off for digits and text."""
+    crop_padding: Annotated[int, Field(ge=0)] = 0
+    """Pixels of zeros around the image before a random crop."""
     placement: Literal["auto", "device", "stream"] = "auto"
-    augmentation: Augmentation | None = None  # takes the place of the recipe's, where it has one
+    """`device` decodes the images once, onto the training device; `stream` reads them again in each
+    epoch. `auto` chooses by size.
+    """
+    augmentation: Augmentation | None = None
+    """How training images are varied, in place of the recipe's augmentation."""
 
     def varied(self, recipe: Augmentation | None = None) -> Augmentation:
         """How training images are varied: as `augmentation` says, or else the recipe.
@@ -73,9 +85,13 @@ class EarlyStopping(Record):
     """
 
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
+    """The rule that compares trials."""
     type: Literal["stopping", "promotion"] = "stopping"
+    """What happens to weak trials: they end, or they rest and may go on later."""
     first_epoch: Positive = 1
+    """The first epoch at which trials are compared."""
     factor: Annotated[float, Field(gt=1)] = 3
+    """One of so many trials goes on to the next comparison."""
 
     @model_validator(mode="after")
     def _has_rungs(self) -> Self:
@@ -94,29 +110,50 @@ class WarmStart(Record):
     """
 
     source: Path
+    """A run folder, or a CSV with a column for each parameter."""
     mode: Literal["enqueue", "tell"] = "enqueue"
-    top: Positive | None = None  # only the best so many; None: all
+    """`enqueue` trains the known networks first; `tell` only tells the sampler their accuracies."""
+    top: Positive | None = None
+    """Take only so many of the best. Without it: all."""
 
 
 class SearchSection(Record):
     space: str = "mbconv_small"
-    resolution: Positive | None = None  # of the candidates' input; None: the space's own
-    sampler: str = "cost_aware"  # a name of SAMPLERS or the import path of an Optuna sampler
+    """A search space's name or a YAML file."""
+    resolution: Positive | None = None
+    """Side of the candidates' input in pixels. Without it: the space's own."""
+    sampler: str = "cost_aware"
+    """A sampler's name, or the import path of an Optuna sampler."""
     trials: Positive = 50
+    """Trials in all. A continued run trains those that are missing."""
     epochs: Positive = 5
+    """Epochs of a trial that is not stopped early."""
     metric: Literal["accuracy"] = "accuracy"
-    cost: CostName = "flops"  # the objective is ACC * (COST/T)^w
-    target: Annotated[FiniteFloat, Field(gt=0)] = 1e6  # T in the cost's unit, seconds of latency
-    exponent: FiniteFloat = -0.07  # w
-    min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0  # candidates outside are never trained
+    """What is measured on the validation part."""
+    cost: CostName = "flops"
+    """The cost in the reward ACC * (COST/T)^w."""
+    target: Annotated[FiniteFloat, Field(gt=0)] = 1e6
+    """T of the reward, in the cost's unit. Latency is in seconds."""
+    exponent: FiniteFloat = -0.07
+    """w of the reward. The paper's value is -0.07."""
+    min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Networks with fewer FLOPs are never trained."""
     max_flops: Limit = float("inf")
+    """Networks with more FLOPs are never trained."""
     max_params: Limit = float("inf")
+    """Networks with more parameters are never trained."""
     max_activations: Limit = float("inf")
-    max_latency: Limit = float("inf")  # seconds
-    latency_model: Path | None = None  # a file of `scaler latency`; None: measured here
-    latency: Conditions = Conditions(threads=1)  # of what is measured
+    """Networks with more activations are never trained."""
+    max_latency: Limit = float("inf")
+    """Networks with a higher latency, in seconds, are never trained."""
+    latency_model: Path | None = None
+    """A file of `scaler latency` that predicts latency. Without it latency is measured."""
+    latency: Conditions = Conditions(threads=1)
+    """The conditions under which latency is measured."""
     early_stopping: EarlyStopping | None = EarlyStopping()
-    time_limit: Annotated[FiniteFloat, Field(gt=0)] | None = None  # seconds a trial; None: no limit
+    """When weak trials stop. `null` lets every trial end."""
+    time_limit: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """The most seconds for a trial. Without it: no limit."""
 
     @property
     def target_flops(self) -> float | None:
@@ -176,6 +213,7 @@ class SearchSection(Record):
         return self
 
     warm_start: WarmStart | None = None
+    """What is known before the search."""
 
     @model_validator(mode="after")
     def _window(self) -> Self:
@@ -194,10 +232,14 @@ class ConfirmationSection(Record):
     to the next round, whose trainings are twice as long.
     """
 
-    top: Positive = 4  # networks in the first round; 1: no confirmation
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 2  # trainings of each in a round
+    top: Positive = 4
+    """Networks in the first round. 1 turns the confirmation off."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Trainings of each network in a round."""
     rounds: Annotated[int, Field(ge=1, le=8)] = 2
-    epochs: Positive | None = None  # of the first round's trainings; None: search.epochs
+    """Number of rounds."""
+    epochs: Positive | None = None
+    """Epochs of the first round's trainings. Without it: `search.epochs`."""
 
 
 class CoefficientsSection(Record):
@@ -209,35 +251,51 @@ class CoefficientsSection(Record):
     """
 
     rule: Literal["equal_flops", "phi"] = "equal_flops"
+    """What the directions have in common: measured FLOPs, or the paper's phi."""
     step: Annotated[float, Field(ge=0.02, le=1)] = 0.1
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of the 2
-    target_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0  # equal_flops: over the baseline's
-    flops_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # equal_flops: of that target
-    phi: Annotated[float, Field(gt=0, le=8)] = 1.0  # phi
+    """Step of the grid of alpha, beta and gamma."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """How far alpha * beta^2 * gamma^2 may be from 2."""
+    target_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0
+    """For `equal_flops`: FLOPs of every candidate over the baseline's."""
+    flops_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """For `equal_flops`: how far a candidate's FLOPs may be from the target."""
+    phi: Annotated[float, Field(gt=0, le=8)] = 1.0
+    """For `phi`: the exponent, the same for all."""
     epochs: Positive = 5
-    leaders: Positive = 3  # 1: the best of the first trainings is chosen as it is
+    """Epochs of each training."""
+    leaders: Positive = 3
+    """How many of the best are trained again. 1 takes the best of the first trainings."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    """New seeds of each leader."""
 
 
 class FamilySection(Record):
     """Which members are built and trained: `phi`, `released` or `budgets` (see scaler.family)."""
 
     kind: Literal["phi", "released", "budgets"] = "budgets"
-    ratios: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] | None = (
-        None  # budgets: FLOPs / baseline's
-    )
-    phis: tuple[Annotated[float, Field(gt=0, le=12)], ...] | None = None  # phi: instead of 1..7
+    """How the members are chosen."""
+    ratios: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] | None = None
+    """For `budgets`: FLOPs of the members over the baseline's."""
+    phis: tuple[Annotated[float, Field(gt=0, le=12)], ...] | None = None
+    """For `phi`: the exponents, in place of 1 to 7."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """How far a member's FLOPs may be from its budget."""
     epochs: Positive = 10
+    """Epochs of each member's training."""
 
 
 class ComparisonSection(Record):
     """Networks trained side by side with one recipe: panels of names, files or architectures."""
 
     networks: dict[str, tuple[str | dict[str, Any], ...]] = Field(default={})
-    resolution: Positive | None = None  # of their input; None: each network's own
+    """Panels of networks. Each network is a name, a file, or an architecture."""
+    resolution: Positive | None = None
+    """Side of their input in pixels. Without it: each network's own."""
     epochs: Positive = 10
-    seeds: Positive = 1  # trainings of each network
+    """Epochs of each training."""
+    seeds: Positive = 1
+    """Trainings of each network."""
 
 
 class ShortTraining(Record):
@@ -247,9 +305,13 @@ class ShortTraining(Record):
     """
 
     epochs: Positive
+    """Epochs of the short training."""
     data: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training images."""
     resolution: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Side of the input over that of the longer training."""
     full_schedule: bool = False
+    """Use the first epochs of the longer training, as early stopping sees them."""
 
     @model_validator(mode="after")
     def _same_data_in_full(self) -> Self:
@@ -264,9 +326,12 @@ class ShortTraining(Record):
 class ProxySection(Record):
     """How well short trainings rank networks of the space, against longer ones."""
 
-    networks: Annotated[int, Field(ge=4)] = 20  # random ones within the search's limits
-    epochs: Positive = 6  # of the longer training
-    seeds: Annotated[int, Field(ge=2, le=100)] = 2  # longer trainings of each network
+    networks: Annotated[int, Field(ge=4)] = 20
+    """Random networks within the search's limits."""
+    epochs: Positive = 6
+    """Epochs of the longer training."""
+    seeds: Annotated[int, Field(ge=2, le=100)] = 2
+    """Longer trainings of each network."""
     trainings: tuple[ShortTraining, ...] = (
         ShortTraining(epochs=1, full_schedule=True),
         ShortTraining(epochs=2, full_schedule=True),
@@ -276,7 +341,9 @@ class ProxySection(Record):
         ShortTraining(epochs=2, resolution=0.5),
         ShortTraining(epochs=4, resolution=0.5),
     )
-    correlation: Annotated[float, Field(gt=0, lt=1)] = 0.8  # wished: Spearman's rho
+    """The short trainings that are tried."""
+    correlation: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """The rank correlation (Spearman's rho) that a proxy must reach."""
 
     @model_validator(mode="after")
     def _shorter(self) -> Self:
@@ -292,14 +359,22 @@ class ProxySection(Record):
 class ClusterSection(Record):
     """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
 
-    address: str | None = None  # host:port of a cluster's head; `auto` on its nodes
-    workers: Positive | None = None  # trials at a time; None: as many as fit
+    address: str | None = None
+    """`host:port` of a Ray cluster's head, or `auto` on its nodes. Without it: an embedded Ray."""
+    workers: Positive | None = None
+    """Trials at a time. Without it: as many as fit."""
     cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
-    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0  # 0.25: four trials share one
-    wait: Annotated[FiniteFloat, Field(ge=0)] = 0  # seconds for a node that can take a trial
-    dashboard_host: str | None = None  # of the embedded Ray; None: no dashboard
-    # A database URL, as `postgresql+psycopg://user@host/scaler`; None: study.db in the run folder.
+    """CPU cores of a trial."""
+    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
+    """GPUs of a trial. With 0.25 four trials share one."""
+    wait: Annotated[FiniteFloat, Field(ge=0)] = 0
+    """Seconds to wait for a node that can take a trial."""
+    dashboard_host: str | None = None
+    """Address on which the embedded Ray shows its dashboard. Without it: no dashboard."""
     storage: Annotated[str | None, Field(repr=False)] = None
+    """A database URL, as `postgresql+psycopg://user@host/scaler`. Without it: study.db in the run
+    folder.
+    """
 
     @field_validator("storage")
     @classmethod
@@ -342,25 +417,42 @@ class TrackingSection(Record):
     """Where trials are shown as well; none by default (see docs/tracking.md)."""
 
     to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
-    mlflow_uri: str | None = None  # None: MLFLOW_TRACKING_URI, or else mlflow.db in the run folder
-    wandb_project: str | None = None  # None: the run's name
+    """The tools that trials are sent to."""
+    mlflow_uri: str | None = None
+    """MLflow's address. Without it: MLFLOW_TRACKING_URI, or mlflow.db in the run folder."""
+    wandb_project: str | None = None
+    """Project of Weights & Biases. Without it: the run's name."""
 
 
 class SearchConfig(Record):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random. The same seed gives the same trials."""
     task: Literal["classification"] = "classification"
-    run: Path | None = None  # the run folder; None: runs/<name>
+    """What the networks are trained for."""
+    run: Path | None = None
+    """The run folder. Without it: runs/<name>."""
     data: DataConfig = DataConfig()
+    """What is trained on."""
     search: SearchSection = SearchSection()
+    """The search for a baseline."""
     confirmation: ConfirmationSection | None = ConfirmationSection()
+    """The search's best are trained again. `null` turns it off."""
     coefficients: CoefficientsSection = CoefficientsSection()
+    """The grid search of alpha, beta and gamma."""
     family: FamilySection = FamilySection()
+    """The scaled members."""
     comparison: ComparisonSection = ComparisonSection()
+    """Networks that `scaler compare` trains side by side."""
     proxy: ProxySection = ProxySection()
+    """What `scaler proxy` tries."""
     train: TrainConfig = TrainConfig()
+    """How networks are trained: `recipe: NAME`, and settings that differ from the recipe."""
     cluster: ClusterSection = ClusterSection()
+    """Where trials run."""
     tracking: TrackingSection = TrackingSection()
+    """Where trials are shown as well."""
 
     @field_validator("task", mode="before")
     @classmethod

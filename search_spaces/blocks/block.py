@@ -51,11 +51,17 @@ class Conventions(Record):
     """
 
     batch_norm_eps: Annotated[float, Field(gt=0)] = 1e-3
+    """The small number under the root in batch norm."""
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Momentum of batch norm's running averages, as torch counts it."""
     padding: Literal["symmetric", "same"] = "symmetric"
+    """Where a convolution's padding goes: torch's `symmetric`, or TensorFlow's `same`."""
     average_pool: Literal["without_padding", "with_padding"] = "without_padding"
+    """Whether an average over a window also counts the pixels of the padding."""
     initialisation: Literal["efficientnet", "he", "he_fan_in", "normal", "glorot"] = "efficientnet"
+    """The random distribution of the first weights."""
     drop_connect_schedule: Literal["linear", "constant"] = "linear"
+    """`linear` grows the drop rate with depth, `constant` does not."""
 
     def identity(self) -> list[Any]:
         """What shows in the network's graph; how its weights start does not."""
@@ -102,6 +108,7 @@ class Block(Record):
     """The data of a block family; subclasses are tagged by `kind`."""
 
     kind: str
+    """The name of the block family."""
 
     @model_serializer(mode="wrap")
     def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -30,13 +30,21 @@ class Convolution(Block):
     """
 
     kind: Literal["conv"] = "conv"
+    """The name of the block family."""
     kernel_size: KernelSize
+    """Side of the square kernel, an odd number."""
     activation: ActivationName = "silu"
+    """The activation function."""
     norm: NormName = "batch_norm"
+    """What normalises the convolution's output."""
     bias: bool = False
+    """Whether the convolution has a bias."""
     groups: Channels = 1
+    """Number of groups. It must divide the channels on both sides."""
     padding: Literal["symmetric", "valid"] = "symmetric"
+    """`valid` pads the first layer of a stage with nothing."""
     downsample: Literal["stride", "max_pool"] = "stride"
+    """What shrinks the map in a stage with a stride: the convolution, or a max-pool before it."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         for side in (in_channels, channels):
@@ -76,10 +84,15 @@ class Normalisation(Block):
     """Local response normalisation over `size` channels, with torch's and Caffe's alpha / size."""
 
     kind: Literal["lrn"] = "lrn"
+    """The name of the block family."""
     size: Channels = 5
+    """Number of neighbouring channels that are summed."""
     alpha: Annotated[float, Field(gt=0)] = 1e-4
+    """The factor of the sum of squares."""
     beta: Annotated[float, Field(gt=0)] = 0.75
+    """The exponent."""
     k: Annotated[float, Field(gt=0)] = 1.0
+    """The constant that is added to the sum."""
 
     @property
     def fixed_layers(self) -> int | None:

@@ -33,10 +33,15 @@ class Dense(Block):
     """
 
     kind: Literal["dense"] = "dense"
+    """The name of the block family."""
     growth: Channels
+    """Channels that each layer adds."""
     bottleneck: Literal[0, 1, 2, 3, 4, 5, 6, 7, 8] = 4
+    """Width of the 1x1 convolution over `growth`. 0 leaves it out."""
     activation: ActivationName = "relu"
-    dropout: Rate = 0.0  # after each convolution of the dense layers
+    """The activation function."""
+    dropout: Rate = 0.0
+    """Dropout rate after each convolution of the dense layers."""
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
         resolved = []

@@ -28,10 +28,15 @@ class Highway(Block):
     """
 
     kind: Literal["highway"] = "highway"
+    """The name of the block family."""
     kernel_size: KernelSize = 3
+    """Side of both kernels, an odd number."""
     gate_bias: FiniteFloat = -2.0
+    """Where the gate's bias starts. A negative value lets the input through at first."""
     activation: ActivationName = "relu"
+    """The activation function."""
     norm: NormName = "none"
+    """What normalises the convolutions."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         bias = self.norm == "none"

@@ -32,13 +32,23 @@ class Inception(Block):
     """
 
     kind: Literal["inception"] = "inception"
+    """The name of the block family."""
     form: Form
+    """How the branches are wired. Each form is of one paper."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] | None = None
-    kernel_size: Literal[3, 5, 7] | None = None  # the form's large kernel; None: as published
+    """Widths of the branches' convolutions, in the order of the paper's table. Without it the
+    branches share the stage's channels.
+    """
+    kernel_size: Literal[3, 5, 7] | None = None
+    """Side of the form's large kernel. Without it: as published."""
     pool: Literal["max", "average"] = "max"
-    padding: Literal["symmetric", "valid"] = "symmetric"  # of what strides
+    """The pool of the pooling branch."""
+    padding: Literal["symmetric", "valid"] = "symmetric"
+    """Padding of the layers that have a stride."""
     activation: ActivationName = "relu"
+    """The activation function."""
     norm: NormName = "batch_norm"
+    """What normalises the convolutions."""
 
     @model_validator(mode="after")
     def _widths_fit_the_form(self) -> Self:
@@ -118,11 +128,14 @@ class InceptionStem(Block):
     """
 
     kind: Literal["inception_stem"] = "inception_stem"
+    """The name of the block family."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=7, max_length=7)] = (
         *(64, 96, 64, 64, 64, 96),
         192,
     )
+    """Widths of its seven convolutions."""
     activation: ActivationName = "relu"
+    """The activation function."""
 
     @property
     def fixed_layers(self) -> int | None:
@@ -191,11 +204,17 @@ class InceptionResidual(Block):
     """
 
     kind: Literal["inception_residual"] = "inception_residual"
+    """The name of the block family."""
     form: Literal["a", "b", "c"]
+    """Which module of the paper it is."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)]
+    """Widths of the branches' convolutions: 6 for form a, 4 for b and c."""
     scale: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Factor of the branches before they are added to the input."""
     end: ActivationName = "relu"
+    """Activation after the addition."""
     activation: ActivationName = "relu"
+    """Activation inside the branches."""
 
     @model_validator(mode="after")
     def _widths_fit_the_form(self) -> Self:

@@ -34,11 +34,17 @@ class MBConv(Block):
     """
 
     kind: Literal["mbconv"] = "mbconv"
+    """The name of the block family."""
     expand_ratio: Annotated[int, Field(ge=1, le=16)]
+    """Expanded width over the layer's input channels."""
     kernel_size: KernelSize
+    """Side of the depthwise kernel, an odd number."""
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Squeeze-and-excitation: its width over the layer's input channels. 0 leaves it out."""
     activation: ActivationName = "silu"
+    """The activation function."""
     skip: Literal["identity", "none"] = "identity"
+    """`none` removes the identity connection."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         residual = self.skip == "identity" and stride == 1 and in_channels == channels
@@ -70,11 +76,17 @@ class FusedMBConv(Block):
     """
 
     kind: Literal["fused_mbconv"] = "fused_mbconv"
+    """The name of the block family."""
     expand_ratio: Annotated[int, Field(ge=1, le=16)]
+    """Expanded width over the layer's input channels."""
     kernel_size: KernelSize
+    """Side of the square kernel, an odd number."""
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Squeeze-and-excitation: its width over the layer's input channels. 0 leaves it out."""
     activation: ActivationName = "silu"
+    """The activation function."""
     skip: Literal["identity", "none"] = "identity"
+    """`none` removes the identity connection."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         residual = self.skip == "identity" and stride == 1 and in_channels == channels
@@ -116,8 +128,11 @@ class DepthwiseSeparable(Block):
     """
 
     kind: Literal["separable"] = "separable"
+    """The name of the block family."""
     kernel_size: KernelSize = 3
+    """Side of the depthwise kernel, an odd number."""
     activation: ActivationName = "relu"
+    """The activation function."""
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
         first = self._pair(in_channels, channels, stride)

@@ -15,9 +15,13 @@ class Pool(Block):
     """
 
     kind: Literal["pool"] = "pool"
+    """The name of the block family."""
     form: Literal["max", "average"] = "max"
+    """Whether a window gives its maximum or its average."""
     kernel_size: Channels = 2
-    padding: Padding | None = None  # None: symmetric for odd kernels, valid for even ones
+    """Side of the window in pixels."""
+    padding: Padding | None = None
+    """How the border is padded. Without it: `symmetric` for odd windows, `valid` for even ones."""
 
     @property
     def fixed_layers(self) -> int | None:

@@ -52,9 +52,13 @@ class Residual(Block):
     """
 
     order: Order = "original"
+    """The order of convolution, batch norm, activation and addition."""
     shortcut: Literal["A", "B", "C", "none"] = "B"
-    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0  # of the layer's output channels
+    """The shortcut of arXiv:1512.03385, `A`, `B` or `C`. `none` makes a plain network."""
+    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Squeeze-and-excitation: its width over the layer's output channels. 0 leaves it out."""
     activation: ActivationName = "relu"
+    """The activation function."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
         """The convolutions of the branch."""
@@ -132,7 +136,9 @@ class Basic(Residual):
     """Two k x k convolutions."""
 
     kind: Literal["basic"] = "basic"
+    """The name of the block family."""
     kernel_size: KernelSize = 3
+    """Side of both kernels, an odd number."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
         return Unit(self.kernel_size, channels, stride), Unit(self.kernel_size, channels)
@@ -151,10 +157,15 @@ class Bottleneck(Residual):
     """
 
     kind: Literal["bottleneck"] = "bottleneck"
+    """The name of the block family."""
     kernel_size: KernelSize = 3
+    """Side of the middle kernel, an odd number."""
     groups: Channels = 1
+    """Number of groups of the middle convolution."""
     width_per_group: Channels | None = None
+    """ResNeXt's d: the width of a group where the network's base width is 64."""
     stride_on: Literal["3x3", "1x1"] = "3x3"
+    """Which convolution carries the stride."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
         width = self.inner_channels(channels)
