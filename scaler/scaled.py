@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scaler.cost import Cost
+from scaler.stages import stage_rows
 from search_spaces.architecture import Architecture
 
 CostName = Literal["flops", "params", "activations", "latency"]
@@ -58,19 +59,18 @@ class Scaled:
         channels = sum(b.channels / s.channels for b, s in pairs) / len(small.stages)
         return layers, channels, big.resolution / small.resolution
 
-    def stage_rows(self) -> list[dict[str, Any]]:
-        """Stem, stages and head: channels and layers of the baseline and of the member."""
-        small, big = self.baseline, self.architecture
-        rows: list[dict[str, Any]] = [
-            _row("stem", small.stem.block.describe(), (small.stem.channels, big.stem.channels))
+    def _stage_table(self) -> list[dict[str, Any]]:
+        """Channels and layers of the baseline and of the member, stage by stage."""
+        pairs = zip(stage_rows(self.baseline), stage_rows(self.architecture), strict=True)
+        return [
+            {
+                "stage": small.stage,
+                "operator": small.operator,
+                "channels": f"{small.channels} -> {big.channels}",
+                "layers": f"{small.layers} -> {big.layers}",
+            }
+            for small, big in pairs
         ]
-        for i, (s, b) in enumerate(zip(small.stages, big.stages, strict=True), start=1):
-            channels, layers = (s.channels, b.channels), (s.layers, b.layers)
-            rows.append(_row(str(i), s.block.describe(), channels, layers))
-        if small.head.channels:
-            channels = (small.head.channels, big.head.channels)
-            rows.append(_row("head", small.head.describe(), channels))
-        return rows
 
     def __str__(self) -> str:
         from tabulate import tabulate
@@ -83,7 +83,7 @@ class Scaled:
         ]
         heading = f"{self.architecture.name}: {self._asked()}{self._costs()}"
         moved = tabulate(dimensions, headers=["dimension", "rule", "rounded", "off the rule"])
-        stages = tabulate(self.stage_rows(), headers="keys", colalign=("left", "left"))
+        stages = tabulate(self._stage_table(), headers="keys", colalign=("left", "left"))
         return f"{heading}\n\n{moved}\n\n{stages}"
 
     def _asked(self) -> str:
@@ -104,14 +104,3 @@ class Scaled:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-def _row(
-    place: str, operator: str, channels: tuple[int, int], layers: tuple[int, int] = (1, 1)
-) -> dict[str, Any]:
-    return {
-        "stage": place,
-        "operator": operator,
-        "channels": f"{channels[0]} -> {channels[1]}",
-        "layers": f"{layers[0]} -> {layers[1]}",
-    }

@@ -70,7 +70,9 @@ def show_command(
         text = network_code(network, num_classes=num_classes, in_channels=in_channels)
         click.echo(text, nl=False)
         return
-    rows = stage_table(network, num_classes=num_classes, in_channels=in_channels)
+    from scaler.stages import stage_rows
+
+    rows = [vars(r) for r in stage_rows(network, num_classes=num_classes, in_channels=in_channels)]
     if as_json:
         print_json({"architecture": network.model_dump(mode="json"), "stages": rows})
         return
@@ -81,47 +83,6 @@ def show_command(
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations"
     )
-
-
-def stage_table(
-    network: "Architecture", *, num_classes: int, in_channels: int
-) -> list[dict[str, Any]]:
-    """Table 1 of the EfficientNet paper, `resolution` being that of a stage's input, what a
-    pixel behind the stage sees of the image, and costs."""
-    from scaler.cost import Cost, measure_layers
-
-    costs = measure_layers(network, num_classes=num_classes, in_channels=in_channels)
-    parts: dict[str, Cost] = {}
-    for part, cost in costs.items():
-        stage = part.rsplit(".", 1)[0] if part.startswith("stages") else part
-        parts[stage] = parts.get(stage, Cost(0, 0, 0)) + cost
-    sizes, fields = network.sizes(), network.receptive_fields()
-    last = network.rows(num_classes=num_classes, in_channels=in_channels)[-1]
-    features = network.head.channels or last.layer.in_channels
-    operators = [
-        (network.stem.block.describe(), network.stem.channels, 1, network.stem.stride),
-        *((s.block.describe(), s.channels, s.layers, s.stride) for s in network.stages),
-        (network.head.describe(), features, 1, 1),
-    ]
-    for auxiliary in network.auxiliary:
-        operators.append((f"Auxiliary {auxiliary.form}, training only", auxiliary.features, 1, 1))
-        sizes.append(sizes[auxiliary.after + 2])
-        fields.append(fields[auxiliary.after + 1])
-    return [
-        {
-            "stage": number,
-            "operator": operator,
-            "resolution": size,
-            "channels": channels,
-            "layers": layers,
-            "stride": stride,
-            "receptive_field": field,
-            **vars(cost),
-        }
-        for number, ((operator, channels, layers, stride), size, field, cost) in enumerate(
-            zip(operators, sizes, fields, parts.values(), strict=True), start=1
-        )
-    ]
 
 
 @click.command("cost")
@@ -188,9 +149,16 @@ def _print_parts(
     networks: "list[Architecture]", by: str, sizes: dict[str, int], *, as_json: bool
 ) -> None:
     """A row a part; each network's rows add up to its cost, and shares are of its FLOPs."""
+    from scaler.breakdown import measure_operators
+    from scaler.stages import stage_rows
+
     rows = []
     for network in networks:
-        parts = _operators(network, sizes) if by == "operator" else stage_table(network, **sizes)
+        if by == "stage":
+            parts = [vars(row) for row in stage_rows(network, **sizes)]
+        else:
+            costs = measure_operators(network, **sizes)
+            parts = [{"operator": name, **vars(cost)} for name, cost in costs.items()]
         whole = sum(part["flops"] for part in parts)
         for part in parts:
             share = part["flops"] / whole
@@ -200,13 +168,6 @@ def _print_parts(
         print_json(rows)
     else:
         print_table(rows)
-
-
-def _operators(network: "Architecture", sizes: dict[str, int]) -> list[dict[str, Any]]:
-    from scaler.breakdown import measure_operators
-
-    costs = measure_operators(network, **sizes)
-    return [{"operator": operator, **vars(cost)} for operator, cost in costs.items()]
 
 
 def _load(name: str, resolution: int | None) -> "Architecture":

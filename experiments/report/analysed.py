@@ -37,7 +37,11 @@ def make_analysis(folder: RunFolder, trials: pd.DataFrame) -> dict[str, pd.DataF
     tables = {name: table.drop(columns="run", errors="ignore") for name, table in tables.items()}
     baseline = folder.baseline()
     if baseline is not None:
-        kept = folder.environment()  # runs of older versions did not say
-        sizes = {name: kept.get(name, value) for name, value in _SIZES.items()}
-        tables["layers"] = layers_table(baseline, **sizes)
+        tables["layers"] = layers_table(baseline, **data_sizes(folder))
     return {name: tables[name] for name in _ANALYSED if name in tables and len(tables[name])}
+
+
+def data_sizes(folder: RunFolder) -> dict[str, int]:
+    """`num_classes` and `in_channels` of the run's data; runs of older versions did not say."""
+    kept = folder.environment()
+    return {name: kept.get(name, value) for name, value in _SIZES.items()}

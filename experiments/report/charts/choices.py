@@ -93,10 +93,10 @@ def effects(table: pd.DataFrame, *, overall: float, order: list[str]) -> Figure:
 
 
 def readable_choice(name: str) -> str:
-    """`stages.1.block.kernel_size` -> `stage 3 kernel size`: the stem is stage 1."""
+    """`stages.1.block.kernel_size` -> `stage 1 kernel size`."""
     parts = name.split(".")
     if parts[0] == "stages":
-        parts = [f"stage {int(parts[1]) + 2}", *(p for p in parts[2:] if p != "block")]
+        parts = [f"stage {parts[1]}", *(p for p in parts[2:] if p != "block")]
     return " ".join(parts).replace("_", " ")
 
 

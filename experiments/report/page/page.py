@@ -9,14 +9,15 @@ import pandas as pd
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import CoefficientsSection
 from experiments.config.units import readable_seconds
+from experiments.report.analysed import data_sizes
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads
 from experiments.report.page.render import pictures, render, shown
 from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
-from experiments.report.stages import stages_table
 from experiments.report.summary import only_compared, summary
 from experiments.report.tables import coefficient_trials
 from experiments.search.noise import verdict
+from scaler.stages import stage_rows
 
 _TABLES = (
     "search",
@@ -60,6 +61,7 @@ def make_page(
     `reload`: seconds after which the page reads itself again, as of a run that is under way.
     """
     baseline, coefficients = folder.baseline(), folder.coefficients()
+    stages = pd.DataFrame(stage_rows(baseline, **data_sizes(folder)) if baseline else [])
     views = {name: shown(table) for name, table in tables.items() if name in _TABLES}
     trials = tables["trials"]
     searched = trials[trials["study"] == "search"]
@@ -82,7 +84,7 @@ def make_page(
         figures={name: seen.get(name) for name in FIGURES},
         has_trials=len(searched) > 0,
         baseline=baseline.name if baseline else None,
-        stages=shown(stages_table(baseline)) if baseline else None,
+        stages=shown(stages) if baseline else None,
         chosen=", ".join(f"{name} {value:g}" for name, value in coefficients or ()),
         winner_first=leads(tables["coefficients"], coefficients),
         verdicts=_verdicts(folder, trials),

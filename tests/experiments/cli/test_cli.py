@@ -31,14 +31,14 @@ def test_list_names_architectures_and_spaces(scaler):
 
 
 def test_show_prints_the_papers_table_one(scaler):
-    """Stage, operator, resolution of the stage's input, channels, layers (stage 6 at 14 px)."""
+    """Stage, operator, side of its input and of its output, channels, layers; numbers from 0."""
     status, out, _ = scaler("show", "efficientnet_b0")
     assert status == 0
     rows = [line.split() for line in out.splitlines()[2:11]]
-    columns = [(row[0], row[-8], row[-7], row[-6]) for row in rows]
-    assert columns[0] == ("1", "224", "32", "1")
-    assert columns[5] == ("6", "14", "112", "3")
-    assert columns[8] == ("9", "7", "1,280", "1")
+    columns = [(row[0], *row[-9:-5]) for row in rows]
+    assert columns[0] == ("stem", "224", "112", "32", "1")
+    assert columns[5] == ("4", "14", "14", "112", "3")
+    assert columns[8] == ("head", "7", "1", "1,280", "1")
     assert "385,814,752 FLOPs (multiply-adds), 5,288,548 parameters" in out
 
 

@@ -119,8 +119,8 @@ def test_a_direction_lies_where_its_growth_goes(repeated):
 
 def test_the_layers_of_the_drawing_add_up_to_the_network(small):
     layers = layers_table(small, num_classes=10, in_channels=1)
-    assert layers["stage"].tolist() == [1, 2, 2, 3, 3, 4]
-    assert layers["resolution"].tolist() == [16, 16, 16, 8, 8, 8]
+    assert layers["stage"].tolist() == ["stem", "0", "0", "1", "1", "head"]
+    assert layers["output_resolution"].tolist() == [16, 16, 16, 8, 8, 8]
     assert layers["flops"].sum() == measure_cost(small, num_classes=10, in_channels=1).flops
 
 
