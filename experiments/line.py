@@ -7,9 +7,9 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import readable_seconds
 from experiments.engine.session import open_session
-from experiments.search.coefficients import coefficient_grid, run_coefficients
-from experiments.search.family import run_family
-from experiments.search.search import check_search, run_search
+from experiments.steps.coefficients import coefficient_grid, run_coefficients
+from experiments.steps.family import run_family
+from experiments.steps.search import check_search, run_search
 from scaler.cost import measure_cost
 
 

@@ -16,7 +16,7 @@ ROOMS = [
     "samplers",
     "store",
     "engine",
-    "search",
+    "steps",
     "report",
     "export",
     "line",
@@ -26,7 +26,7 @@ ROOMS = [
 NOT = {  # of the rooms above it, these are not for the room
     "samplers": {"config", "data", "training"},
     "store": {"data", "training"},
-    "export": {"samplers", "store", "engine", "search", "report"},
+    "export": {"samplers", "store", "engine", "steps", "report"},
 }
 FRONT = {"__init__", "__main__"}  # the public names and `python -m experiments`
 

@@ -16,10 +16,10 @@ def test_every_public_name_is_there(package):
 
 
 def test_the_function_search_is_not_hidden_by_the_room_of_its_name():
-    import experiments.search.noise  # noqa: F401, binds the room to the package
+    import experiments.steps.noise  # noqa: F401, binds the room to the package
     from experiments import search
 
-    assert search.__module__ == "experiments.search.search"
+    assert search.__module__ == "experiments.steps.search"
 
 
 def test_the_packages_load_no_slow_library_until_a_name_is_used():

@@ -38,7 +38,7 @@ def resident() -> float:
 
 def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, float]]:
     """(seconds, the driver's processor seconds, KiB) at the first trial, then `every` trials."""
-    from experiments.search.search import search
+    from experiments.steps.search import search
 
     marks: list[tuple[float, float, float]] = []
     ended = Progress.ended

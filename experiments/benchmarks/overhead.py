@@ -35,7 +35,7 @@ WARM = 4  # trials at the start of each run, two a worker
 
 
 def ours(trials: int, *, sampler: str, seed: int) -> float:
-    from experiments.search.search import search
+    from experiments.steps.search import search
 
     def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001
         return 0.5

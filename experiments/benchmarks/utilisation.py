@@ -24,7 +24,7 @@ WORKERS = 2
 
 def share(trials: int, *, epochs: int, folder: Path) -> float:
     from experiments import load_trials
-    from experiments.search.search import search
+    from experiments.steps.search import search
 
     log = folder / f"log-{time.monotonic_ns()}"
 

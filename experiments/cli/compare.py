@@ -27,7 +27,7 @@ def compare_command(
     from experiments.config.schema import ComparisonSection
     from experiments.engine.session import open_session
     from experiments.report.report import result_text, write_report
-    from experiments.search.comparison import compared_networks, run_comparison
+    from experiments.steps.comparison import compared_networks, run_comparison
 
     given: dict[str, Any] = {"epochs": epochs, "seeds": seeds}
     if architectures:

@@ -34,7 +34,7 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     from experiments.config.schema import CoefficientsSection
     from experiments.engine.session import open_session
     from experiments.report.report import coefficients_text, write_report
-    from experiments.search.coefficients import coefficient_grid, run_coefficients
+    from experiments.steps.coefficients import coefficient_grid, run_coefficients
     from search_spaces.records import InputError
     from search_spaces.reference import load_architecture
 

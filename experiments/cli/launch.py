@@ -144,7 +144,7 @@ def search_command(**options: Any) -> None:
     """
     config = configured(**options)
     from experiments.report.report import write_report
-    from experiments.search.search import search
+    from experiments.steps.search import search
 
     result = search(config)
     report = write_report(result.run)

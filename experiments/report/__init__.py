@@ -1,5 +1,5 @@
 """What a run showed: tables, figures and one page, made from the store alone.
 
-May import `search` and what it imports. Read `report` first (what is written), then `tables`,
+May import `steps` and what it imports. Read `report` first (what is written), then `tables`,
 `figures` with `charts/` (each chart as data), `page/`, and `analysis/` (what users call).
 """

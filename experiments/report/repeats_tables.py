@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.search.noise import Standing, Training, standings
+from experiments.steps.noise import Standing, Training, standings
 
 _CONFIRMATION = (
     "rank contender round epochs seeds reward reward_spread accuracy accuracy_spread search_reward "

@@ -13,7 +13,7 @@ from experiments.report.page.page import make_page
 from experiments.report.repeats_tables import coefficients_standings
 from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_tables, write_tables
-from experiments.search.noise import verdict
+from experiments.steps.noise import verdict
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"

@@ -7,7 +7,7 @@ from experiments.config.schema import SearchConfig
 from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
 from experiments.report.repeats_tables import confirmation_standings
-from experiments.search.noise import verdict
+from experiments.steps.noise import verdict
 from experiments.store.snapshot import reading
 from scaler.compound import CompoundCoefficients
 

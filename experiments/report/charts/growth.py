@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note, Rule
-from experiments.search.noise import Standing
+from experiments.steps.noise import Standing
 
 MOST = 24  # directions by rank: more would not be told apart
 

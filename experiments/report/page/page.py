@@ -16,7 +16,7 @@ from experiments.report.page.render import pictures, render, shown
 from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
 from experiments.report.summary import only_compared, summary
 from experiments.report.tables import coefficient_trials
-from experiments.search.noise import verdict
+from experiments.steps.noise import verdict
 from scaler.stages import stage_rows
 
 _TABLES = (

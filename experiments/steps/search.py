@@ -13,9 +13,9 @@ from experiments.engine.repeating import continued
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
-from experiments.search.confirmation import run_confirmation
-from experiments.search.training_choices import check_training_choices
-from experiments.search.warm_start import load_warm_start, read_warm_start
+from experiments.steps.confirmation import run_confirmation
+from experiments.steps.training_choices import check_training_choices
+from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace, load_space

@@ -18,7 +18,7 @@ import torch
 from experiments.config.schema import ProxySection, SearchConfig, SearchSection, ShortTraining
 from experiments.data.images import ImageData
 from experiments.data.split import stratified_sample
-from experiments.search.proxies.scores import SCORES
+from experiments.steps.proxies.scores import SCORES
 from experiments.training.augmentation import Preparation
 from experiments.training.device import choose_device
 from experiments.training.loop import TrainingDiverged, train_epochs

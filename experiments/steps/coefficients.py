@@ -16,8 +16,8 @@ from experiments.config.messages import say
 from experiments.config.schema import CoefficientsSection
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
-from experiments.search.noise import Standing, standings, verdict
-from experiments.search.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.steps.noise import Standing, standings, verdict
+from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.store.trial import Candidate, identity_of
 from scaler.budget import scale_to_flops, scaled_by_phi
 from scaler.compound import CompoundCoefficients

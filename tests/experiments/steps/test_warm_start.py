@@ -7,8 +7,8 @@ import pytest
 
 from experiments import load_trials, search
 from experiments.config.schema import ConfirmationSection, WarmStart
-from experiments.search.search import run_search
-from experiments.search.warm_start import read_warm_start
+from experiments.steps.search import run_search
+from experiments.steps.warm_start import read_warm_start
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Outcome, freeze
 from scaler import Cost

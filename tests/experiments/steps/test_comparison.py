@@ -7,7 +7,7 @@ from experiments import load_trials
 from experiments.config.schema import ComparisonSection, SearchConfig
 from experiments.engine.session import open_session
 from experiments.report.report import result_text, write_report
-from experiments.search.comparison import compared_networks, run_comparison
+from experiments.steps.comparison import compared_networks, run_comparison
 from experiments.store.trials import load_curves
 from search_spaces.records import InputError
 

@@ -13,8 +13,8 @@ from experiments import search
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import FamilySection, SearchConfig
 from experiments.engine.session import open_session
-from experiments.search.family import run_family
-from experiments.search.search import WorkFailed
+from experiments.steps.family import run_family
+from experiments.steps.search import WorkFailed
 from experiments.store.store import Store
 from scaler import CompoundCoefficients
 from search_spaces import InputError

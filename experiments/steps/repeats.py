@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.session import Session
-from experiments.search.noise import Standing, Training, standings
+from experiments.steps.noise import Standing, Training, standings
 from experiments.store.trial import Candidate, identity_of
 
 _NEW_SEEDS = 1_000_000  # beyond those of a search, which count up from the run's seed

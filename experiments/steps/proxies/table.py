@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from experiments.config.schema import ProxySection
-from experiments.search.proxies.measuring import training_name
-from experiments.search.proxies.scores import SCORES
+from experiments.steps.proxies.measuring import training_name
+from experiments.steps.proxies.scores import SCORES
 
 _RESAMPLES = 2_000  # of the networks, for the intervals
 _TOP = 0.25  # of the networks

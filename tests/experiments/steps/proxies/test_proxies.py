@@ -6,10 +6,10 @@ from click.testing import CliRunner
 
 from experiments.cli import cli
 from experiments.config.schema import ProxySection, SearchConfig, ShortTraining
-from experiments.search.proxies import measuring
-from experiments.search.proxies.measuring import planned, read_kept, sample_networks, training_name
-from experiments.search.proxies.run import run_proxies
-from experiments.search.proxies.table import cheapest, proxy_table
+from experiments.steps.proxies import measuring
+from experiments.steps.proxies.measuring import planned, read_kept, sample_networks, training_name
+from experiments.steps.proxies.run import run_proxies
+from experiments.steps.proxies.table import cheapest, proxy_table
 from search_spaces.records import InputError
 
 SPACE = """

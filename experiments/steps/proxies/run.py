@@ -10,8 +10,8 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import readable_count, readable_seconds
 from experiments.data.sources import load_data
-from experiments.search.proxies.measuring import measure, planned, read_kept
-from experiments.search.proxies.table import cheapest, measured_networks, proxy_table
+from experiments.steps.proxies.measuring import measure, planned, read_kept
+from experiments.steps.proxies.table import cheapest, measured_networks, proxy_table
 from experiments.store.run_lock import RunLock
 
 

@@ -14,8 +14,8 @@ from experiments.config.schema import ConfirmationSection
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.samplers import recommend
-from experiments.search.noise import standings, verdict
-from experiments.search.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.steps.noise import standings, verdict
+from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, architecture_of, identity_of, training_of
 from scaler.cost import Cost

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.search.noise import Standing, Training, difference, standings, verdict
+from experiments.steps.noise import Standing, Training, difference, standings, verdict
 
 
 def test_mean_and_spread_worked_out_by_hand():

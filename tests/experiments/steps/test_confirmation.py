@@ -7,8 +7,8 @@ from experiments import load_trials, search
 from experiments.config.schema import ConfirmationSection
 from experiments.engine.runner import WorkFailed
 from experiments.samplers import recommend
-from experiments.search.confirmation import finalists
-from experiments.search.search import run_search
+from experiments.steps.confirmation import finalists
+from experiments.steps.search import run_search
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Outcome, freeze
 from scaler import Cost
