@@ -1,8 +1,8 @@
 from .config.schema import SearchConfig as SearchConfig
 from .report.frame_files import read_frame as read_frame
 from .report.frame_files import save_frame as save_frame
-from .report.results import load_coefficients as load_coefficients
-from .report.results import load_family as load_family
+from .report.tables import load_coefficients as load_coefficients
+from .report.tables import load_family as load_family
 from .samplers import make_sampler as make_sampler
 from .samplers.objective import reward as reward
 from .search.search import SearchResult as SearchResult

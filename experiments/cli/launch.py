@@ -200,8 +200,7 @@ def report_command(
         _compare(runs, out or Path("comparison"), as_json=as_json)
         return
     from experiments.config.run_folder import RunFolder
-    from experiments.report.report import result_text, write_report
-    from experiments.report.watching import watch_run
+    from experiments.report.report import result_text, watch_run, write_report
 
     folder = RunFolder.open(runs[0])
     path = watch_run(folder, every=every or 15) if watch else write_report(folder)
@@ -221,7 +220,7 @@ def _compare(runs: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     import json
 
     from experiments.report.cells import plain
-    from experiments.report.comparing_runs import statements, write_comparison
+    from experiments.report.comparing import statements, write_comparison
 
     path, tables = write_comparison(runs, out)
     if as_json:

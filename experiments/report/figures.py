@@ -7,13 +7,12 @@ import pandas as pd
 
 from experiments.config.files import replace_file
 from experiments.config.run_folder import RunFolder
-from experiments.report.charts import choices, curves, growth, network, search, spending
+from experiments.report.charts import analysis, growth, network, search, side_by_side
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import FORMATS, draw
-from experiments.report.comparison_tables import compared_trials
-from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
-from experiments.report.tables import coefficient_trials
+from experiments.report.repeats import coefficients_standings, confirmation_standings
+from experiments.report.tables import coefficient_trials, compared_trials
 from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
 from search_spaces.records import InputError
@@ -49,7 +48,7 @@ def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     }
     if "costs" in tables and tables["costs"]["seconds"].sum() > 0:
         regret = tables.get("regret", pd.DataFrame())
-        found["costs"] = spending.costs(tables["costs"], regret)
+        found["costs"] = analysis.costs(tables["costs"], regret)
     return {name: found[name] for name in FIGURES if name in found}
 
 
@@ -73,7 +72,7 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         "flops_accuracy": search.flops_accuracy(scored, section=folder.config.search, baseline=key),
     }
     if len(told):
-        figures["learning_curves"] = curves.learning_curves(scored, told)
+        figures["learning_curves"] = search.learning_curves(scored, told)
     return figures
 
 
@@ -85,13 +84,13 @@ def _choices(tables: Tables) -> dict[str, Figure]:
     figures = {}
     if "importance" in tables:
         importance = tables["importance"]
-        figures["importance"] = choices.importance(importance)
+        figures["importance"] = analysis.importance(importance)
         important = importance[importance["of"] == "reward"]["parameter"]
         order = list(dict.fromkeys([*important, *order]))
     first = effects.iloc[0]
     return {
         **figures,
-        "effects": choices.effects(effects, overall=first["mean"] - first["effect"], order=order),
+        "effects": analysis.effects(effects, overall=first["mean"] - first["effect"], order=order),
     }
 
 
@@ -119,9 +118,9 @@ def _compared(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         return {}
     compared = compared_trials(tables["trials"])
     told = load_curves(folder.path, study="comparison")
-    figures = {"comparison": curves.comparison(compared, told)}
+    figures = {"comparison": side_by_side.comparison(compared, told)}
     if len(tables["gradient_norms"]):
-        figures["gradient_norms"] = curves.gradient_norms(compared, told)
+        figures["gradient_norms"] = side_by_side.gradient_norms(compared, told)
     return figures
 
 

@@ -1,19 +1,23 @@
 """The report of a run: tables, figures and one page."""
 
+import time
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.config.files import write_text
+from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
-from experiments.report.analysed import make_analysis
 from experiments.report.cells import plain
 from experiments.report.figures import draw_figures, make_figures, write_figures
 from experiments.report.page.page import make_page
-from experiments.report.repeats_tables import coefficients_standings
+from experiments.report.repeats import coefficients_standings
 from experiments.report.summary import only_compared
-from experiments.report.tables import coefficient_trials, make_tables, write_tables
+from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
 from experiments.steps.noise import verdict
+from experiments.store.run_lock import in_use
+from experiments.store.snapshot import reading
+from experiments.store.store import STUDIES
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"
@@ -71,3 +75,38 @@ def _comparison_text(tables: dict[str, pd.DataFrame]) -> str:
         return text
     first = "Gradient norms of the first and the last weight at the first step:"
     return f"{text}\n\n{first}\n\n{plain(tables['gradient_norms'])}"
+
+
+LOOK = 1.0  # seconds between looks at whether the run has ended
+
+
+def watch_run(folder: RunFolder, *, every: float) -> Path:
+    """Write the report now, then wherever trials have ended, `every` seconds at the soonest.
+
+    Ends with the run, or with Ctrl-C; the last page no longer reads itself again. A run that nobody
+    works on, as far as this machine knows, is written once.
+    """
+    seen = -1
+    try:
+        while in_use(folder.path):
+            ended = _ended(folder)
+            if ended != seen:
+                path = write_report(folder, reload=max(1, round(every)))
+                say(f"{ended} trials: {path}" if seen < 0 else f"{ended} trials")
+                seen = ended
+            _wait(folder, every)
+        say("nobody works on the run" + (" any more" if seen >= 0 else ""))
+    except KeyboardInterrupt:
+        say("stopped watching; the run goes on")
+    return write_report(folder)
+
+
+def _wait(folder: RunFolder, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while in_use(folder.path) and time.monotonic() < until:
+        time.sleep(min(LOOK, max(0.0, until - time.monotonic())))
+
+
+def _ended(folder: RunFolder) -> int:
+    with reading(folder) as snapshot:
+        return sum(1 for study in STUDIES for _ in snapshot.rows(study))

@@ -6,7 +6,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
-from experiments.report.repeats_tables import confirmation_standings
+from experiments.report.repeats import confirmation_standings
 from experiments.steps.noise import verdict
 from experiments.store.snapshot import reading
 from scaler.compound import CompoundCoefficients

@@ -1,22 +1,30 @@
 """The tables of a run: pandas frames, and the same as CSV and Markdown files."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from experiments.config.files import write_text
 from experiments.config.run_folder import RunFolder
-from experiments.report.cells import markdown
-from experiments.report.comparison_tables import (
-    compared_trials,
-    errors_table,
-    gradients_table,
+from experiments.report.analysis import (
+    at_common_epoch,
+    marginal_effects,
+    outcome_costs,
+    parameter_importance,
+    search_regret,
+    seed_noise,
+    surrogate_fit,
+    surrogate_score,
 )
-from experiments.report.repeats_tables import (
+from experiments.report.cells import markdown
+from experiments.report.charts.network import layers_table
+from experiments.report.repeats import (
     coefficients_table,
     confirmation_table,
     dropped_table,
 )
-from experiments.store.columns import FIXED, OWN
-from experiments.store.trials import load_curves, load_notes, load_trials
+from experiments.store.columns import FIXED, OWN, STATE
+from experiments.store.trials import Runs, load_curves, load_notes, load_trials, named_runs
 
 TOP = 10  # trials in the table of the search
 
@@ -118,3 +126,139 @@ def _with_columns(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _columns(table: pd.DataFrame, names: str) -> pd.DataFrame:
     return table[names.split()].reset_index(drop=True)
+
+
+GRADIENT = "gradient_norm."  # how the metrics of gradient norms begin, then the weight's name
+
+_ERRORS = "network panel params flops seeds train_error error error_spread test_error seconds"
+
+
+def compared_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The finished trainings of a comparison, in the order in which its config names them."""
+    done = trials[(trials["study"] == "comparison") & (trials["state"] == "complete")]
+    return done.sort_values(["place", "seed"]) if len(done) else done
+
+
+def errors_table(compared: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """A row a network, figures of the last epoch, means over the seeds.
+
+    train_error is of the augmented images in train mode, error of the validation part, its spread
+    the standard deviation over the seeds.
+    """
+    seen = curves[curves["metric"] == "train_accuracy"].groupby("number")["value"].last()
+    table = (
+        compared.assign(
+            train_error=1 - compared["number"].map(seen).astype("float64"),
+            error=1 - compared["accuracy"],
+            test_error=1 - compared["test_accuracy"],
+        )
+        .groupby("network", sort=False)
+        .agg(
+            panel=("panel", "first"),
+            params=("params", "first"),
+            flops=("flops", "first"),
+            seeds=("seed", "nunique"),
+            train_error=("train_error", "mean"),
+            error_spread=("error", "std"),
+            error=("error", "mean"),
+            test_error=("test_error", "mean"),
+            seconds=("seconds", "mean"),
+        )
+    )
+    return table.reset_index()[_ERRORS.split()]
+
+
+def gradients_table(compared: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """A row a network: the norms of its first and last weight's gradient at the first step.
+
+    Means over the seeds; no rows where none were recorded.
+    """
+    norms = first_norms(curves).groupby("number")["value"].agg(["size", "first", "last"])
+    joined = compared.set_index("number").join(norms, how="inner")
+    table = joined.groupby("network", sort=False).agg(
+        panel=("panel", "first"),
+        layers=("size", "first"),
+        first_norm=("first", "mean"),
+        last_norm=("last", "mean"),
+    )
+    return table.reset_index()
+
+
+def first_norms(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of the curves, the gradient norms at the first step, from the image to the scores."""
+    return curves[(curves["epoch"] == 1) & curves["metric"].str.startswith(GRADIENT)]
+
+
+_ANALYSED = ("importance", "effects", "costs", "noise", "regret", "surrogate", "layers")
+_SIZES = {"num_classes": 1000, "in_channels": 3}
+
+
+def make_analysis(folder: RunFolder, trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Those of `_ANALYSED` for which the run has trials; `run` is left out of each."""
+    searched = trials[trials["study"] == "search"]
+    tables: dict[str, pd.DataFrame] = {}
+    if len(searched):
+        alike = at_common_epoch(searched, load_curves(folder.path, study="search"))
+        tables["importance"] = parameter_importance(folder.path)
+        tables["effects"] = marginal_effects(alike)
+        tables["regret"] = search_regret(trials)
+        tables["surrogate"] = surrogate_score(surrogate_fit(folder.path))
+    if len(trials):
+        gpus = folder.config.cluster.gpus_per_trial or 1.0
+        tables["costs"] = outcome_costs(trials, gpus_per_trial=gpus)
+        tables["noise"] = seed_noise(trials)
+    tables = {name: table.drop(columns="run", errors="ignore") for name, table in tables.items()}
+    baseline = folder.baseline()
+    if baseline is not None:
+        tables["layers"] = layers_table(baseline, **data_sizes(folder))
+    return {name: tables[name] for name in _ANALYSED if name in tables and len(tables[name])}
+
+
+def data_sizes(folder: RunFolder) -> dict[str, int]:
+    """`num_classes` and `in_channels` of the run's data; runs of older versions did not say."""
+    kept = folder.environment()
+    return {name: kept.get(name, value) for name, value in _SIZES.items()}
+
+
+def load_coefficients(run: Runs) -> pd.DataFrame:
+    """A row a direction of growth of each run, best first: `run, rank, alpha, beta, gamma, ...`.
+
+    growth is alpha * beta^2 * gamma^2; accuracy and spread are mean and standard deviation over the
+    `seeds` new trainings, or the one training; first_accuracy is of the training that all had;
+    reached_depth and reached_width are over the baseline's, resolution is in pixels. `chosen` marks
+    the run's coefficients. Directions of which no training finished have no rank.
+    """
+    return _each(run, _coefficients)
+
+
+def load_family(run: Runs) -> pd.DataFrame:
+    """A row a member of each run's family by FLOPs, the baseline first: `run, member, phi, ...`.
+
+    depth, width, resolution_factor are the rule's factors before rounding; resolution is in pixels;
+    times_baseline and times_target are FLOPs over the baseline's and over the target.
+    """
+    return _each(run, _family)
+
+
+def _coefficients(folder: RunFolder, trials: pd.DataFrame) -> pd.DataFrame:
+    table = coefficients_table(coefficient_trials(folder, trials))
+    chosen = folder.coefficients()
+    marks = pd.Series(chosen is not None, index=table.index, dtype="boolean")
+    for name, value in chosen or ():
+        marks &= table[name] == value
+    return table.assign(chosen=marks)
+
+
+def _family(folder: RunFolder, trials: pd.DataFrame) -> pd.DataFrame:
+    baseline = folder.baseline()
+    return family_table(trials, baseline=baseline.key if baseline else None)
+
+
+def _each(run: Runs, table_of: Callable[[RunFolder, pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    frames = []
+    for name, folder in named_runs(run):
+        table = table_of(folder, load_trials(folder.path))
+        table.insert(0, "run", pd.Series(name, index=table.index, dtype="string"))
+        frames.append(table.assign(state=table["state"].astype(STATE)))
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return pd.concat(filled, ignore_index=True)

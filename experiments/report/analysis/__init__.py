@@ -3,15 +3,20 @@
 None of them writes anything.
 """
 
-from experiments.report.analysis.choices import marginal_effects, searched_choices
+from experiments.report.analysis.choices import (
+    marginal_effects,
+    parameter_importance,
+    searched_choices,
+)
 from experiments.report.analysis.comparing import compare_runs
-from experiments.report.analysis.costs import outcome_costs
-from experiments.report.analysis.epochs import at_common_epoch
-from experiments.report.analysis.importance import parameter_importance
-from experiments.report.analysis.regret import search_regret
-from experiments.report.analysis.seeds import seed_noise
 from experiments.report.analysis.surrogate import surrogate_fit, surrogate_score
-from experiments.report.pareto import pareto_front
+from experiments.report.analysis.trials import (
+    at_common_epoch,
+    outcome_costs,
+    pareto_front,
+    search_regret,
+    seed_noise,
+)
 
 __all__ = [
     "at_common_epoch",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
-from experiments.report.repeats_tables import confirmation_standings
+from experiments.report.repeats import confirmation_standings
 from experiments.steps.noise import LEVEL
 from experiments.store.trials import Runs, load_trials, named_runs
 from search_spaces.records import InputError

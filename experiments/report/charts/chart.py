@@ -1,9 +1,12 @@
 """A figure as data: axes, marks, notes. What it shows is decided here, how it looks elsewhere."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import pandas as pd
 
 Numbers = Any  # a sequence, an array or a column of numbers
 Side = Literal["above", "below", "right", "left"]
@@ -99,3 +102,80 @@ def readable_number(value: float, format: str) -> str:  # noqa: A002
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+_STEPS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+)
+
+FEWEST = 8  # finished trials that are worth a scale of their own
+COSTS = {  # cost -> what its axis is called
+    "flops": "FLOPs (multiply-adds)",
+    "params": "parameters",
+    "activations": "activations (elements of convolution outputs)",
+    "latency": "latency of a step, in seconds",
+}
+
+
+def focus(trials: pd.DataFrame, column: str, *, most: float) -> tuple[float, float]:
+    """Limits that hold all finished trials, with room below for some of what lies under them.
+
+    Where only a few finished, they hold the others too.
+    """
+    scored = trials[trials["state"].isin(["complete", "pruned"])].dropna(subset=[column])
+    done = scored[scored["state"] == "complete"]
+    values = done[column] if len(done) >= FEWEST else scored[column]
+    low, high = float(values.min()), float(values.max())
+    spread = max(high - low, 0.02)
+    return max(0.0, low - 0.6 * spread), min(most, high + 0.15 * spread) + 0.03 * spread
+
+
+def cost_axis(values: "pd.Series[float]", *others: float, cost: str = "flops") -> Axis:
+    """A logarithmic axis over `values` of a cost and `others`."""
+    low, high = (float(pick([*values, *others])) for pick in (min, max))
+    margin = max((high / low) ** 0.06, 1.08)
+    return log_axis(COSTS[cost], low / margin, high * margin, format=".3s")
+
+
+def log_axis(label: str, low: float, high: float, *, format: str) -> Axis:  # noqa: A002
+    """Ticks at round numbers, at least five where the range has so many."""
+    powers = [10.0**p for p in range(math.floor(math.log10(low)), math.ceil(math.log10(high)))]
+    places: list[float] = []
+    for steps in _STEPS:
+        places = [power * step for power in powers for step in steps if low <= power * step <= high]
+        if len(places) >= 5:
+            break
+    ticks = tuple((place, readable_number(place, format)) for place in places)
+    return Axis(label, log=True, limits=(low, high), ticks=ticks, format=format)
+
+
+LIGHT = {
+    "ink": "#1f2328",
+    "soft": "#59626c",
+    "line": "#dde2e7",
+    "paper": "#ffffff",
+    "grey": "#8b949e",
+    "blue": "#0067b3",
+    "orange": "#c96a00",
+    "green": "#00805c",
+    "red": "#c2331f",
+    "purple": "#a0489b",
+    "sky": "#2b92c9",
+}
+DARK = {
+    "ink": "#e6e9ec",
+    "soft": "#a3abb4",
+    "line": "#343b43",
+    "paper": "#15181c",
+    "grey": "#757e88",
+    "blue": "#56a8ee",
+    "orange": "#f2a33c",
+    "green": "#3cc29a",
+    "red": "#ff7d6b",
+    "purple": "#d88fd2",
+    "sky": "#86d1f7",
+}

@@ -2,8 +2,17 @@
 
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks, Note, Symbol
-from experiments.report.charts.limits import cost_axis, log_axis
+from experiments.report.charts.chart import (
+    Axis,
+    Chart,
+    Colour,
+    Figure,
+    Marks,
+    Note,
+    Symbol,
+    cost_axis,
+    log_axis,
+)
 from scaler.published import EFFICIENTNETS
 
 _ACCURACIES: tuple[tuple[str, Colour, Symbol, str], ...] = (

@@ -9,7 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.config.schema import SearchSection
 from experiments.config.units import NAMES, readable_cost
+from experiments.report.analysis.trials import pareto_front
 from experiments.report.charts.chart import (
+    COSTS,
     Axis,
     Chart,
     Colour,
@@ -18,10 +20,15 @@ from experiments.report.charts.chart import (
     Note,
     Side,
     Symbol,
+    cost_axis,
+    focus,
 )
-from experiments.report.charts.limits import COSTS, cost_axis, focus
-from experiments.report.pareto import pareto_front
 
+CURVES = 150  # curves drawn of each outcome; more would not be told apart
+_OUTCOMES: tuple[tuple[str, str, Colour], ...] = (
+    ("pruned", "stopped early", "grey"),
+    ("complete", "finished", "blue"),
+)
 MOST = 1_000  # dots drawn of each outcome; more would hide each other and make the page slow
 
 
@@ -205,3 +212,46 @@ def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks]
             side = "above" if curve[end] > (low + high) / 2 else "below"
         notes.append(Note(costs[end], curve[end], f"{level:.4g}", side, "grey"))
     return lines, notes
+
+
+def learning_curves(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Validation accuracy by epoch of the search's trials, those stopped early in grey."""
+    told = curves[curves["metric"] == "accuracy"]
+    by_trial = {int(str(n)): part for n, part in told.groupby("number")}
+    done = trials[trials["state"] == "complete"].sort_values("reward", ascending=False)
+    marks, left_out = [], 0
+    for state, name, colour in _OUTCOMES:
+        part = trials[trials["state"] == state]["number"]
+        numbers = [int(n) for n in part if int(n) in by_trial]
+        every = np.linspace(0, len(numbers) - 1, min(CURVES, len(numbers))).astype(int)
+        kept = [numbers[i] for i in every]
+        left_out += len(numbers) - len(kept)
+        if kept:
+            label = f"{name} ({len(numbers)})"
+            marks.append(_lines([by_trial[n] for n in kept], label, colour))
+    if len(done) and int(done.iloc[0]["number"]) in by_trial:
+        best = int(done.iloc[0]["number"])
+        marks.append(_lines([by_trial[best]], f"best: trial {best}", "orange", width=3.5))
+    thinned = f" {left_out} curves are left out, evenly." if left_out else ""
+    chart = Chart(
+        title="Search: learning curves",
+        x=Axis("epoch", whole=True),
+        y=Axis("validation accuracy", format=".4~g"),
+        marks=tuple(marks),
+    )
+    return Figure(
+        (chart,),
+        alt="Line plot of the search's trials: validation accuracy by epoch; those stopped early "
+        "are grey, finished ones blue, the best orange.",
+        caption=f"Grey curves end where early stopping ended them.{thinned}",
+    )
+
+
+def _lines(parts: list[pd.DataFrame], name: str, colour: Colour, *, width: float = 1.3) -> Marks:
+    """Several curves as one entry, parted by gaps."""
+    xs, ys = [], []
+    for part in parts:
+        xs += [*part["epoch"].astype(float), np.nan]
+        ys += [*part["value"], np.nan]
+    opacity = 1.0 if len(parts) < 10 else 0.55
+    return Marks("line", xs, ys, name, colour, size=5, width=width, opacity=opacity)

@@ -9,13 +9,12 @@ import pandas as pd
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import CoefficientsSection
 from experiments.config.units import readable_seconds
-from experiments.report.analysed import data_sizes
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads
 from experiments.report.page.render import pictures, render, shown
-from experiments.report.repeats_tables import coefficients_standings, confirmation_standings
+from experiments.report.repeats import coefficients_standings, confirmation_standings
 from experiments.report.summary import only_compared, summary
-from experiments.report.tables import coefficient_trials
+from experiments.report.tables import coefficient_trials, data_sizes
 from experiments.steps.noise import verdict
 from scaler.stages import stage_rows
 

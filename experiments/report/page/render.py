@@ -13,9 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.report.cells import alignments, readable_rows
-from experiments.report.charts.chart import Figure
+from experiments.report.charts.chart import DARK, LIGHT, Figure
 from experiments.report.charts.interactive import to_plotly
-from experiments.report.charts.palette import DARK, LIGHT
 
 _FOLDER = Path(__file__).parent
 _MORE = {  # colours of the page alone

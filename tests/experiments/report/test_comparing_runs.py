@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from experiments.report.analysis import compare_runs
-from experiments.report.comparing_runs import write_comparison
+from experiments.report.comparing import write_comparison
 from search_spaces.records import InputError
 from tests.experiments.report.test_report import Page
 

@@ -5,16 +5,14 @@ import pandas as pd
 import pytest
 
 from experiments import load_curves, load_trials
-from experiments.report.analysed import make_analysis
+from experiments.report.analysis.trials import pareto_front
 from experiments.report.charts.chart import readable_number
-from experiments.report.charts.curves import learning_curves
 from experiments.report.charts.drawing import draw
 from experiments.report.charts.growth import surface
 from experiments.report.charts.network import layers_table
-from experiments.report.charts.search import flops_accuracy
+from experiments.report.charts.search import flops_accuracy, learning_curves
 from experiments.report.figures import make_figures, write_figures
-from experiments.report.pareto import pareto_front
-from experiments.report.tables import make_tables
+from experiments.report.tables import make_analysis, make_tables
 from scaler import measure_cost
 
 PNG = b"\x89PNG\r\n\x1a\n"

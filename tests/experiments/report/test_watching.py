@@ -2,8 +2,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from experiments.report import watching
-from experiments.report.watching import watch_run
+from experiments.report import report as watching
+from experiments.report.report import watch_run
 from experiments.store.run_lock import RunLock
 from tests.experiments.report.test_report import Page
 

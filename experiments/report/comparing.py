@@ -11,13 +11,13 @@ from experiments.config.files import replace_file, write_text
 from experiments.config.run_folder import RunFolder
 from experiments.report.analysis import compare_runs, search_regret
 from experiments.report.cells import markdown
-from experiments.report.charts import runs as charts_of_runs
+from experiments.report.charts import side_by_side
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import draw
 from experiments.report.frame_files import to_csv
 from experiments.report.page.render import pictures, render, shown
-from experiments.report.repeats_tables import confirmation_standings
-from experiments.report.results import load_family
+from experiments.report.repeats import confirmation_standings
+from experiments.report.tables import load_family
 from experiments.store.trials import load_trials, named_runs
 from search_spaces.records import InputError
 
@@ -100,21 +100,21 @@ def _runs(named: list[tuple[str, RunFolder]], trials: pd.DataFrame) -> pd.DataFr
 def _figures(
     named: list[tuple[str, RunFolder]], trials: pd.DataFrame, tables: Tables
 ) -> dict[str, Figure]:
-    style = charts_of_runs.styles([name for name, _ in named])
+    style = side_by_side.styles([name for name, _ in named])
     done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
     figures = {}
     regret = search_regret(trials)
     if len(regret):
-        figures["best_so_far"] = charts_of_runs.best_so_far(regret, style)
+        figures["best_so_far"] = side_by_side.best_so_far(regret, style)
     costs = {folder.config.search.cost for _, folder in named}
     cost = costs.pop() if len(costs) == 1 else "flops"
     known = done.dropna(subset=["accuracy", cost])
     if len(known):
-        figures["fronts"] = charts_of_runs.fronts(known, style, cost=cost)
+        figures["fronts"] = side_by_side.fronts(known, style, cost=cost)
     members = tables["families"]
     members = members[members["state"] == "complete"]
     if len(members):
-        figures["families"] = charts_of_runs.families(members, style)
+        figures["families"] = side_by_side.families(members, style)
     return figures
 
 

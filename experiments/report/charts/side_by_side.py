@@ -1,10 +1,19 @@
-"""Several runs side by side: best so far, Pareto fronts, families."""
+"""What is compared: the networks of a comparison, or whole runs."""
 
 import pandas as pd
 
-from experiments.report.charts.chart import CYCLE, Axis, Chart, Colour, Figure, Marks, Symbol
-from experiments.report.charts.limits import cost_axis
-from experiments.report.pareto import pareto_front
+from experiments.report.analysis.trials import pareto_front
+from experiments.report.charts.chart import (
+    CYCLE,
+    Axis,
+    Chart,
+    Colour,
+    Figure,
+    Marks,
+    Symbol,
+    cost_axis,
+)
+from experiments.report.tables import first_norms
 
 _SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "star", "cross", "tick")
 Styles = dict[str, tuple[Colour, Symbol]]
@@ -87,3 +96,64 @@ def families(members: pd.DataFrame, style: Styles) -> Figure:
         alt="Line plot: accuracy of each run's family against FLOPs.",
         caption="Each member was trained once.",
     )
+
+
+def comparison(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Error by epoch, a panel a group: dashed in training, solid on the validation part.
+
+    As figures 1 and 6 of arXiv:1512.03385.
+    """
+    panels = []
+    for title, numbers in _panels(trials).items():
+        marks = []
+        for colour, (network, group) in zip(CYCLE * 9, numbers.items(), strict=False):
+            own = curves[curves["number"].isin(group)]
+            for metric in ("train_accuracy", "accuracy"):
+                means = own[own["metric"] == metric].groupby("epoch")["value"].mean()
+                known = metric == "accuracy"
+                errors = 1 - means.to_numpy(dtype=float)
+                name, width = (network, 2.4) if known else ("", 1.3)
+                line = (means.index.to_numpy(dtype=float), errors, name, colour)
+                marks.append(Marks("line", *line, size=5, width=width, dashed=not known))
+        y = Axis("error (dashed: training, solid: validation)", format=".1~%")
+        panels.append(Chart(title, Axis("epoch", whole=True), y, tuple(marks)))
+    return Figure(
+        tuple(panels),
+        alt="Line plots of the compared networks: error by epoch in training and on the validation "
+        "part.",
+        caption="Dashed: error on the augmented training images; solid: on the validation part; "
+        "means over the seeds.",
+    )
+
+
+def gradient_norms(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """The norm of each layer's gradient at the first step, from the image to the scores."""
+    first = first_norms(curves)
+    panels = []
+    for title, numbers in _panels(trials).items():
+        marks = []
+        for colour, (network, group) in zip(CYCLE * 9, numbers.items(), strict=False):
+            norms = first[first["number"].isin(group)]
+            means = norms.groupby("metric", sort=False, observed=True)["value"].mean()
+            place = [i / max(len(means) - 1, 1) for i in range(len(means))]
+            marks.append(Marks("line", place, means.to_numpy(), network, colour, symbol=None))
+        x = Axis("depth (0: first layer, 1: last)")
+        y = Axis("norm of the weight's gradient", log=True, format=".1e")
+        panels.append(Chart(title, x, y, tuple(marks)))
+    return Figure(
+        tuple(panels),
+        alt="Line plots of the compared networks: norm of each layer's gradient, logarithmic, from "
+        "the first layer to the last.",
+        caption="Gradient norms at the first step of training, on the first batch.",
+    )
+
+
+def _panels(trials: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
+    """Panel -> network -> its trials, in the order of the config."""
+    return {
+        str(title): {
+            str(network): list(group["number"])
+            for network, group in part.groupby("network", sort=False)
+        }
+        for title, part in trials.groupby("panel", sort=False)
+    }
