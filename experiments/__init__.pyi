@@ -5,7 +5,7 @@ from .report.tables import load_coefficients as load_coefficients
 from .report.tables import load_family as load_family
 from .samplers import make_sampler as make_sampler
 from .samplers.objective import reward as reward
-from .search.search import SearchResult as SearchResult
-from .search.search import search as search
+from .steps.search import SearchResult as SearchResult
+from .steps.search import search as search
 from .store.trials import load_curves as load_curves
 from .store.trials import load_trials as load_trials
