@@ -18,37 +18,22 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from experiments.config.messages import warn
 from experiments.config.schema import ClusterSection
 from experiments.engine.head_watch import answers, head_watched
 from experiments.engine.processes import children, descendants, kill
+from experiments.engine.ray_internals import SETTINGS
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
-_PROBE = Path(__file__).with_name("cluster_probe.py")
-
-# Set before Ray is imported by anyone: no second screen, no logger files, no waiting.
-_SETTINGS = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_process_group_cleanup_enabled": "1",  # a worker's children go with it
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, and says so
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no reward
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own state: nobody reads it
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
 
 @contextmanager
 def ray_session(cluster: ClusterSection) -> Iterator[None]:
     """Ray for as long as a run lasts; one that was there before stays."""
-    os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     import ray
 
@@ -97,10 +82,10 @@ def _started(cluster: ClusterSection) -> Iterator[None]:
 @contextmanager
 def _silenced() -> Iterator[None]:
     """What Ray says of a lost worker, partly on standard output: the trial's reason has it."""
-    from ray._private import ray_logging
+    from experiments.engine.ray_internals import stderr_deduplicator, stdout_deduplicator
 
     everything = re.compile("")
-    filters = (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator)
+    filters = (stdout_deduplicator, stderr_deduplicator)
     logger = logging.getLogger("ray.tune")
     before = ([one.skip_re for one in filters], logger.level)
     for one in filters:
@@ -142,7 +127,7 @@ def check_cluster(cluster: ClusterSection) -> None:
     _check_joining(cluster, address, token)
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:  # it has read the variable already
-        from ray._raylet import Config  # type: ignore[attr-defined]
+        from experiments.engine.ray_internals import Config
 
         Config.initialize("")
 
@@ -229,8 +214,8 @@ def _ask(address: str, *settings: dict[str, str]) -> list[dict[str, Any]]:
     """The probe's answer under each of `settings` of the environment, all asked at once."""
     asked = [
         subprocess.Popen(
-            [sys.executable, str(_PROBE), address],
-            env={**os.environ, **setting},
+            [sys.executable, "-m", "experiments.engine.cluster_probe", address],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **setting},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -301,7 +286,8 @@ def _no_node(cluster: ClusterSection, nodes: list[dict[str, float]]) -> str:
 def _wait_for_a_node(cluster: ClusterSection) -> None:
     """Until a node can take a trial; an autoscaler is asked for one."""
     import ray
-    from ray.autoscaler.sdk import request_resources
+
+    from experiments.engine.ray_internals import request_resources
 
     wanted = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
     deadline = time.monotonic() + cluster.wait
@@ -317,7 +303,7 @@ def _wait_for_a_node(cluster: ClusterSection) -> None:
 
 def _check_machine(cluster: ClusterSection) -> None:
     if cluster.dashboard_host is not None:
-        from ray._private.utils import get_dashboard_dependency_error
+        from experiments.engine.ray_internals import get_dashboard_dependency_error
 
         if get_dashboard_dependency_error():
             raise InputError(

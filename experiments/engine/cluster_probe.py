@@ -12,12 +12,13 @@ from typing import Any
 
 def probe(address: str) -> dict[str, Any]:
     """How the head at `address` (host:port) receives this process, with the token mode it has."""
-    from ray._private.services import find_node_ids
-    from ray._raylet import (  # type: ignore[attr-defined]
+    from ray.exceptions import AuthenticationError
+
+    from experiments.engine.ray_internals import (
         AuthenticationTokenLoader,
         GcsClient,
+        find_node_ids,
     )
-    from ray.exceptions import AuthenticationError
 
     if os.environ.get("RAY_AUTH_MODE") == "token":
         try:
@@ -49,7 +50,7 @@ def probe(address: str) -> dict[str, Any]:
 
 def locate() -> dict[str, Any]:
     """The address of the cluster that runs on this machine, for `auto`, or None and why."""
-    from ray._private.services import canonicalize_bootstrap_address_or_die
+    from experiments.engine.ray_internals import canonicalize_bootstrap_address_or_die
 
     try:
         return {"address": canonicalize_bootstrap_address_or_die("auto")}

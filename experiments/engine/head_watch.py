@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from experiments.config.messages import WorkFailed
+from experiments.engine.ray_internals import RECONNECT
 
-RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # Ray's own variable, in seconds
 PAUSE = 2.0  # seconds between two looks
 GRACE = 15.0  # seconds for the run to end by itself
 

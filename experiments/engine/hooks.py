@@ -8,13 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback
-from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import SearchAlgorithm
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.schedulers import FIFOScheduler
 
 from experiments.engine.evaluation import Job
+from experiments.engine.ray_internals import SearchAlgorithm, Trial
 from experiments.engine.searcher import StudySearcher
 
 
@@ -63,7 +61,7 @@ class StudySearch(SearchAlgorithm):  # type: ignore[misc]
         self._searcher = searcher
         self._at_a_time = at_a_time
         self._trainable = trainable
-        self._resources = resource_dict_to_pg_factory(resources)
+        self._resources = PlacementGroupFactory([resources])
         self._storage: Any = None
 
     def add_configurations(self, experiments: Any) -> None:
@@ -106,7 +104,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stops = self._searcher.stops(trial.trial_id, result)
-        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        return self.STOP if stops else self.CONTINUE
 
     def on_trial_error(self, _controller: Any, trial: Any) -> None:
         self._searcher.lost(trial.trial_id, _last_words(trial.error_file))

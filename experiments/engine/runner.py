@@ -12,6 +12,7 @@ from experiments.config.schema import ClusterSection, EarlyStopping
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import trials_at_a_time
 from experiments.engine.progress import Progress
+from experiments.engine.ray_internals import PENDING
 from experiments.engine.searcher import StudySearcher
 from experiments.engine.tracking import Tracking
 from experiments.engine.worker import Worker
@@ -64,11 +65,11 @@ def run_study(
         time_limit=time_limit,
         lock=lock,
     )
-    resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
+    resources = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
     trainable = tune.with_parameters(Worker, evaluate=evaluate)
     at_a_time = trials_at_a_time(cluster)
     search = StudySearch(searcher, at_a_time=at_a_time, trainable=trainable, resources=resources)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_a_time)  # workers asked for at once
+    os.environ[PENDING] = str(at_a_time)
     with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
         tuner = tune.Tuner(
             trainable,

@@ -159,14 +159,14 @@ def _settings(candidate: Candidate) -> dict[str, Any]:
 
 
 def _tensorboard(_section: TrackingSection, _run: str, _study: str, _folder: Path) -> Any:
-    from ray.tune.logger import TBXLoggerCallback
+    from experiments.engine.ray_internals import TBXLoggerCallback
 
     return TBXLoggerCallback()
 
 
 def _mlflow(section: TrackingSection, run: str, study: str, folder: Path) -> Any:
     """Without an address: the one in MLFLOW_TRACKING_URI, or a file of the run's own."""
-    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from experiments.engine.ray_internals import MLflowLoggerCallback
 
     own = f"sqlite:///{(folder / 'mlflow.db').absolute()}"
     uri = section.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
@@ -175,7 +175,7 @@ def _mlflow(section: TrackingSection, run: str, study: str, folder: Path) -> Any
 
 
 def _wandb(section: TrackingSection, run: str, study: str, _folder: Path) -> Any:
-    from ray.air.integrations.wandb import WandbLoggerCallback
+    from experiments.engine.ray_internals import WandbLoggerCallback
 
     return WandbLoggerCallback(project=section.wandb_project or run, group=study)
 
