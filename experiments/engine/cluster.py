@@ -22,9 +22,9 @@ from typing import Any
 
 from experiments.config.messages import warn
 from experiments.config.schema import ClusterSection
+from experiments.engine import ray_internals
 from experiments.engine.head_watch import answers, head_watched
 from experiments.engine.processes import children, descendants, kill
-from experiments.engine.ray_internals import SETTINGS
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
@@ -33,7 +33,7 @@ PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a
 @contextmanager
 def ray_session(cluster: ClusterSection) -> Iterator[None]:
     """Ray for as long as a run lasts; one that was there before stays."""
-    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
+    os.environ.update({k: v for k, v in ray_internals.SETTINGS.items() if k not in os.environ})
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     import ray
 
@@ -82,10 +82,8 @@ def _started(cluster: ClusterSection) -> Iterator[None]:
 @contextmanager
 def _silenced() -> Iterator[None]:
     """What Ray says of a lost worker, partly on standard output: the trial's reason has it."""
-    from experiments.engine.ray_internals import stderr_deduplicator, stdout_deduplicator
-
     everything = re.compile("")
-    filters = (stdout_deduplicator, stderr_deduplicator)
+    filters = (ray_internals.stdout_deduplicator, ray_internals.stderr_deduplicator)
     logger = logging.getLogger("ray.tune")
     before = ([one.skip_re for one in filters], logger.level)
     for one in filters:
@@ -127,9 +125,7 @@ def check_cluster(cluster: ClusterSection) -> None:
     _check_joining(cluster, address, token)
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:  # it has read the variable already
-        from experiments.engine.ray_internals import Config
-
-        Config.initialize("")
+        ray_internals.Config.initialize("")
 
 
 def fits(cluster: ClusterSection, resources: Mapping[str, float]) -> bool:
@@ -287,8 +283,6 @@ def _wait_for_a_node(cluster: ClusterSection) -> None:
     """Until a node can take a trial; an autoscaler is asked for one."""
     import ray
 
-    from experiments.engine.ray_internals import request_resources
-
     wanted = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
     deadline = time.monotonic() + cluster.wait
     while True:
@@ -297,19 +291,16 @@ def _wait_for_a_node(cluster: ClusterSection) -> None:
             return
         if time.monotonic() > deadline:
             raise InputError(f"after {cluster.wait:g} s of waiting {_no_node(cluster, nodes)}")
-        request_resources(bundles=[{k: v for k, v in wanted.items() if v}])
+        ray_internals.request_resources(bundles=[{k: v for k, v in wanted.items() if v}])
         time.sleep(1)
 
 
 def _check_machine(cluster: ClusterSection) -> None:
-    if cluster.dashboard_host is not None:
-        from experiments.engine.ray_internals import get_dashboard_dependency_error
-
-        if get_dashboard_dependency_error():
-            raise InputError(
-                f"cluster.dashboard_host is '{cluster.dashboard_host}', but Ray's dashboard is not "
-                f"installed; pip install 'ray[default]', or leave it away"
-            )
+    if cluster.dashboard_host is not None and ray_internals.get_dashboard_dependency_error():
+        raise InputError(
+            f"cluster.dashboard_host is '{cluster.dashboard_host}', but Ray's dashboard is not "
+            f"installed; pip install 'ray[default]', or leave it away"
+        )
     if cluster.cpus_per_trial > _slots(cluster):
         raise InputError(
             f"cluster.cpus_per_trial is {cluster.cpus_per_trial:g}, but this machine has "

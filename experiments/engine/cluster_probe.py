@@ -9,26 +9,24 @@ import os
 import sys
 from typing import Any
 
+from experiments.engine import ray_internals
+
 
 def probe(address: str) -> dict[str, Any]:
     """How the head at `address` (host:port) receives this process, with the token mode it has."""
     from ray.exceptions import AuthenticationError
 
-    from experiments.engine.ray_internals import (
-        AuthenticationTokenLoader,
-        GcsClient,
-        find_node_ids,
-    )
-
     if os.environ.get("RAY_AUTH_MODE") == "token":
         try:
-            found = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+            found = ray_internals.AuthenticationTokenLoader.instance().has_token(
+                ignore_auth_mode=True
+            )
         except Exception:  # a file is named that cannot be read
             found = False
         if not found:
             return {"reply": "no token"}
     try:
-        client = GcsClient(address=address)
+        client = ray_internals.GcsClient(address=address)
         metadata = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=10)
         dashboard = client.internal_kv_get(b"webui:url", b"dashboard", timeout=10)
         nodes = client.get_all_node_info(timeout=10)
@@ -43,17 +41,15 @@ def probe(address: str) -> dict[str, Any]:
         "reply": "welcome",
         "versions": json.loads(metadata or b"{}"),
         "dashboard": (dashboard or b"").decode(),
-        "here": sorted(alive.keys() & set(find_node_ids())),
+        "here": sorted(alive.keys() & set(ray_internals.find_node_ids())),
         "nodes": list(alive.values()),
     }
 
 
 def locate() -> dict[str, Any]:
     """The address of the cluster that runs on this machine, for `auto`, or None and why."""
-    from experiments.engine.ray_internals import canonicalize_bootstrap_address_or_die
-
     try:
-        return {"address": canonicalize_bootstrap_address_or_die("auto")}
+        return {"address": ray_internals.canonicalize_bootstrap_address_or_die("auto")}
     except ConnectionError as error:
         return {"address": None, "reason": str(error)}
 

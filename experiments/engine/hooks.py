@@ -11,12 +11,12 @@ from typing import Any
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler
 
+from experiments.engine import ray_internals
 from experiments.engine.evaluation import Job
-from experiments.engine.ray_internals import SearchAlgorithm, Trial
 from experiments.engine.searcher import StudySearcher
 
 
-class StudyTrial(Trial):  # type: ignore[misc]
+class StudyTrial(ray_internals.Trial):  # type: ignore[misc]
     """A trial as Tune carries it. Our store keeps it, so Tune need not: its own record is empty."""
 
     def __init__(
@@ -47,7 +47,7 @@ class StudyTrial(Trial):  # type: ignore[misc]
         return "{}", "{}"
 
 
-class StudySearch(SearchAlgorithm):  # type: ignore[misc]
+class StudySearch(ray_internals.SearchAlgorithm):  # type: ignore[misc]
     """Asks the searcher for a trial whenever fewer than `at_a_time` run."""
 
     def __init__(
@@ -71,7 +71,7 @@ class StudySearch(SearchAlgorithm):  # type: ignore[misc]
     def next_trial(self) -> StudyTrial | None:
         if self._searcher.running >= self._at_a_time:
             return None
-        trial_id = Trial.generate_id()
+        trial_id = ray_internals.Trial.generate_id()
         job = self._searcher.suggest(trial_id)
         if job is None:
             return None

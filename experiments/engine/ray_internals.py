@@ -1,8 +1,8 @@
 """Every name of Ray that we use and that is not its public interface, with the reason.
 
 Ray may move these names in any release. So `pyproject.toml` bounds Ray to the releases that passed
-our tests, and a test looks up every name of this file. Other files import them from here. They are
-looked up when they are asked for, because Ray takes seconds to import.
+our tests, and a test looks up every name of this file. Other files write `ray_internals.Trial`. A
+name is looked up when it is asked for, because Ray takes seconds to import.
 """
 
 from importlib import import_module

@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.config.messages import warn
 from experiments.config.schema import TrackingSection
+from experiments.engine import ray_internals
 from experiments.store.open_trial import Epoch
 from experiments.store.trial import Candidate, Outcome
 from search_spaces.records import InputError
@@ -159,25 +160,19 @@ def _settings(candidate: Candidate) -> dict[str, Any]:
 
 
 def _tensorboard(_section: TrackingSection, _run: str, _study: str, _folder: Path) -> Any:
-    from experiments.engine.ray_internals import TBXLoggerCallback
-
-    return TBXLoggerCallback()
+    return ray_internals.TBXLoggerCallback()
 
 
 def _mlflow(section: TrackingSection, run: str, study: str, folder: Path) -> Any:
     """Without an address: the one in MLFLOW_TRACKING_URI, or a file of the run's own."""
-    from experiments.engine.ray_internals import MLflowLoggerCallback
-
     own = f"sqlite:///{(folder / 'mlflow.db').absolute()}"
     uri = section.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
     tags = {"study": study, "run": str(folder)}
-    return MLflowLoggerCallback(tracking_uri=uri, experiment_name=run, tags=tags)
+    return ray_internals.MLflowLoggerCallback(tracking_uri=uri, experiment_name=run, tags=tags)
 
 
 def _wandb(section: TrackingSection, run: str, study: str, _folder: Path) -> Any:
-    from experiments.engine.ray_internals import WandbLoggerCallback
-
-    return WandbLoggerCallback(project=section.wandb_project or run, group=study)
+    return ray_internals.WandbLoggerCallback(project=section.wandb_project or run, group=study)
 
 
 def _first(error: Exception) -> str:
