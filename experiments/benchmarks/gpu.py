@@ -24,7 +24,7 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
 from experiments.training.loop import train_epochs
-from experiments.training.members.request import TrainRequest
+from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
 from search_spaces import build_network, load_architecture, load_space
 

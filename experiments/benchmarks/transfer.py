@@ -15,7 +15,7 @@ from typing import Any
 from experiments.benchmarks.record import keep
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
-from experiments.training.members.request import TrainRequest
+from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
 from scaler.cost import measure_cost
 from search_spaces import load_space

@@ -90,7 +90,7 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
     from experiments.config.recipe import TrainConfig, load_recipe
     from experiments.config.schema import DataConfig, SearchConfig
-    from experiments.training.members.request import TrainRequest
+    from experiments.training.members.folder import TrainRequest
     from search_spaces import load_architecture
 
     base = SearchConfig.load(config) if config else None

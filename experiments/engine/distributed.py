@@ -13,10 +13,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from experiments.config.messages import WorkFailed
 from experiments.config.schema import ClusterSection
 from experiments.engine.cluster import check_cluster, ray_session
-from experiments.training.loop import TrainingState
-from experiments.training.members.folder import TrainingFolder
-from experiments.training.members.run import Elsewhere, Told
-from experiments.training.members.training import Epoch, MemberTraining
+from experiments.training.checkpoint import TrainingState
+from experiments.training.members.folder import KeptEpoch, TrainingFolder
+from experiments.training.members.run import Elsewhere, Told, train_and_keep
+from experiments.training.training import Training
 
 GO_ON = "the same command goes on after the last epoch that was kept"
 
@@ -28,7 +28,7 @@ class _Keeper:
         self._folder = folder
         self._rows: list[dict[str, float]] = []
 
-    def keep(self, epoch: Epoch) -> None:
+    def keep(self, epoch: KeptEpoch) -> None:
         self._folder.keep(epoch)
         self._rows.append(epoch.row)
 
@@ -41,7 +41,8 @@ def _work(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     training, state = ray.get(config["work"])
     keeper = config["keeper"]
-    training.run(
+    train_and_keep(
+        training,
         lambda epoch: ray.get(keeper.keep.remote(epoch)),
         state=state,
         rank=context.get_world_rank(),
@@ -60,7 +61,7 @@ def on_workers(
     check_cluster(cluster)
 
     def train(
-        training: MemberTraining, folder: TrainingFolder, state: TrainingState | None, told: Told
+        training: Training, folder: TrainingFolder, state: TrainingState | None, told: Told
     ) -> None:
         with ray_session(cluster), tempfile.TemporaryDirectory(prefix="scaler-train-") as scratch:
             here = NodeAffinitySchedulingStrategy(

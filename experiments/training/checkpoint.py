@@ -1,6 +1,11 @@
-"""A network's weights on disk: <name>.safetensors, and beside it <name>.json for people."""
+"""What a training leaves on disk: a network's weights, and the state that it goes on from.
+
+Weights are `<name>.safetensors` with their metadata in it, and `<name>.json` beside it for people.
+A state is one safetensors file.
+"""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,29 @@ from experiments.config.files import replace_file
 from search_spaces.records import InputError
 
 _SUFFIX = ".safetensors"
+# Fields of a TrainingState that are no tensors: JSON in the file's header.
+_FACTS = ("epoch", "parts", "updates", "accuracies", "channels_last", "loss_scale")
+# Prefixes of the tensors' names in a state's file.
+_TENSORS = ("weights", "optimizer", "average")
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a training goes on from: everything that changed up to the end of `epoch`.
+
+    `parts` is into how many pieces a batch is cut so that it fits into memory; `average` the moving
+    average's weights after `updates` steps; `accuracies` those of the epochs so far.
+    """
+
+    epoch: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    parts: int = 1
+    average: dict[str, Tensor] = field(default_factory=dict)
+    updates: int = 0
+    accuracies: tuple[float, ...] = ()
+    channels_last: bool = True
+    loss_scale: dict[str, float] = field(default_factory=dict)  # float16's
 
 
 def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any]) -> None:
@@ -42,22 +70,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def pack_state(tensors: dict[str, Tensor], *, facts: dict[str, Any]) -> bytes:
-    """What a training goes on from as a file's content: tensors, and JSON values with them."""
-    return save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
-
-
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON values that `pack_state` packed. Raises InputError for a damaged file."""
-    _check_suffix(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads(file.metadata()["facts"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged or no state of a training ({error})") from None
-
-
 def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
     """Load weights into `network`, on whatever device it is; return their metadata.
 
@@ -78,6 +90,36 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def read_metadata(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` was given beside the weights; InputError as for `load_weights`."""
     return _read(path, with_weights=False)[1]
+
+
+def state_bytes(state: TrainingState) -> bytes:
+    """The content of a state's safetensors file."""
+    tensors = {
+        f"{part}.{name}": tensor
+        for part in _TENSORS
+        for name, tensor in getattr(state, part).items()
+    }
+    facts = {name: getattr(state, name) for name in _FACTS}
+    return save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+
+
+def write_state(path: Path, state: TrainingState) -> None:
+    """Whole or not at all. Raises OSError where the folder cannot be written."""
+    write_bytes(path, state_bytes(state))
+
+
+def read_state(path: Path) -> TrainingState:
+    """The state that `write_state` wrote. Raises InputError for a damaged file."""
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _TENSORS}
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+            for key in file.keys():  # noqa: SIM118, it is no dict
+                part, name = key.split(".", 1)
+                parts[part][name] = file.get_tensor(key)
+        return TrainingState(**{**parts, **facts, "accuracies": tuple(facts["accuracies"])})
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' is damaged or no state of a training ({error})") from None
 
 
 def _read(path: Path, *, with_weights: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -16,6 +16,7 @@ from experiments.data.images import ImageData, Part
 from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
 from experiments.training.average import AveragedNetwork
+from experiments.training.checkpoint import TrainingState
 from experiments.training.device import choose_device, deterministic_cudnn
 from experiments.training.gradients import Gradients
 from experiments.training.layout import choose_layout
@@ -37,35 +38,24 @@ _DIVERGED = 100.0  # times the loss of guessing
 
 
 @dataclass(frozen=True)
-class TrainingState:
-    """What a training goes on from: everything that changed up to the end of `epoch`.
-
-    `parts` is into how many pieces a batch is cut so that it fits into memory; `average` the moving
-    average's weights after `updates` steps; `accuracies` those of the epochs so far.
-    """
-
-    epoch: int
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    parts: int = 1
-    average: dict[str, Tensor] = field(default_factory=dict)
-    updates: int = 0
-    accuracies: tuple[float, ...] = ()
-    channels_last: bool = True
-    loss_scale: dict[str, float] = field(default_factory=dict)  # float16's
-
-
-@dataclass(frozen=True)
 class EpochResult:
+    """What an epoch left, and the means to keep it."""
+
     epoch: int  # from 1
     train_loss: float  # mean over the epoch's steps, with label smoothing
     train_accuracy: float  # on the augmented images of the same steps, in train mode
     accuracy: float  # on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
-    gradient_norms: dict[str, float]  # by weight, at its first step; empty unless asked for
+    gradient_norms: dict[str, float]  # at its first step; empty unless asked for
     parts: int  # of a batch; more than 1 where memory ran out
     state: Callable[[], TrainingState] = field(repr=False, compare=False)  # before the next epoch
     network: nn.Module = field(repr=False, compare=False)  # whose accuracy this is
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is told and kept of an epoch beside its accuracy and time."""
+        own = {"train_loss": self.train_loss, "train_accuracy": self.train_accuracy}
+        return {**own, **self.gradient_norms}
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818

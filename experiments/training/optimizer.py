@@ -65,9 +65,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
 
 
 def gradient_norms(network: nn.Module) -> dict[str, float]:
-    """The norm of the last step's gradient of each kernel or matrix, from image to scores."""
+    """The norm of each kernel's gradient by `gradient_norm.NAME`, from image to scores."""
     return {
-        name: float(weight.grad.norm())
+        f"gradient_norm.{name}": float(weight.grad.norm())
         for name, weight in network.named_parameters()
         if weight.ndim > 1 and weight.grad is not None
     }

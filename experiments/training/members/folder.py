@@ -7,17 +7,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
+from pydantic import Field
 
 from experiments.config.files import write_text
-from experiments.training.checkpoint import write_bytes
-from experiments.training.loop import TrainingState
-from experiments.training.members.request import TrainRequest
-from experiments.training.members.training import Epoch
-from experiments.training.trial import read_state
-from search_spaces.records import InputError
+from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
+from experiments.config.schema import DELIVERY, DataConfig, Positive
+from experiments.training.checkpoint import TrainingState, read_state, write_bytes
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, Record, read_mapping
+from search_spaces.weights import Source
+
+
+class TrainRequest(Record):
+    """What `scaler train` was asked for: kept in its folder, and compared when it goes on."""
+
+    architecture: Architecture
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    epochs: Positive
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    init_from: str | None = None  # a checkpoint, or a library's weights
+    source: Source | None = None  # of a safetensors file of weights: timm or torchvision
+    source_model: str | None = None
+    frozen: int | None = Field(default=None, ge=0)  # stages, and the stem
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The request in a file. Raises InputError for another file's content."""
+        return cls.parse(read_mapping(path), source=str(path))
+
+    def check_same(self, other: "TrainRequest", folder: Path) -> None:
+        """Raise InputError where a training is continued with other settings than it began with."""
+        before, now = _flat(self), _flat(other)
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                raise InputError(
+                    f"'{folder}' holds a training with {name} = {before.get(name)}, but now it is "
+                    f"{now.get(name)}; continue with the same, or name a new folder with --run"
+                )
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """What is kept of an epoch: a row of figures, and of the weights what is due, as bytes."""
+
+    row: dict[str, float]
+    best: bytes | None = None  # a checkpoint, where the accuracy is the highest so far
+    state: bytes | None = None  # what the training would go on from
 
 
 @dataclass(frozen=True)
@@ -28,26 +67,32 @@ class TrainingFolder:
 
     @property
     def request(self) -> Path:
+        """What was asked for."""
         return self.path / "train.yaml"
 
     @property
     def curve(self) -> Path:
+        """A row an epoch."""
         return self.path / "curve.csv"
 
     @property
     def best(self) -> Path:
+        """The weights of the epoch with the highest validation accuracy."""
         return self.path / "checkpoints" / "best.safetensors"
 
     @property
     def last(self) -> Path:
+        """The weights of the last epoch, written at the very end."""
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
     def state(self) -> Path:
+        """What the training goes on from; gone when it is finished."""
         return self.path / "checkpoints" / "training.safetensors"
 
     @property
     def figures(self) -> Path:
+        """The folder of pictures."""
         return self.path / "figures"
 
     def check(self, request: TrainRequest) -> None:
@@ -81,6 +126,7 @@ class TrainingFolder:
             yield
 
     def read_state(self) -> TrainingState | None:
+        """What the training goes on from; None where nothing was kept. InputError if damaged."""
         return read_state(self.state) if self.state.is_file() else None
 
     def rows(self) -> pd.DataFrame:
@@ -89,7 +135,7 @@ class TrainingFolder:
             return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
         return pd.read_csv(self.curve)
 
-    def keep(self, epoch: Epoch) -> None:
+    def keep(self, epoch: KeptEpoch) -> None:
         """The best weights first, then the curve, then the state: what a state has seen is kept.
 
         An epoch that is trained again, since a kill came before its state, replaces its row.
@@ -109,5 +155,20 @@ class TrainingFolder:
         return self.last.is_file()
 
     def environment(self) -> dict[str, Any]:
+        """The data's fingerprint and the versions that it was begun with; empty before that."""
         path = self.path / "environment.json"
         return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _flat(request: TrainRequest) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in request.model_dump(mode="json").items():
+        if section in ("data", "train"):
+            flat |= {f"{section}.{key}": value for key, value in values.items()}
+        else:
+            flat[section] = values
+    return {
+        key: value
+        for key, value in flat.items()
+        if key.removeprefix("train.") not in SETTINGS_OF_THE_MACHINE and key not in DELIVERY
+    }

@@ -1,10 +1,10 @@
 """The whole of `scaler train`: check, train or go on, test once, draw."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from experiments.config.files import write_json
@@ -13,27 +13,30 @@ from experiments.config.run_folder import environment_facts
 from experiments.config.units import readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
-from experiments.training.checkpoint import load_tensors, read_metadata, write_bytes
+from experiments.training.checkpoint import (
+    TrainingState,
+    checkpoint_bytes,
+    load_tensors,
+    read_metadata,
+    state_bytes,
+    write_bytes,
+)
 from experiments.training.device import choose_device
-from experiments.training.loop import TrainingDiverged, TrainingState
-from experiments.training.members.activation_maximisation import maximise
-from experiments.training.members.figures import activations_png, curves_png, gradient_norms_png
-from experiments.training.members.folder import TrainingFolder
-from experiments.training.members.request import TrainRequest
-from experiments.training.members.training import Epoch, MemberTraining
+from experiments.training.loop import EpochResult, TrainingDiverged
+from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
+from experiments.training.members.pictures import draw
 from experiments.training.members.transfer import Start, initial_weights
-from search_spaces.network import Network
+from experiments.training.training import Pace, Training
 from search_spaces.records import InputError
 
-_MAPS = 8  # of each tap, whose images are drawn
-
-
 Told = Callable[[dict[str, float]], None]  # called with each epoch's row
-Elsewhere = Callable[[MemberTraining, TrainingFolder, TrainingState | None, Told], None]
+Elsewhere = Callable[[Training, TrainingFolder, TrainingState | None, Told], None]
 
 
 @dataclass(frozen=True)
 class Trained:
+    """A finished training."""
+
     folder: TrainingFolder
     accuracy: float  # of the best epoch, on the validation part
     epoch: int  # the best one
@@ -60,7 +63,7 @@ def train_member(
     data = load_data(request.data, seed=request.seed)
     _check_data(folder, data)
     start = _start(request, data)
-    training = MemberTraining(
+    training = Training(
         architecture=request.architecture,
         data=data,
         data_config=request.data,
@@ -80,7 +83,7 @@ def train_member(
         return _finish(training, folder)
 
 
-def _train(training: MemberTraining, folder: TrainingFolder, elsewhere: Elsewhere | None) -> None:
+def _train(training: Training, folder: TrainingFolder, elsewhere: Elsewhere | None) -> None:
     state = folder.read_state()
     if state is not None:
         say(f"goes on after epoch {state.epoch} of {training.epochs}")
@@ -89,17 +92,59 @@ def _train(training: MemberTraining, folder: TrainingFolder, elsewhere: Elsewher
         elsewhere(training, folder, state, told)
         return
 
-    def keep(epoch: Epoch) -> None:
+    def keep(epoch: KeptEpoch) -> None:
         folder.keep(epoch)
         told(epoch.row)
 
     try:
-        training.run(keep, state=state)
+        train_and_keep(training, keep, state=state)
     except (TrainingDiverged, torch.OutOfMemoryError) as error:
         raise WorkFailed(str(error).splitlines()[0]) from error
 
 
-def _progress(training: MemberTraining, *, done: int) -> Callable[[dict[str, float]], None]:
+def train_and_keep(
+    training: Training,
+    keep: Callable[[KeptEpoch], None],
+    *,
+    state: TrainingState | None = None,
+    rank: int = 0,
+    workers: int = 1,
+) -> None:
+    """Train on from `state`, handing each epoch to `keep`.
+
+    Of several `workers`, only the first one (`rank` 0) keeps anything.
+    """
+    best = max(state.accuracies, default=-1.0) if state else -1.0
+    pace = Pace()
+    for result in training.run(state=state, rank=rank, workers=workers):
+        if rank:
+            continue
+        began = time.perf_counter()
+        checkpoint = None
+        if result.accuracy > best:
+            best = result.accuracy
+            facts = training.metadata(epoch=result.epoch, accuracy=best)
+            checkpoint = checkpoint_bytes(result.network, metadata=facts)
+        due = pace.due(result.seconds) or result.epoch == training.epochs
+        left = state_bytes(result.state()) if due else None
+        keep(KeptEpoch(_row(result), checkpoint, left))
+        if due:
+            pace.saved(time.perf_counter() - began)
+
+
+def _row(result: EpochResult) -> dict[str, float]:
+    """A row of curve.csv."""
+    return {
+        "epoch": result.epoch,
+        "train_loss": result.train_loss,
+        "train_accuracy": result.train_accuracy,
+        "accuracy": result.accuracy,
+        "seconds": round(result.seconds, 3),
+        **result.gradient_norms,
+    }
+
+
+def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], None]:
     """A line an epoch, with the time left."""
     best = seconds = 0.0
 
@@ -121,7 +166,7 @@ def _progress(training: MemberTraining, *, done: int) -> Callable[[dict[str, flo
     return told
 
 
-def _finish(training: MemberTraining, folder: TrainingFolder) -> Trained:
+def _finish(training: Training, folder: TrainingFolder) -> Trained:
     """Look at the test part once, with the best weights; draw; write the last checkpoint."""
     facts = read_metadata(folder.best)
     epoch, accuracy = int(facts["epoch"]), float(facts["accuracy"])
@@ -130,43 +175,16 @@ def _finish(training: MemberTraining, folder: TrainingFolder) -> Trained:
     network = training.network()
     network.load_state_dict(load_tensors(folder.best))
     test_accuracy = training.test(network)
-    _draw(training, network, folder)
-    best = training.checkpoint(network, epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy)
-    write_bytes(folder.best, best)
+    draw(network, folder, data=training.data, resolution=training.architecture.resolution)
+    best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy)
+    write_bytes(folder.best, checkpoint_bytes(network, metadata=best))
     state = folder.read_state()
     assert state is not None, "the last epoch always leaves one"
     network.load_state_dict(state.average or state.weights)
-    last = training.checkpoint(network, epoch=state.epoch, accuracy=state.accuracies[-1])
-    write_bytes(folder.last, last)
+    last = training.metadata(epoch=state.epoch, accuracy=state.accuracies[-1])
+    write_bytes(folder.last, checkpoint_bytes(network, metadata=last))
     folder.state.unlink(missing_ok=True)
     return Trained(folder, accuracy, epoch, test_accuracy)
-
-
-def _draw(training: MemberTraining, network: Network, folder: TrainingFolder) -> None:
-    rows = folder.rows()
-    write_bytes(folder.figures / "curves.png", curves_png(rows))
-    norms = gradient_norms_png(rows)
-    if norms is not None:
-        write_bytes(folder.figures / "gradient_norms.png", norms)
-    found, strides = [], []
-    resolution = training.architecture.resolution
-    with torch.no_grad():
-        device = next(network.parameters()).device
-        blank = torch.zeros(1, training.data.channels, resolution, resolution, device=device)
-        maps = network.eval().features(blank)
-    for tap, shown in enumerate(maps):
-        some = np.linspace(0, shown.shape[1] - 1, min(_MAPS, shown.shape[1])).round().astype(int)
-        found.append(
-            maximise(
-                network,
-                tap=tap,
-                channels=[int(channel) for channel in some],
-                statistics=training.data.statistics,
-                resolution=resolution,
-            )
-        )
-        strides.append(round(resolution / shown.shape[2]))
-    write_bytes(folder.figures / "activations.png", activations_png(found, strides=strides))
 
 
 def _start(request: TrainRequest, data: ImageData) -> Start:

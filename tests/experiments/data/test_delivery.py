@@ -6,7 +6,7 @@ import pytest
 
 from experiments.config.run_folder import check_same
 from experiments.config.schema import DataConfig, SearchConfig
-from experiments.training.members.request import TrainRequest
+from experiments.training.members.folder import TrainRequest
 from search_spaces import load_architecture
 from search_spaces.records import InputError
 

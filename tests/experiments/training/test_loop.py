@@ -7,8 +7,8 @@ from torch import nn
 
 from experiments.config.recipe import TrainConfig
 from experiments.data.images import Split
+from experiments.training.checkpoint import read_state, write_state
 from experiments.training.loop import TrainingDiverged, evaluate
-from experiments.training.trial import read_state, write_state
 from search_spaces.records import InputError
 
 

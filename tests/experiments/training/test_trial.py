@@ -3,7 +3,8 @@
 import pytest
 
 from experiments.config.schema import DataConfig, TrainConfig
-from experiments.training.trial import STATE, Pace, TrainingEvaluation
+from experiments.training.training import Pace
+from experiments.training.trial import STATE, TrainingEvaluation
 
 
 class Killed(BaseException):

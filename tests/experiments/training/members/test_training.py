@@ -16,8 +16,7 @@ from experiments.config.schema import DataConfig
 from experiments.engine.distributed import on_workers
 from experiments.export.model import checkpoint_model
 from experiments.training.checkpoint import load_tensors, read_metadata
-from experiments.training.members.folder import TrainingFolder
-from experiments.training.members.request import TrainRequest
+from experiments.training.members.folder import TrainingFolder, TrainRequest
 from experiments.training.members.run import train_member
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError

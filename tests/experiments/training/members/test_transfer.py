@@ -4,7 +4,7 @@ import torch
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.training.checkpoint import load_tensors, save_checkpoint
-from experiments.training.members.request import TrainRequest
+from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
 from experiments.training.members.transfer import initial_weights
 from scaler import CompoundCoefficients, scale

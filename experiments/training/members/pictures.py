@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
@@ -11,9 +12,42 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.config.plot_style import BLUE, GREY, ORANGE
-from experiments.training.members.activation_maximisation import Maximised
+from experiments.data.images import ImageData
+from experiments.training.checkpoint import write_bytes
+from experiments.training.members.activation_maximisation import Maximised, maximise
+from experiments.training.members.folder import TrainingFolder
+from search_spaces.network import Network
 
-_NORM = "gradient_norm."
+_NORM = "gradient_norm."  # what the curve's columns of norms begin with
+
+_MAPS = 8  # of each tap, whose images are drawn
+
+
+def draw(network: Network, folder: TrainingFolder, *, data: ImageData, resolution: int) -> None:
+    """Write the pictures of a finished training into its folder."""
+    rows = folder.rows()
+    write_bytes(folder.figures / "curves.png", curves_png(rows))
+    norms = gradient_norms_png(rows)
+    if norms is not None:
+        write_bytes(folder.figures / "gradient_norms.png", norms)
+    with torch.no_grad():
+        device = next(network.parameters()).device
+        blank = torch.zeros(1, data.channels, resolution, resolution, device=device)
+        maps = network.eval().features(blank)
+    found, strides = [], []
+    for tap, shown in enumerate(maps):
+        some = np.linspace(0, shown.shape[1] - 1, min(_MAPS, shown.shape[1])).round().astype(int)
+        found.append(
+            maximise(
+                network,
+                tap=tap,
+                channels=[int(channel) for channel in some],
+                statistics=data.statistics,
+                resolution=resolution,
+            )
+        )
+        strides.append(round(resolution / shown.shape[2]))
+    write_bytes(folder.figures / "activations.png", activations_png(found, strides=strides))
 
 
 def curves_png(rows: pd.DataFrame) -> bytes:

@@ -1,0 +1,118 @@
+"""One way to train a network: seed, build, train. Trials, members and proxies go through it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
+from experiments.data.images import ImageData
+from experiments.training.checkpoint import TrainingState
+from experiments.training.device import choose_device
+from experiments.training.loop import EpochResult, evaluate, train_epochs
+from search_spaces.architecture import Architecture
+from search_spaces.network import Network, build_network
+
+MOST_SAVING = 0.1  # of the time of the training
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A network, its data and its recipe: all that decides how the training goes.
+
+    It trains at `resolution`, or at the architecture's own where that is None. `initial` are
+    weights to begin with, by name; others begin as the seed initialises them. The stem and the
+    first `frozen` stages keep their weights; None: everything learns.
+    """
+
+    architecture: Architecture
+    data: ImageData
+    data_config: DataConfig
+    config: TrainConfig
+    epochs: int
+    seed: int
+    threads: int = 1  # of torch on a CPU
+    resolution: int | None = None
+    initial: dict[str, Tensor] = field(default_factory=dict)
+    frozen: int | None = None
+
+    def network(self) -> Network:
+        """The network before its first step; equal for equal seeds."""
+        torch.manual_seed(self.seed)
+        network = build_network(
+            self.architecture, num_classes=self.data.num_classes, in_channels=self.data.channels
+        )
+        network.load_state_dict(self.initial, strict=False)
+        if self.frozen is not None:
+            for part in (network.stem, *network.stages[: self.frozen]):
+                part.requires_grad_(False)
+        return network
+
+    def run(
+        self, *, state: TrainingState | None = None, rank: int = 0, workers: int = 1
+    ) -> Iterator[EpochResult]:
+        """Train from the start, or on from `state`; one result an epoch. Raises as `train_epochs`.
+
+        `rank` is this process's number among several `workers`.
+        """
+        torch.set_num_threads(self.threads)
+        return train_epochs(
+            self.network(),
+            self.data,
+            config=self.config,
+            epochs=self.epochs,
+            resolution=self.resolution or self.architecture.resolution,
+            augmentation=self.data_config.varied(self.config.augmentation),
+            seed=self.seed,
+            device=self.config.device,
+            state=state,
+            rank=rank,
+            workers=workers,
+        )
+
+    def test(self, network: nn.Module) -> float:
+        """Accuracy in [0, 1] on the test part, on the device that the recipe names."""
+        network.to(choose_device(self.config.device))
+        resolution = self.resolution or self.architecture.resolution
+        return evaluate(network, self.data.test, data=self.data, resolution=resolution)
+
+    def metadata(self, **facts: Any) -> dict[str, Any]:
+        """What a checkpoint says of its network: enough to build, use and train it again.
+
+        JSON values; `facts` (accuracies, the epoch) come last.
+        """
+        data = self.data
+        return {
+            "architecture": self.architecture.model_dump(mode="json", exclude_defaults=True),
+            "classes": list(data.classes),
+            "in_channels": data.channels,
+            "data": data.fingerprint,
+            "data_name": data.name,
+            "mean": data.statistics.mean,
+            "std": data.statistics.std,
+            "train_images": len(data.train),
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "train": self.config.model_dump(mode="json"),
+            **facts,
+        }
+
+
+class Pace:
+    """Lets a training save so seldom that saving takes at most MOST_SAVING of its time."""
+
+    def __init__(self) -> None:
+        self._cost = 0.0  # seconds that the last saving took, with its way to the driver's disk
+        self._trained = 0.0  # seconds of training since then
+
+    def due(self, seconds: float) -> bool:
+        """Count `seconds` of training; whether it is time to save."""
+        self._trained += seconds
+        return self._cost <= MOST_SAVING * self._trained
+
+    def saved(self, cost: float) -> None:
+        """The training was saved, which took `cost` seconds."""
+        self._cost, self._trained = cost, 0.0
