@@ -110,3 +110,14 @@ def test_the_walk_sees_an_import_inside_a_function(tmp_path):
     file.write_text("def f():\n    from experiments.config.schema import SearchConfig\n")
     assert rooms(file) == {"config"}
     assert packages(file) == {"experiments"}
+
+
+def test_no_room_or_file_has_the_name_of_a_public_function():
+    """Python sets a package's attribute when a part of it is imported: the function would go."""
+    import experiments
+    import scaler
+    import search_spaces
+
+    for package in (experiments, scaler, search_spaces):
+        parts = {path.stem for path in Path(package.__path__[0]).iterdir()}
+        assert parts & set(package.__all__) == set(), package.__name__

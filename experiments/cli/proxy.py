@@ -31,7 +31,7 @@ def proxy_command(
     if options["config"] is None:
         config = config.replace(name="proxy")
     from experiments.config.schema import ProxySection
-    from experiments.steps.proxies.run import run_proxies
+    from experiments.steps.proxies import run_proxies
 
     given = {"networks": networks, "epochs": long_epochs, "correlation": correlation}
     changes = {name: value for name, value in given.items() if value is not None}

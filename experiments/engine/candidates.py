@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from experiments.config.schema import SearchSection
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
-from experiments.samplers.reseeding import reseed
+from experiments.samplers.optuna_names import reseed
 from experiments.store.open_trial import OpenTrial
 from experiments.store.trial import Candidate, Known, identity, identity_of
 from scaler.cost import measure_cost

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.schema import SearchSection
-from experiments.samplers.objective import reward
+from experiments.samplers.known_cost import reward
 from scaler.cost import Cost
 from scaler.latency import find_device, measure_latencies
 from scaler.latency_model import LatencyModel

@@ -14,12 +14,10 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from experiments.samplers.cost_aware import CostAwareSampler
-from experiments.samplers.grid import GridSampler
 from experiments.samplers.known_cost import Cost, KnownCost, Network
-from experiments.samplers.local_search import LocalSearchSampler
 from experiments.samplers.pareto import ParetoSampler
 from experiments.samplers.recommend import recommend
-from experiments.samplers.regularized_evolution import RegularizedEvolutionSampler
+from experiments.samplers.simple import GridSampler, LocalSearchSampler, RegularizedEvolutionSampler
 from search_spaces.records import InputError, suggest
 
 __all__ = ["SAMPLERS", "Cost", "Network", "make_sampler", "recommend"]

@@ -15,13 +15,11 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import norm
 
-from experiments.samplers.accuracy_model import AccuracyModel
-from experiments.samplers.conditions import Conditions
+from experiments.samplers.accuracy_model import AccuracyModel, Observations
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import Key, KnownCost
-from experiments.samplers.observations import Observations
+from experiments.samplers.parameters import Conditions, change, neighbours
 from experiments.samplers.proposing import Params, ProposingSampler
-from experiments.samplers.values import change, neighbours
 
 STARTUP = 5  # finished trials before the model
 FRESH = 60  # new candidates a suggestion, half at random and half near the best

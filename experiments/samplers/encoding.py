@@ -9,7 +9,7 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.values import levels, numeric, position
+from experiments.samplers.parameters import levels, numeric, position
 
 THRESHOLDS = 16  # steps over a range, so that its columns are 0 or 1 as a choice's are
 

@@ -1,4 +1,4 @@
-"""What is known before a trial: its network, cost, the factor of its reward, if it is allowed."""
+"""The objective, and what is known before a trial: network, cost, reward factor, if allowed."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping
@@ -10,8 +10,7 @@ from optuna.distributions import (
     FloatDistribution,
 )
 
-from experiments.samplers.objective import reward
-from experiments.samplers.values import FEW, numeric
+from experiments.samplers.parameters import FEW, numeric
 from search_spaces.records import InputError
 
 Cost = Callable[[dict[str, Any]], float] | Mapping[Any, float]
@@ -147,3 +146,15 @@ def _over(values: tuple[Any, ...]) -> BaseDistribution:
     if len(values) > FEW:
         return FloatDistribution(min(values), max(values))
     return CategoricalDistribution(sorted(values))
+
+
+def reward(accuracy: float, cost: float, *, target: float, exponent: float = -0.07) -> float:
+    """`accuracy * (cost / target) ** exponent`, accuracy in [0, 1] (arXiv:1905.11946, section 4).
+
+    With w = -0.07 twice the cost has to buy about 5 % relative accuracy (arXiv:1807.11626).
+    Raises InputError where cost or target is not positive.
+    """
+    for name, value in (("cost", cost), ("target", target)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be a positive number, but got {value}")
+    return accuracy * math.pow(cost / target, exponent)

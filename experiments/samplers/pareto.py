@@ -11,9 +11,9 @@ import numpy.typing as npt
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from experiments.samplers.conditions import Conditions
+from experiments.samplers.accuracy_model import Observations
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import Observations
+from experiments.samplers.parameters import Conditions, change
 from experiments.samplers.proposing import (
     Params,
     ProposingSampler,
@@ -21,7 +21,6 @@ from experiments.samplers.proposing import (
     finished,
     key_of,
 )
-from experiments.samplers.values import change
 
 TRIES = 100  # children looked at until one is new and allowed
 

@@ -10,9 +10,9 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.samplers.conditions import Conditions
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.values import draw
+from experiments.samplers.optuna_names import fits
+from experiments.samplers.parameters import Conditions, draw
 
 Params = Mapping[str, Any]
 Key = frozenset[tuple[str, Any]]
@@ -73,7 +73,7 @@ class ProposingSampler(BaseSampler):
     ) -> Any:
         with self._lock:
             proposal = self._proposals.get(trial.number, {})
-            if param_name in proposal and _fits(param_distribution, proposal[param_name]):
+            if param_name in proposal and fits(param_distribution, proposal[param_name]):
                 return proposal[param_name]
             return draw(param_distribution, self.rng)
 
@@ -142,10 +142,3 @@ def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The complete ones, in the order in which they ended."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     return sorted(done, key=lambda t: (t.datetime_complete is not None, t.datetime_complete))
-
-
-def _fits(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (ValueError, TypeError):
-        return False

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.samplers.accuracy_model import AccuracyModel, informative
+from experiments.samplers.accuracy_model import AccuracyModel, Observations, informative
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import Cost, KnownCost, Network
-from experiments.samplers.observations import Observations
 
 FEWEST = 5  # finished trials below which the best observed is the best guess
 FEWEST_HALVED = 40  # observations whose better half may have a model of its own

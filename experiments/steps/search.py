@@ -1,10 +1,13 @@
 """The search study: candidates from a space, the best of them the baseline."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
+from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates
@@ -14,10 +17,10 @@ from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
 from experiments.steps.confirmation import run_confirmation
-from experiments.steps.training_choices import check_training_choices
 from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
+from search_spaces.records import InputError, suggest
 from search_spaces.space import SearchSpace, load_space
 
 if TYPE_CHECKING:
@@ -136,3 +139,37 @@ def _why_nothing(trials: list[FrozenTrial], session: Session) -> str:
         )
     reasons = [trial.user_attrs["reason"] for trial in trials if trial.user_attrs["reason"]]
     return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"
+
+
+_NOT_CHOSEN = {*SETTINGS_OF_THE_MACHINE, "epochs"}  # where it runs and what is watched, not how
+
+
+def check_training_choices(space: SearchSpace, evaluate: Callable[..., Any] | None) -> None:
+    """Raise InputError where the training would not know or not accept a setting.
+
+    An own `evaluate` may have settings of any name, but must take them.
+    """
+    if not space.training:
+        return
+    if evaluate is not None:
+        if not _takes_training(evaluate):
+            raise InputError(
+                f"space '{space.name}' chooses the training's {', '.join(space.training)}, but "
+                f"`evaluate` has no keyword `training`; add it, or take the part out of the space"
+            )
+        return
+    fields = TrainConfig.model_fields.keys() - _NOT_CHOSEN
+    for name, options in space.training_options().items():
+        if name not in fields:
+            raise InputError(
+                f"space '{space.name}': unknown training setting '{name}'; {suggest(name, fields)}"
+            )
+        for option in options:
+            TrainConfig.parse({name: option}, source=f"space '{space.name}': training")
+
+
+def _takes_training(evaluate: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(evaluate).parameters
+    return "training" in parameters or any(
+        parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )

@@ -6,10 +6,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.run_folder import RunFolder
-from experiments.samplers.accuracy_model import AccuracyModel
+from experiments.samplers.accuracy_model import AccuracyModel, Observations
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import Observations
 from experiments.store.snapshot import reading
 from experiments.store.trials import Runs, named_runs
 

@@ -2,7 +2,7 @@ import pytest
 
 from experiments.config.schema import SearchSection
 from experiments.engine.candidates import SampledCandidates
-from experiments.samplers.objective import reward
+from experiments.samplers.known_cost import reward
 from experiments.store.trial import Outcome, freeze
 from scaler import measure_cost
 from search_spaces import InputError, SearchSpace, load_space

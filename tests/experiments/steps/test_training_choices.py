@@ -7,7 +7,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import ConfirmationSection, SearchConfig
 from experiments.engine.candidates import SampledCandidates
 from experiments.report.report import write_report
-from experiments.steps.training_choices import check_training_choices
+from experiments.steps.search import check_training_choices
 from search_spaces import InputError, SearchSpace, load_space
 from search_spaces.records import dump_yaml
 

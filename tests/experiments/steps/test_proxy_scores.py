@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.steps.proxies.scores import gradient_norm, naswot, synflow
+from experiments.steps.proxy_table import gradient_norm, naswot, synflow
 
 IMAGES = torch.tensor([[1.0, -2.0], [3.0, 0.5], [-1.0, -1.0]])
 LABELS = torch.tensor([0, 1, 0])

@@ -13,12 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from experiments.config.files import write_text
+from experiments.config.messages import event
+from experiments.config.run_folder import RunFolder
 from experiments.config.schema import ProxySection, SearchConfig, SearchSection, ShortTraining
+from experiments.config.units import readable_count, readable_seconds
 from experiments.data.images import ImageData
+from experiments.data.sources import load_data
 from experiments.data.split import stratified_sample
-from experiments.steps.proxies.scores import SCORES
+from experiments.steps.proxy_table import (
+    SCORES,
+    cheapest,
+    measured_networks,
+    proxy_table,
+    training_name,
+)
+from experiments.store.run_lock import RunLock
 from experiments.training.augmentation import Preparation
 from experiments.training.device import choose_device
 from experiments.training.loop import TrainingDiverged, train_epochs
@@ -76,16 +89,6 @@ def planned(section: ProxySection) -> list[tuple[str, ShortTraining | None, int]
         if not training.full_schedule  # which the longer training shows by the way
     ]
     return [*long, *short, ("scores", None, 0)]
-
-
-def training_name(training: ShortTraining) -> str:
-    """`first 2 epochs`, `2 epochs, half the data` and the like."""
-    epochs = f"{training.epochs} epoch{'s' if training.epochs > 1 else ''}"
-    if training.full_schedule:
-        return f"first {epochs}"
-    data = f", {training.data:.0%} of the data" if training.data < 1 else ""
-    pixels = f", {training.resolution:.0%} of the resolution" if training.resolution < 1 else ""
-    return f"{epochs}{data}{pixels}"
 
 
 def measure(config: SearchConfig, data: ImageData, *, kept: Path) -> Iterator[Record]:
@@ -202,3 +205,37 @@ def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -
         )
         scores[name] = score(network.to(device), images, labels)
     return {"scores": scores, "seconds": time.perf_counter() - began}
+
+
+def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
+    """The table of proxies, and the name of the cheapest with the wished correlation.
+
+    Measurements are kept in `proxies.jsonl` of the run folder, the table in `tables/proxies.csv`.
+    Raises InputError for a folder that holds something else, and for a space with too few members
+    within the limits.
+    """
+    data = load_data(config.data, seed=config.seed)
+    kept = config.run_folder / "proxies.jsonl"
+    begun = {"proxy"} if kept.is_file() else set()
+    folder = RunFolder.check(config, begun)
+    folder.check_facts({"data": data.fingerprint})
+    total = config.proxy.networks * len(planned(config.proxy))
+    with RunLock(folder.path):
+        folder.write_config()
+        folder.write_environment(data=data.fingerprint)
+        done, began = len(read_kept(kept)), time.monotonic()
+        for count, record in enumerate(measure(config, data, kept=kept), start=1):
+            left = (time.monotonic() - began) / count * (total - done - count)
+            told = f"accuracy {record['accuracies'][-1]:.4f}  " if "accuracies" in record else ""
+            event(
+                "measured",
+                line=f"proxy {done + count:>{len(str(total))}}/{total}  {record['name']}  "
+                f"{readable_count(record['flops'])}FLOPs  {told}{record['seconds']:.1f} s  "
+                f"{readable_seconds(left)} left",
+                **record,
+            )
+        networks = measured_networks(read_kept(kept), config.proxy)
+        table = proxy_table(networks, config.proxy)
+        write_text(folder.tables / "proxies.csv", table.to_csv(index=False))
+        write_text(folder.tables / "proxy_networks.csv", networks.to_csv(index=False))
+    return table, cheapest(table, correlation=config.proxy.correlation)

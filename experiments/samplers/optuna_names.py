@@ -1,12 +1,35 @@
-"""Random numbers of their own for every suggestion of an Optuna sampler."""
+"""The private names of Optuna that the samplers use; a test asserts that each exists.
+
+| name | what for |
+|---|---|
+| `optuna.samplers._lazy_random_state.LazyRandomState` | its `rng` is what a sampler draws from |
+| `Study._thread_local.in_optimize_loop` | `Study.stop` raises an error outside of `optimize` |
+| `BaseDistribution._contains` | whether a distribution holds a value; no public name says so |
+"""
 
 from typing import Any
 
 import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 _FEW = 64  # parts; a longer list is what a sampler remembers of trials
+
+
+def stop(study: Study) -> None:
+    """End the loop of `study.optimize`, where there is one; `ask` has none."""
+    if study._thread_local.in_optimize_loop:
+        study.stop()
+
+
+def fits(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether the distribution holds the value."""
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (ValueError, TypeError):  # of another type, as text for a number
+        return False
 
 
 def reseed(sampler: BaseSampler, entropy: tuple[int, ...]) -> None:

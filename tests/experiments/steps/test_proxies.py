@@ -6,10 +6,14 @@ from click.testing import CliRunner
 
 from experiments.cli import cli
 from experiments.config.schema import ProxySection, SearchConfig, ShortTraining
-from experiments.steps.proxies import measuring
-from experiments.steps.proxies.measuring import planned, read_kept, sample_networks, training_name
-from experiments.steps.proxies.run import run_proxies
-from experiments.steps.proxies.table import cheapest, proxy_table
+from experiments.steps import proxies
+from experiments.steps.proxies import (
+    planned,
+    read_kept,
+    run_proxies,
+    sample_networks,
+)
+from experiments.steps.proxy_table import cheapest, proxy_table, training_name
 from search_spaces.records import InputError
 
 SPACE = """
@@ -110,7 +114,7 @@ def test_more_networks_are_added_and_another_length_is_refused(tmp_path):
 
 
 def test_too_few_networks_within_the_limits_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "_DRAWS", 2)
+    monkeypatch.setattr(proxies, "_DRAWS", 2)
     section = config(tmp_path).search.replace(max_flops=10)
     with pytest.raises(InputError, match=r"only 0 of .* within the search's limits"):
         sample_networks(section, count=4, seed=0, num_classes=10, in_channels=1)
