@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
 from experiments.store.trial import Candidate, Outcome

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config.schema import ClusterSection, SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 
 NOTE = "Share of the time of 2 workers that is trial work, {trials} trials of 2 s, {rounds} rounds."

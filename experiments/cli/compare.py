@@ -24,7 +24,7 @@ def compare_command(
     config = configured(**options)
     if options["config"] is None:
         config = config.replace(name="comparison")
-    from experiments.config.schema import ComparisonSection
+    from experiments.config.sections import ComparisonSection
     from experiments.engine.session import open_session
     from experiments.report.report import result_text, write_report
     from experiments.steps.comparison import compared_networks, run_comparison

@@ -31,7 +31,7 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     Every direction with alpha * beta^2 * gamma^2 near 2 is scaled to the same measured FLOPs and
     trained; the leaders again with new seeds. Prints them ranked.
     """
-    from experiments.config.schema import CoefficientsSection
+    from experiments.config.sections import CoefficientsSection
     from experiments.engine.session import open_session
     from experiments.report.report import coefficients_text, write_report
     from experiments.steps.coefficients import coefficient_grid, run_coefficients

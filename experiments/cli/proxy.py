@@ -30,7 +30,7 @@ def proxy_command(
     config = configured(**options)
     if options["config"] is None:
         config = config.replace(name="proxy")
-    from experiments.config.schema import ProxySection
+    from experiments.config.sections import ProxySection
     from experiments.steps.proxies import run_proxies
 
     given = {"networks": networks, "epochs": long_epochs, "correlation": correlation}

@@ -7,10 +7,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from experiments.config.augmentation import Augmentation
 from experiments.config.recipe import TrainConfig
+from experiments.config.sections import (
+    ClusterSection,
+    CoefficientsSection,
+    ComparisonSection,
+    ConfirmationSection,
+    FamilySection,
+    ProxySection,
+    TrackingSection,
+)
 from scaler.conditions import Conditions
 from search_spaces.records import InputError, Record, read_mapping, suggest
 
@@ -118,6 +127,8 @@ class WarmStart(Record):
 
 
 class SearchSection(Record):
+    """The search for a baseline: what is tried, how it is judged, and which networks are let in."""
+
     space: str = "mbconv_small"
     """A search space's name or a YAML file."""
     resolution: Positive | None = None
@@ -225,206 +236,9 @@ class SearchSection(Record):
         return self
 
 
-class ConfirmationSection(Record):
-    """The search's best, trained again with new seeds before one of them is the baseline.
-
-    In each round every network is trained `seeds` times; the better half, two at the least, goes on
-    to the next round, whose trainings are twice as long.
-    """
-
-    top: Positive = 4
-    """Networks in the first round. 1 turns the confirmation off."""
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Trainings of each network in a round."""
-    rounds: Annotated[int, Field(ge=1, le=8)] = 2
-    """Number of rounds."""
-    epochs: Positive | None = None
-    """Epochs of the first round's trainings. Without it: `search.epochs`."""
-
-
-class CoefficientsSection(Record):
-    """The grid of alpha, beta, gamma, each from 1, alpha * beta^2 * gamma^2 near 2.
-
-    `equal_flops` scales every direction to the same measured FLOPs; `phi` is the paper's rule, the
-    same phi for all, whose FLOPs differ once layers and channels are rounded. Each is trained once,
-    then the `leaders` with `seeds` new seeds.
-    """
-
-    rule: Literal["equal_flops", "phi"] = "equal_flops"
-    """What the directions have in common: measured FLOPs, or the paper's phi."""
-    step: Annotated[float, Field(ge=0.02, le=1)] = 0.1
-    """Step of the grid of alpha, beta and gamma."""
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """How far alpha * beta^2 * gamma^2 may be from 2."""
-    target_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0
-    """For `equal_flops`: FLOPs of every candidate over the baseline's."""
-    flops_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """For `equal_flops`: how far a candidate's FLOPs may be from the target."""
-    phi: Annotated[float, Field(gt=0, le=8)] = 1.0
-    """For `phi`: the exponent, the same for all."""
-    epochs: Positive = 5
-    """Epochs of each training."""
-    leaders: Positive = 3
-    """How many of the best are trained again. 1 takes the best of the first trainings."""
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
-    """New seeds of each leader."""
-
-
-class FamilySection(Record):
-    """Which members are built and trained: `phi`, `released` or `budgets` (see scaler.family)."""
-
-    kind: Literal["phi", "released", "budgets"] = "budgets"
-    """How the members are chosen."""
-    ratios: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] | None = None
-    """For `budgets`: FLOPs of the members over the baseline's."""
-    phis: tuple[Annotated[float, Field(gt=0, le=12)], ...] | None = None
-    """For `phi`: the exponents, in place of 1 to 7."""
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """How far a member's FLOPs may be from its budget."""
-    epochs: Positive = 10
-    """Epochs of each member's training."""
-
-
-class ComparisonSection(Record):
-    """Networks trained side by side with one recipe: panels of names, files or architectures."""
-
-    networks: dict[str, tuple[str | dict[str, Any], ...]] = Field(default={})
-    """Panels of networks. Each network is a name, a file, or an architecture."""
-    resolution: Positive | None = None
-    """Side of their input in pixels. Without it: each network's own."""
-    epochs: Positive = 10
-    """Epochs of each training."""
-    seeds: Positive = 1
-    """Trainings of each network."""
-
-
-class ShortTraining(Record):
-    """A proxy: `epochs` of a schedule of its own on a share of the images, at a lower resolution.
-
-    With `full_schedule` it is the longer training's first epochs, as early stopping sees them.
-    """
-
-    epochs: Positive
-    """Epochs of the short training."""
-    data: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training images."""
-    resolution: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Side of the input over that of the longer training."""
-    full_schedule: bool = False
-    """Use the first epochs of the longer training, as early stopping sees them."""
-
-    @model_validator(mode="after")
-    def _same_data_in_full(self) -> Self:
-        if self.full_schedule and (self.data, self.resolution) != (1.0, 1.0):
-            raise ValueError(
-                f"with `full_schedule` data and resolution are the longer training's, but got "
-                f"(data={self.data:g}, resolution={self.resolution:g}); leave them at 1"
-            )
-        return self
-
-
-class ProxySection(Record):
-    """How well short trainings rank networks of the space, against longer ones."""
-
-    networks: Annotated[int, Field(ge=4)] = 20
-    """Random networks within the search's limits."""
-    epochs: Positive = 6
-    """Epochs of the longer training."""
-    seeds: Annotated[int, Field(ge=2, le=100)] = 2
-    """Longer trainings of each network."""
-    trainings: tuple[ShortTraining, ...] = (
-        ShortTraining(epochs=1, full_schedule=True),
-        ShortTraining(epochs=2, full_schedule=True),
-        ShortTraining(epochs=1),
-        ShortTraining(epochs=2),
-        ShortTraining(epochs=2, data=0.5),
-        ShortTraining(epochs=2, resolution=0.5),
-        ShortTraining(epochs=4, resolution=0.5),
-    )
-    """The short trainings that are tried."""
-    correlation: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """The rank correlation (Spearman's rho) that a proxy must reach."""
-
-    @model_validator(mode="after")
-    def _shorter(self) -> Self:
-        for training in self.trainings:
-            if training.full_schedule and training.epochs >= self.epochs:
-                raise ValueError(
-                    f"`full_schedule` must have fewer epochs than the longer training, but got "
-                    f"(epochs={training.epochs}, of {self.epochs})"
-                )
-        return self
-
-
-class ClusterSection(Record):
-    """Where trials run. No address: an embedded Ray on this machine (see docs/cluster.md)."""
-
-    address: str | None = None
-    """`host:port` of a Ray cluster's head, or `auto` on its nodes. Without it: an embedded Ray."""
-    workers: Positive | None = None
-    """Trials at a time. Without it: as many as fit."""
-    cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
-    """CPU cores of a trial."""
-    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
-    """GPUs of a trial. With 0.25 four trials share one."""
-    wait: Annotated[FiniteFloat, Field(ge=0)] = 0
-    """Seconds to wait for a node that can take a trial."""
-    dashboard_host: str | None = None
-    """Address on which the embedded Ray shows its dashboard. Without it: no dashboard."""
-    storage: Annotated[str | None, Field(repr=False)] = None
-    """A database URL, as `postgresql+psycopg://user@host/scaler`. Without it: study.db in the run
-    folder.
-    """
-
-    @field_validator("storage")
-    @classmethod
-    def _database_url(cls, storage: str | None) -> str | None:
-        if storage is not None:
-            from experiments.config.storage_url import masked
-
-            masked(storage)
-        return storage
-
-    @field_serializer("storage", when_used="json")
-    def _without_password(self, storage: str | None) -> str | None:
-        from experiments.config.storage_url import masked
-
-        return None if storage is None else masked(storage)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_driver(cls, data: Any) -> Any:
-        """Earlier versions had `drivers: one` and `drivers: many`; now one command drives a run."""
-        if not isinstance(data, dict) or "drivers" not in data:
-            return data
-        section = dict(data)
-        if (drivers := section.pop("drivers")) != "one":
-            raise ValueError(
-                f"`drivers: {drivers}` is no longer there, as one command drives a run; remove the "
-                f"line, and set `workers:` to train more networks at a time"
-            )
-        return section
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _whole_gpus(cls, gpus: float) -> float:
-        if gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"above 1 it must be a whole number of GPUs, but got {gpus:g}")
-        return gpus
-
-
-class TrackingSection(Record):
-    """Where trials are shown as well; none by default (see docs/tracking.md)."""
-
-    to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
-    """The tools that trials are sent to."""
-    mlflow_uri: str | None = None
-    """MLflow's address. Without it: MLFLOW_TRACKING_URI, or mlflow.db in the run folder."""
-    wandb_project: str | None = None
-    """Project of Weights & Biases. Without it: the run's name."""
-
-
 class SearchConfig(Record):
+    """A whole config file. Each section is one part of a run; only `name` is required."""
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -463,6 +277,7 @@ class SearchConfig(Record):
 
     @property
     def run_folder(self) -> Path:
+        """Where the run stands on the disk: `run`, or else a folder of the run's name."""
         return self.run if self.run is not None else Path("runs") / self.name
 
     @classmethod

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from experiments.config.messages import warn
-from experiments.config.schema import ClusterSection
+from experiments.config.sections import ClusterSection
 from experiments.engine import ray_internals
 from experiments.engine.head_watch import answers, head_watched
 from experiments.engine.processes import children, descendants, kill

@@ -11,7 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.config.messages import WorkFailed
-from experiments.config.schema import ClusterSection
+from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import check_cluster, ray_session
 from experiments.training.checkpoint import TrainingState
 from experiments.training.members.folder import KeptEpoch, TrainingFolder

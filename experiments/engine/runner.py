@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.messages import WorkFailed as WorkFailed
-from experiments.config.schema import ClusterSection, EarlyStopping
+from experiments.config.schema import EarlyStopping
+from experiments.config.sections import ClusterSection
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import trials_at_a_time
 from experiments.engine.progress import Progress

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.messages import warn
-from experiments.config.schema import TrackingSection
+from experiments.config.sections import TrackingSection
 from experiments.engine import ray_internals
 from experiments.store.open_trial import Epoch
 from experiments.store.trial import Candidate, Outcome

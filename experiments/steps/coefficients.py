@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from experiments.config.messages import say
-from experiments.config.schema import CoefficientsSection
+from experiments.config.sections import CoefficientsSection
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.steps.noise import Standing, standings, verdict

@@ -2,7 +2,7 @@
 
 from optuna.trial import TrialState
 
-from experiments.config.schema import ComparisonSection
+from experiments.config.sections import ComparisonSection
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session

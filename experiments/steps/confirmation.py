@@ -10,7 +10,7 @@ import math
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import say
-from experiments.config.schema import ConfirmationSection
+from experiments.config.sections import ConfirmationSection
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.samplers import recommend

@@ -19,7 +19,8 @@ import torch
 from experiments.config.files import write_text
 from experiments.config.messages import event
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import ProxySection, SearchConfig, SearchSection, ShortTraining
+from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.sections import ProxySection, ShortTraining
 from experiments.config.units import readable_count, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from experiments.config.schema import ProxySection, ShortTraining
+from experiments.config.sections import ProxySection, ShortTraining
 from search_spaces.network import TrainingScores, weighted_loss
 
 _RESAMPLES = 2_000  # of the networks, for the intervals

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import CoefficientsSection
+from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads

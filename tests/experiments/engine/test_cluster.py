@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from experiments import SearchConfig, search
-from experiments.config.schema import ClusterSection
+from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import check_cluster
 from search_spaces import InputError
 from tests.experiments.engine.clusters import started

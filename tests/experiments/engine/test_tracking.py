@@ -8,7 +8,8 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from experiments import search
-from experiments.config.schema import SearchConfig, TrackingSection
+from experiments.config.schema import SearchConfig
+from experiments.config.sections import TrackingSection
 from experiments.engine import tracking
 from search_spaces import InputError
 

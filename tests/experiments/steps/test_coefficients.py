@@ -1,7 +1,7 @@
 import pytest
 
 from experiments import load_trials
-from experiments.config.schema import CoefficientsSection
+from experiments.config.sections import CoefficientsSection
 from experiments.report.report import coefficients_text, write_report
 from experiments.steps.coefficients import coefficient_grid, grown_members, run_coefficients
 from scaler import measure_cost, scale

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from experiments import load_trials
-from experiments.config.schema import ComparisonSection, SearchConfig
+from experiments.config.schema import SearchConfig
+from experiments.config.sections import ComparisonSection
 from experiments.engine.session import open_session
 from experiments.report.report import result_text, write_report
 from experiments.steps.comparison import compared_networks, run_comparison

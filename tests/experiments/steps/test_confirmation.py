@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from experiments import load_trials, search
-from experiments.config.schema import ConfirmationSection
+from experiments.config.sections import ConfirmationSection
 from experiments.engine.runner import WorkFailed
 from experiments.samplers import recommend
 from experiments.steps.confirmation import finalists

@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.cli import cli
-from experiments.config.schema import ProxySection, SearchConfig, ShortTraining
+from experiments.config.schema import SearchConfig
+from experiments.config.sections import ProxySection, ShortTraining
 from experiments.steps import proxies
 from experiments.steps.proxies import (
     planned,

@@ -11,7 +11,8 @@ import pytest
 
 from experiments import search
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import FamilySection, SearchConfig
+from experiments.config.schema import SearchConfig
+from experiments.config.sections import FamilySection
 from experiments.engine.session import open_session
 from experiments.steps.family import run_family
 from experiments.steps.search import WorkFailed

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from experiments import load_trials, search
-from experiments.config.schema import ConfirmationSection, WarmStart
+from experiments.config.schema import WarmStart
+from experiments.config.sections import ConfirmationSection
 from experiments.steps.search import run_search
 from experiments.steps.warm_start import read_warm_start
 from experiments.store.store import Store

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy
 
 from experiments import load_trials, search
-from experiments.config.schema import ClusterSection, SearchConfig
+from experiments.config.schema import SearchConfig
+from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import full_url, masked
 from experiments.store.database import open_database
 from experiments.store.run_lock import RunLock

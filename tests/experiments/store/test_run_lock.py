@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.config.schema import ClusterSection
+from experiments.config.sections import ClusterSection
 from experiments.store.run_lock import RunLock, in_use
 from search_spaces import InputError
 
