@@ -16,11 +16,11 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial
 
 from experiments.benchmarks.record import keep, summary
-from experiments.store.open_trial import OpenTrial
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler.cost import Cost
 from search_spaces.space import load_space
 
@@ -36,23 +36,26 @@ def contenders(folder: Path, parameters: int) -> dict[str, Callable[[int], objec
         for i in range(parameters)
     }
     architecture = load_space("mbconv_small").suggest(optuna.create_study().ask())
-    done = Outcome("complete", 0.5, curve=(0.5,), seconds=1.0, host="here", device="cpu")
     stores = [Store(folder / f"{name}.db") for name in ("ours", "add", "tell")]
 
     def candidate(number: int) -> Candidate:
         params: dict[str, Any] = dict.fromkeys(kinds, 3)
         return Candidate(architecture, Cost(1, 1, 1), 0, number, params=params, distributions=kinds)
 
+    def done(begun: Candidate) -> FrozenTrial:
+        trial = Trial(begun, host="here", device="cpu").with_curve([0.5])
+        return trial.ended("complete", 0.5, seconds=1.0).frozen()
+
     def ours(number: int) -> None:
         begun = candidate(number)
-        stores[0].open("search", OpenTrial(begun))
-        stores[0].record("search", freeze(begun, done), suggestion=number)
+        stores[0].open("search", Trial(begun))
+        stores[0].record("search", done(begun), suggestion=number)
 
     def add(number: int) -> None:
-        stores[1].study("search").add_trial(freeze(candidate(number), done))
+        stores[1].study("search").add_trial(done(candidate(number)))
 
     def tell(number: int) -> None:
-        frozen = freeze(candidate(number), done)
+        frozen = done(candidate(number))
         trial = stores[2].study("search").ask(kinds)
         for key, value in frozen.user_attrs.items():
             trial.set_user_attr(key, value)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from experiments.benchmarks.record import keep, summary
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler.cost import Cost
 from search_spaces.reference import load_architecture
 from tests.postgres_server import binaries, free_port, running
@@ -38,7 +38,7 @@ def whole_trial(number: int) -> FrozenTrial:
         params=dict.fromkeys(names, 0.5),
         distributions=dict.fromkeys(names, kind),
     )
-    return freeze(candidate, Outcome("complete", 0.5, curve=(0.1, 0.2, 0.3, 0.4, 0.5)))
+    return Trial(candidate).with_curve((0.1, 0.2, 0.3, 0.4, 0.5)).ended("complete", 0.5).frozen()
 
 
 def ask_and_tell(study: optuna.Study) -> None:

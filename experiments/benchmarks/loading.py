@@ -22,7 +22,7 @@ from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.store.snapshot import Snapshot
 from experiments.store.store import Store
-from experiments.store.trial import Outcome, freeze
+from experiments.store.trial import End, Trial
 from search_spaces.space import load_space
 
 NOTE = (
@@ -59,15 +59,9 @@ def fill(path: Path, trials: int) -> RunFolder:
         assert candidate is not None
         curve = tuple(number % 97 / 97 * epoch / 3 for epoch in (1, 2, 3))
         pruned = number % 3 == 0
-        outcome = Outcome(
-            "pruned" if pruned else "complete",
-            curve[-1],
-            curve=curve[:1] if pruned else curve,
-            seconds=1.0,
-            host="here",
-            device="cpu",
-        )
-        frozen = freeze(candidate, outcome)
+        trial = Trial(candidate, host="here", device="cpu").with_curve(curve[: 3 - 2 * pruned])
+        state: End = "pruned" if pruned else "complete"
+        frozen = trial.ended(state, curve[-1], seconds=1.0).frozen()
         store.record("search", frozen, suggestion=number)
         source.tell(candidate, frozen)
     store.finish()

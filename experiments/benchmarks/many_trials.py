@@ -23,7 +23,7 @@ from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
-from experiments.store.trial import Candidate, Outcome
+from experiments.store.trial import Trial
 
 NOTE = (
     "{trials} no-op trials, random sampler, SQLite study, {how}. KiB a trial: the driver's growth "
@@ -44,8 +44,8 @@ def run(folder: Path, *, trials: int, every: int) -> list[tuple[float, float, fl
     marks: list[tuple[float, float, float]] = []
     ended = Progress.ended
 
-    def watched(self: Progress, candidate: Candidate, outcome: Outcome) -> None:
-        ended(self, candidate, outcome)
+    def watched(self: Progress, trial: Trial) -> None:
+        ended(self, trial)
         if self.done == 1 or self.done % every == 0:
             marks.append((time.perf_counter(), time.process_time(), resident()))
 

@@ -24,7 +24,7 @@ from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
-from experiments.store.trial import Candidate, Outcome
+from experiments.store.trial import Trial
 from search_spaces.space import load_space
 
 NOTE = (
@@ -44,8 +44,8 @@ def ours(trials: int, *, sampler: str, seed: int) -> float:
     ends: list[float] = []
     ended = Progress.ended
 
-    def watched(self: Progress, candidate: Candidate, outcome: Outcome) -> None:
-        ended(self, candidate, outcome)
+    def watched(self: Progress, trial: Trial) -> None:
+        ended(self, trial)
         ends.append(time.perf_counter())
 
     Progress.ended = watched  # type: ignore[method-assign]

@@ -11,8 +11,7 @@ from experiments.config.schema import SearchSection
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
 from experiments.samplers.optuna_names import reseed
-from experiments.store.open_trial import OpenTrial
-from experiments.store.trial import Candidate, Known, identity, identity_of
+from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
 from scaler.cost import measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -36,7 +35,7 @@ class Candidates(Protocol):
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What is known of a candidate that rests; `tell` may follow, if it is promoted."""
 
-    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+    def reopen(self, left: list[Trial]) -> list[Trial]:
         """Those of the trials left open by an earlier driver that are still wanted.
 
         They are not handed out again by `next`.
@@ -59,9 +58,9 @@ class ListedCandidates:
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         pass
 
-    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+    def reopen(self, left: list[Trial]) -> list[Trial]:
         listed = list(self._left)
-        names = {OpenTrial(candidate).name: candidate for candidate in listed}
+        names = {Trial(candidate).name: candidate for candidate in listed}
         wanted = []
         for trial in left:
             candidate = names.get(trial.name)
@@ -125,7 +124,7 @@ class SampledCandidates:
         self._open: dict[int, optuna.Trial] = {}
         self._resting: dict[int, int] = {}  # suggestion -> number in the sampler's study
 
-    def reopen(self, left: list[OpenTrial]) -> list[OpenTrial]:
+    def reopen(self, left: list[Trial]) -> list[Trial]:
         """They stand in the sampler's study where they stood, between those that have ended."""
         if all(trial.candidate.suggestion in self._open for trial in left):
             return left  # it has suggested them itself; see repeating.py

@@ -1,21 +1,112 @@
-"""When a weak trial stops or rests: pure functions of the curves in the store.
+"""When a weak trial stops or rests: `EarlyStopper` for a search, and the rules as pure functions.
 
 A curve is a trial's reward by epoch, a trial's number its suggestion. A continued search reads the
-same curves and so decides as the uninterrupted one.
+same curves from the store and so decides as the uninterrupted one.
 """
 
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.schema import EarlyStopping
+from experiments.store.trial import Trial
 
 Curve = Mapping[int, float]
 Curves = Mapping[int, Curve]
 
 FEWEST_OTHERS = 4  # before the median means something
 _GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class EarlyStopper:
+    """A search's curves and resting trials under its rule; without a rule nothing ever stops.
+
+    `ended` and `opened` are what the store holds, `new` is how many trials may still begin.
+    """
+
+    def __init__(
+        self,
+        rule: EarlyStopping | None,
+        *,
+        epochs: int,
+        ended: list[FrozenTrial],
+        opened: list[Trial],
+        new: int,
+    ) -> None:
+        self._rule = rule
+        self._epochs = epochs
+        self.resting = {t.candidate.suggestion: t for t in opened if t.state == "resting"}
+        self._curves: dict[int, Curve] = {
+            t.user_attrs.get("suggestion", t.number): t.intermediate_values for t in ended
+        }
+        self._curves |= {t.candidate.suggestion: t.rewards for t in opened}
+        self._most = len(self._curves) + new  # trials that may reach a rung
+        self._completed = any(trial.state == TrialState.COMPLETE for trial in ended)
+
+    @property
+    def promotes(self) -> bool:
+        """Whether a trial that the rule stops rests, as it may be promoted later."""
+        return self._rule is not None and self._rule.type == "promotion"
+
+    def begins(self, trial: Trial) -> None:
+        """A trial begins on a worker, or goes on; up to where it was promoted its curve counts."""
+        if self._rule is None:
+            return
+        number = trial.candidate.suggestion
+        known = self._curves.get(number, {})
+        promoted = {epoch: value for epoch, value in known.items() if epoch <= trial.passed}
+        self._curves[number] = promoted | trial.rewards
+
+    def stops(self, trial: Trial) -> bool:
+        """Whether a trial is to stop, or to rest, after its last epoch."""
+        if self._rule is None:
+            return False
+        self.begins(trial)
+        number, passed = trial.candidate.suggestion, trial.passed
+        return stops(self._rule, number, curves=self._curves, epochs=self._epochs, passed=passed)
+
+    def rest(self, trial: Trial) -> None:
+        """A trial waits at its rung from now on."""
+        self.resting[trial.candidate.suggestion] = trial
+
+    def promoted(self) -> Trial | None:
+        """The resting trial that goes on now; it rests no longer."""
+        if self._rule is None or not self.resting:
+            return None
+        number = promotable(self._rule, self.resting, curves=self._curves, epochs=self._epochs)
+        return None if number is None else self._goes_on(number)
+
+    def last(self) -> Trial | None:
+        """When nothing else is left: the best goes on, as a search finishes one trial at least."""
+        if self._rule is None or not self.resting or self._completed:
+            return None
+        best = leader(self._rule, self.resting, curves=self._curves, epochs=self._epochs)
+        return self._goes_on(best)
+
+    def hopeless(self) -> list[Trial]:
+        """The resting trials that can no longer be promoted; they rest no longer."""
+        assert self._rule is not None
+        curves, epochs = self._curves, self._epochs
+        numbers = hopeless(self._rule, self.resting, curves=curves, epochs=epochs, most=self._most)
+        return [self.resting.pop(number) for number in sorted(numbers)]
+
+    def rest_of_them(self) -> list[Trial]:
+        """All that rest, by number, as a continued search gives them too; none rests any longer."""
+        return [self.resting.pop(number) for number in sorted(self.resting)]
+
+    def ended(self, trial: Trial) -> None:
+        """A trial has ended."""
+        self._completed |= trial.state == "complete"
+        if self._rule is not None:
+            self._curves[trial.candidate.suggestion] = trial.rewards
+
+    def _goes_on(self, number: int) -> Trial:
+        trial = self.resting.pop(number)
+        return replace(trial, state="running", passed=trial.epoch)
 
 
 def stops(

@@ -10,8 +10,7 @@ from optuna.trial import FrozenTrial
 
 from experiments.config import messages
 from experiments.config.units import readable_cost, readable_count, readable_seconds
-from experiments.store.open_trial import Epoch
-from experiments.store.trial import Candidate, Outcome, best_complete
+from experiments.store.trial import Candidate, EpochResult, Trial, best_complete
 
 if TYPE_CHECKING:
     from experiments.engine.live_view import LiveView
@@ -111,7 +110,7 @@ class Progress:
         self.running[candidate.suggestion] = (0, None)
         self._tell("trial_started", candidate, seed=candidate.seed, flops=candidate.cost.flops)
 
-    def told(self, candidate: Candidate, epoch: Epoch) -> None:
+    def told(self, candidate: Candidate, epoch: EpochResult) -> None:
         """An epoch of a running trial."""
         self.running[candidate.suggestion] = (epoch.epoch, epoch.accuracy)
         self._estimated()
@@ -128,32 +127,32 @@ class Progress:
         self.resting.add(candidate.suggestion)
         self._tell("trial_rested", candidate, epoch=epoch, accuracy=accuracy)
 
-    def ended(self, candidate: Candidate, outcome: Outcome) -> None:
+    def ended(self, trial: Trial) -> None:
+        """It is over and stored."""
+        candidate, value = trial.candidate, trial.reward
         label = candidate.attributes.get("label", f"#{self.done}")  # the trial's number
         self.running.pop(candidate.suggestion, None)
         self.resting.discard(candidate.suggestion)
         self.done += 1
-        self.counts[outcome.state] += 1
-        value = None
-        if outcome.accuracy is not None and outcome.state != "fail":
-            value = outcome.accuracy * candidate.reward_factor
-            better = self.best is None or value > self.best.value
-            if outcome.state == "complete" and better:
-                self.best = Best(value, label, outcome.accuracy, candidate.cost.flops)
+        self.counts[trial.state] += 1
+        better = self.best is None or (value is not None and value > self.best.value)
+        if trial.state == "complete" and value is not None and better:
+            assert trial.accuracy is not None
+            self.best = Best(value, label, trial.accuracy, candidate.cost.flops)
         self._estimated()
-        quiet = self._view is not None and outcome.state != "fail"  # the view shows what it needs
+        quiet = self._view is not None and trial.state != "fail"  # the view shows what it needs
         self._tell(
             "trial_ended",
             candidate,
-            line=None if quiet else self._line(label, candidate, outcome),
+            line=None if quiet else self._line(label, trial),
             label=label,
-            state=outcome.state,
-            reason=outcome.reason,
-            accuracy=outcome.accuracy,
+            state=trial.state,
+            reason=trial.reason,
+            accuracy=trial.accuracy,
             reward=value,
             flops=candidate.cost.flops,
             latency=candidate.attributes.get("latency"),
-            seconds=round(outcome.seconds, 3),
+            seconds=round(trial.seconds, 3),
             done=self.done,
             total=self.total,
             best=None if self.best is None else self.best.value,
@@ -196,16 +195,17 @@ class Progress:
             left = max(0.0, self.total - self._before - worked)
             self._estimate = (now, (now - (self._first or self._began)) / worked * left)
 
-    def _line(self, label: str, candidate: Candidate, outcome: Outcome) -> str:
-        parts = [f"{label} {outcome.state}"]
-        if outcome.accuracy is not None:
-            parts.append(f"accuracy {outcome.accuracy:.4f}")
+    def _line(self, label: str, trial: Trial) -> str:
+        candidate = trial.candidate
+        parts = [f"{label} {trial.state}"]
+        if trial.accuracy is not None:
+            parts.append(f"accuracy {trial.accuracy:.4f}")
         parts.append(f"{readable_count(candidate.cost.flops)}FLOPs")
         if "latency" in candidate.attributes:
             parts.append(readable_cost("latency", candidate.attributes["latency"]))
-        parts.append(f"{outcome.seconds:.1f} s")
-        if outcome.state == "fail":
-            parts.append(outcome.reason)
+        parts.append(f"{trial.seconds:.1f} s")
+        if trial.state == "fail":
+            parts.append(trial.reason)
         if self.best is not None:
             parts.append(f"best {self.best.value:.4f}")
         parts.append(f"{readable_seconds(self.seconds_left() or 0.0)} left")

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from optuna.trial import FrozenTrial
 
 from experiments.engine.candidates import SampledCandidates
-from experiments.store.open_trial import OpenTrial
-from experiments.store.trial import Candidate, identity_of
+from experiments.store.trial import Candidate, Trial, identity_of
 
 MOST = 200  # trials: each suggestion takes as long as it took, a tenth of a second or so
 
@@ -15,7 +14,7 @@ def continued(
     make: Callable[[list[FrozenTrial]], SampledCandidates],
     *,
     finished: list[FrozenTrial],
-    opened: Sequence[OpenTrial],
+    opened: Sequence[Trial],
 ) -> SampledCandidates:
     """The candidates that `make` makes of finished trials, their sampler with its memory.
 
@@ -31,7 +30,7 @@ def continued(
 
 
 def _repeats(
-    candidates: SampledCandidates, finished: list[FrozenTrial], opened: Sequence[OpenTrial]
+    candidates: SampledCandidates, finished: list[FrozenTrial], opened: Sequence[Trial]
 ) -> bool:
     """Whether it suggests the same again."""
     ended = {trial.user_attrs.get("suggestion", trial.number): trial for trial in finished}

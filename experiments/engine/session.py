@@ -14,7 +14,9 @@ from experiments.engine.early_stopping import rungs
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.runner import run_study
+from experiments.engine.searcher import StudySearcher
 from experiments.engine.tracking import Tracking, check_tracking
+from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store, backup_of
 from search_spaces.records import InputError
@@ -54,22 +56,24 @@ class Session:
         final: bool = False,
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
-        run_study(
+        if trials <= 0:
+            return
+        evaluate = self.own_evaluate or self._training(epochs, final=final, rule=early_stopping)
+        searcher = StudySearcher(
             candidates,
-            evaluate=self.own_evaluate or self._training(epochs, final=final, rule=early_stopping),
             store=self.store,
             study=study,
             trials=trials,
             epochs=epochs,
-            checkpoints=self.folder.checkpoints,
+            checkpoints=Checkpoints(self.folder.checkpoints.absolute()),
             progress=self._progress(study, trials=trials, done=done, epochs=epochs),
             tracking=self._tracking(study),
-            cluster=self.config.cluster,
             early_stopping=early_stopping,
             time_limit=time_limit,
             attributes=self.sizes,
             lock=self.lock,
         )
+        run_study(searcher, evaluate=evaluate, cluster=self.config.cluster)
 
     def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
         progress = Progress(study, total=done + trials, done=done, epochs=epochs)

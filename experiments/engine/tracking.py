@@ -16,8 +16,7 @@ from typing import Any
 from experiments.config.messages import warn
 from experiments.config.sections import TrackingSection
 from experiments.engine import ray_internals
-from experiments.store.open_trial import Epoch
-from experiments.store.trial import Candidate, Outcome
+from experiments.store.trial import Candidate, EpochResult, Trial
 from search_spaces.records import InputError
 
 # tracker -> (the module it needs, what to install)
@@ -105,7 +104,7 @@ class Tracking:
             self._trials[candidate.suggestion] = trial
         self._each(lambda callback: callback.log_trial_start(trial))
 
-    def told(self, candidate: Candidate, epoch: Epoch) -> None:
+    def told(self, candidate: Candidate, epoch: EpochResult) -> None:
         reward = epoch.accuracy * candidate.reward_factor
         figures = {"accuracy": epoch.accuracy, "reward": reward, "seconds": epoch.seconds}
         self._log(candidate, epoch.epoch, {**epoch.figures, **figures})
@@ -116,21 +115,22 @@ class Tracking:
     def rested(self, candidate: Candidate) -> None:
         """Its run stays open."""
 
-    def ended(self, candidate: Candidate, outcome: Outcome) -> None:
+    def ended(self, trial: Trial) -> None:
+        """Its run is closed, with the figures of its end."""
+        candidate = trial.candidate
         figures: dict[str, float] = {
-            **outcome.extra,
-            "seconds": outcome.seconds,
+            **trial.extra,
+            "seconds": trial.seconds,
             "flops": candidate.cost.flops,
-            "stopped_early": float(outcome.state == "pruned"),
+            "stopped_early": float(trial.state == "pruned"),
         }
-        if outcome.accuracy is not None:
-            figures["final_accuracy"] = outcome.accuracy
-            figures["final_reward"] = outcome.accuracy * candidate.reward_factor
-        self._log(candidate, (outcome.at or (len(outcome.curve),))[-1] or 1, figures)
-        trial = self._trials.pop(candidate.suggestion, None)
-        failed = outcome.state == "fail"
-        if trial is not None:
-            self._end(trial, failed=failed)
+        if trial.accuracy is not None:
+            figures["final_accuracy"] = trial.accuracy
+            figures["final_reward"] = trial.accuracy * candidate.reward_factor
+        self._log(candidate, trial.epoch or 1, figures)
+        shown = self._trials.pop(candidate.suggestion, None)
+        if shown is not None:
+            self._end(shown, failed=trial.state == "fail")
 
     def _log(self, candidate: Candidate, step: int, figures: dict[str, float]) -> None:
         trial = self._trials.get(candidate.suggestion)

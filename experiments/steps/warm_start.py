@@ -20,7 +20,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import WarmStart
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session
-from experiments.store.trial import Candidate, Known, Outcome, freeze
+from experiments.store.trial import Candidate, Known, Trial
 from scaler.cost import measure_cost
 from search_spaces.records import InputError, suggest
 from search_spaces.space import SearchSpace
@@ -196,7 +196,7 @@ def _as_trial(row: Known, space: SearchSpace, session: Session) -> FrozenTrial:
         distributions=asked.distributions,
         training=training,
     )
-    return freeze(candidate, Outcome("complete", row.accuracy), attributes=session.sizes)
+    return Trial(candidate).ended("complete", row.accuracy).frozen(**session.sizes)
 
 
 def _best(known: list[Known], top: int, space: SearchSpace, session: Session) -> list[Known]:

@@ -22,8 +22,8 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, i
 from experiments.config.run_folder import RunFolder
 from experiments.config.storage_url import masked
 from experiments.store.database import at_once, open_database, patiently
-from experiments.store.open_trial import OpenTrial
 from experiments.store.optuna_tables import read_trials, to_utc, write_trial
+from experiments.store.trial import Trial
 from search_spaces.records import InputError
 
 STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
@@ -126,7 +126,7 @@ class Store:
         if self._file and time.monotonic() > self._next_backup:
             self.back_up()
 
-    def open(self, name: str, trial: OpenTrial) -> None:
+    def open(self, name: str, trial: Trial) -> None:
         """Keep how far a running trial has come."""
         suggestion = trial.candidate.suggestion
         record = json.dumps(trial.to_record())
@@ -139,15 +139,15 @@ class Store:
 
         self._patiently(write)
 
-    def opened(self, name: str) -> list[OpenTrial]:
+    def opened(self, name: str) -> list[Trial]:
         """What an earlier driver left running, in the order in which it was handed out."""
         of_study = _OPEN.c.study == self._prefix + name
         query = select(_OPEN.c.record).where(of_study).order_by(_OPEN.c.suggestion)
         with self.engine.connect() as connection:
             records = connection.execute(query).scalars().all()
-        return [OpenTrial.from_record(json.loads(record)) for record in records]
+        return [Trial.from_record(json.loads(record)) for record in records]
 
-    def close(self, name: str, trial: OpenTrial) -> None:
+    def close(self, name: str, trial: Trial) -> None:
         """Forget an open trial that nobody wants any more."""
         with self.engine.begin() as connection:
             connection.execute(delete(_OPEN).where(self._is(name, trial.candidate.suggestion)))

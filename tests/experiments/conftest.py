@@ -15,10 +15,12 @@ from experiments.engine.candidates import ListedCandidates
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
 from experiments.engine.runner import run_study
+from experiments.engine.searcher import StudySearcher
 from experiments.engine.session import Session
+from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler import Cost
 from search_spaces.architecture import Architecture
 
@@ -58,10 +60,10 @@ class HandSession(Session):
             training = {"training": candidate.training} if candidate.training else {}
             rest = {"report": None, "seed": candidate.seed, "checkpoint_dir": None, **training}
             try:
-                outcome = Outcome("complete", self.own_evaluate(candidate.architecture, **rest))
+                accuracy = self.own_evaluate(candidate.architecture, **rest)
+                trial = Trial(candidate).ended("complete", accuracy).frozen()
             except Exception as error:
-                outcome = Outcome("fail", None, reason=repr(error))
-            trial = freeze(candidate, outcome)
+                trial = Trial(candidate).ended("fail", None, reason=repr(error)).frozen()
             self.store.record(study, trial)
             candidates.tell(candidate, trial)
 
@@ -95,19 +97,19 @@ def train_list(ray, tmp_path):  # noqa: ARG001
             )
             for i, architecture in enumerate(architectures)
         ]
-        run_study(
+        searcher = StudySearcher(
             ListedCandidates(candidates),
-            evaluate=evaluate,
             store=store,
             study="family",
             trials=len(candidates),
             epochs=epochs,
-            checkpoints=tmp_path / "checkpoints",
+            checkpoints=Checkpoints(tmp_path / "checkpoints"),
             progress=Progress("family", total=len(candidates)),
-            cluster=ONE_WORKER,
+            attributes={},
             early_stopping=early_stopping,
             time_limit=time_limit,
         )
+        run_study(searcher, evaluate=evaluate, cluster=ONE_WORKER)
         return {trial.user_attrs["member"]: trial for trial in store.trials("family")}
 
     return run

@@ -3,7 +3,7 @@ import pytest
 from experiments.config.schema import SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.samplers.known_cost import reward
-from experiments.store.trial import Outcome, freeze
+from experiments.store.trial import Trial
 from scaler import measure_cost
 from search_spaces import InputError, SearchSpace, load_space
 
@@ -32,7 +32,9 @@ def test_no_network_is_handed_out_twice(sampler):
         candidate = source.next()
         keys.append(candidate.architecture.key)
         accuracy = 0.9 if candidate.params["head.channels"] == 64 else 0.1
-        source.tell(candidate, freeze(candidate, Outcome("complete", accuracy, curve=(0.1 * i,))))
+        source.tell(
+            candidate, Trial(candidate).with_curve((0.1 * i,)).ended("complete", accuracy).frozen()
+        )
     assert len(set(keys)) == 40
 
 
@@ -56,7 +58,7 @@ def test_a_continued_search_repeats_none_of_the_stored_networks():
     done = []
     for _ in range(10):
         candidate = source.next()
-        done.append(freeze(candidate, Outcome("complete", 0.5, curve=(0.5,))))
+        done.append(Trial(candidate).with_curve((0.5,)).ended("complete", 0.5).frozen())
     more = sampled(SearchSection(sampler="random"), finished=done)
     new = {more.next().architecture.key for _ in range(10)}
     assert not new & {trial.user_attrs["key"] for trial in done}
@@ -70,7 +72,9 @@ def test_the_sampler_learns_from_rewards():
         candidate = source.next()
         picked.append(candidate.params["head.channels"])
         accuracy = 0.9 if picked[-1] == 64 else 0.2
-        source.tell(candidate, freeze(candidate, Outcome("complete", accuracy, curve=(accuracy,))))
+        source.tell(
+            candidate, Trial(candidate).with_curve((accuracy,)).ended("complete", accuracy).frozen()
+        )
     assert picked[30:].count(64) > 20
 
 

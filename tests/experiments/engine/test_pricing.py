@@ -6,7 +6,7 @@ from experiments.config.schema import SearchSection
 from experiments.engine import candidates, pricing
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import screened_text
-from experiments.store.trial import Outcome, freeze
+from experiments.store.trial import Trial
 from scaler.latency_model import LatencyModel
 from search_spaces import InputError, load_space
 from tests.scaler.test_latency_model import table
@@ -62,7 +62,7 @@ def test_nothing_slower_than_the_limit_is_handed_out(model_file):
 def test_the_reward_uses_the_cost_that_stands_on_the_trial(cost, model_file):
     source = sampled(cost=cost, target=7.0, exponent=-0.1, latency_model=model_file)
     candidate = source.next()
-    trial = freeze(candidate, Outcome("complete", 0.8, extra={"cost": 1.0, "latency": 2.0}))
+    trial = Trial(candidate).ended("complete", 0.8, extra={"cost": 1.0, "latency": 2.0}).frozen()
     stored = trial.user_attrs
     assert stored["cost"] == stored[cost]
     assert trial.value == pytest.approx(0.8 * (stored[cost] / 7.0) ** -0.1)

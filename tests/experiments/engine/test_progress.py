@@ -13,8 +13,7 @@ from experiments import search
 from experiments.config import messages
 from experiments.engine.live_view import LiveView
 from experiments.engine.progress import Progress
-from experiments.store.open_trial import Epoch
-from experiments.store.trial import Candidate, Outcome
+from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler import Cost
 from tests.terminal import on_a_terminal
 
@@ -136,9 +135,9 @@ def test_time_left_counts_the_epochs_of_running_trials(monkeypatch, candidate):
     with messages.speaking("quiet"):
         progress.started(candidate)
         now = 10.0
-        progress.ended(candidate, Outcome("complete", 0.5))
+        progress.ended(Trial(candidate).ended("complete", 0.5))
         now = 15.0
-        progress.told(replace(candidate, suggestion=8), Epoch(1, 0.4))
+        progress.told(replace(candidate, suggestion=8), EpochResult(1, 0.4))
     assert progress.seconds_left() == pytest.approx(25)
     now = 16.0
     assert progress.seconds_left() == pytest.approx(24)
@@ -159,8 +158,8 @@ def progress(candidate):
     with messages.speaking("quiet"):
         for state in ("complete", "pruned", "fail"):
             progress.started(candidate)
-            progress.ended(candidate, Outcome(state, 0.5))
-        progress.told(candidate, Epoch(2, 0.75))
+            progress.ended(Trial(candidate).ended(state, 0.5))
+        progress.told(candidate, EpochResult(2, 0.75))
     return progress
 
 

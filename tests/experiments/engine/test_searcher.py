@@ -178,7 +178,7 @@ def test_what_rests_and_can_no_longer_be_promoted_ends_at_once(begin):
     (trial,) = searcher._store.trials("search")
     assert (trial.user_attrs["suggestion"], trial.state.name) == (1, "PRUNED")
     assert trial.user_attrs["reason"] == "stopped after epoch 1 of 3"
-    assert [left.resting for left in searcher._store.opened("search")] == [True]
+    assert [left.state for left in searcher._store.opened("search")] == ["resting"]
 
 
 def test_a_trial_whose_workers_are_lost_fails_the_third_time(begin):
@@ -199,7 +199,7 @@ def test_a_trial_whose_workers_are_lost_fails_the_third_time(begin):
 def test_a_lost_worker_past_its_time_limit_counts_as_a_hang(begin):
     searcher = begin(trials=1, time_limit=5.0)
     assert searcher.suggest("t").seconds_left == 5.0
-    searcher._running["t"].began -= 6
+    searcher._on_workers["t"].began -= 6
     searcher.ended("t", error=True)
     (trial,) = searcher._store.trials("search")
     assert trial.user_attrs["reason"] == "stopped by its time limit of 5 s"

@@ -13,7 +13,7 @@ from experiments.config.schema import SearchConfig
 from experiments.engine.candidates import SampledCandidates
 from experiments.report import figures
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler.compound import CompoundCoefficients
 from scaler.cost import Cost
 from search_spaces import Architecture
@@ -37,25 +37,30 @@ class HandMadeRun:
     def store(self) -> Store:
         return Store(self.folder.study)
 
-    def record(self, study: str, *, flops: int = 1_000_000, channels: int = 32, **outcome) -> None:
+    def record(
+        self, study, *, flops=1_000_000, channels=32, curve=(), losses=(), attributes=None, **rest
+    ) -> None:
         """A trial of the baseline with another head, so that keys differ."""
         head = self.baseline.head.replace(channels=channels)
-        ended = {"state": "complete", "accuracy": 0.9, "seconds": 1.5, "host": "here", **outcome}
-        attributes = ended.pop("attributes", {})
         candidate = Candidate(
             architecture=self.baseline.replace(head=head),
             cost=Cost(flops, 2_000, 3_000),
             seed=self.recorded,
             suggestion=self.recorded,
             reward_factor=(flops / 1e6) ** -0.07,
-            attributes=attributes,
+            attributes=attributes or {},
         )
-        self.store.record(study, freeze(candidate, Outcome(**ended)))
+        worker = {name: rest.pop(name) for name in ("host", "device") if name in rest}
+        trial = Trial(candidate, **{"host": "here", **worker})
+        for epoch, accuracy in enumerate(curve, start=1):
+            figures = {"train_loss": losses[epoch - 1]} if losses else {}
+            trial = trial.told(EpochResult(epoch, accuracy, figures))
+        end = {"state": "complete", "accuracy": 0.9, "seconds": 1.5, **rest}
+        self.store.record(study, trial.ended(**end).frozen())
         self.recorded += 1
 
     def search(self) -> None:
-        curves = {"train_loss": [2.0, 1.0]}
-        self.record("search", accuracy=0.9, curve=(0.5, 0.9), curves=curves)
+        self.record("search", accuracy=0.9, curve=(0.5, 0.9), losses=(2.0, 1.0))
         self.record("search", accuracy=0.4, state="pruned", channels=40, reason="stopped early")
         self.record("search", accuracy=None, state="fail", channels=48, reason="ValueError: no")
         self.folder.write_baseline(self.baseline)
@@ -188,8 +193,8 @@ def sample(path: Path, *, trials: int, seed: int = 0, worth: float = 0.1) -> Run
         curve = (final / 2, final * 0.9, final)
         state = "pruned" if number % 3 == 0 else "complete"
         curve = curve[:1] if state == "pruned" else curve
-        outcome = Outcome(state, curve[-1], curve=curve, seconds=2.0, host="here", device="cuda:0")
-        store.record("search", freeze(candidate, outcome))
+        trial = Trial(candidate, host="here", device="cuda:0").with_curve(curve)
+        store.record("search", trial.ended(state, curve[-1], seconds=2.0).frozen())
     store.finish()
     return folder
 

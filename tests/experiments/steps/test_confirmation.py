@@ -10,7 +10,7 @@ from experiments.samplers import recommend
 from experiments.steps.confirmation import finalists
 from experiments.steps.search import run_search
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler import Cost
 from tests.objectives import TARGET, Drawn
 from tests.objectives import search as search_of
@@ -104,7 +104,7 @@ def test_trainings_that_all_fail_name_no_baseline(config, by_hand):
 
 def record(store, study, network, accuracy, **attributes):
     candidate = Candidate(network, Cost(1, 1, 1), seed=0, suggestion=0, attributes=attributes)
-    store.record(study, freeze(candidate, Outcome("complete", accuracy)))
+    store.record(study, Trial(candidate).ended("complete", accuracy).frozen())
 
 
 def test_finalists_are_distinct_and_the_searchs_own_best_is_among_them(tmp_path, small):
@@ -134,7 +134,7 @@ def test_the_first_finalist_is_what_the_model_believes_best_not_the_luckiest(tmp
             params=trial.params,
             distributions=trial.distributions,
         )
-        store.record("search", freeze(candidate, Outcome("complete", trial.value / factor)))
+        store.record("search", Trial(candidate).ended("complete", trial.value / factor).frozen())
     believed = recommend(found.trials, cost=objective.cost, target=TARGET)
     assert believed[0].params != found.best_params
     assert next(iter(finalists(store, top=3))) == f"#{believed[0].number}"

@@ -11,7 +11,7 @@ from experiments.config.sections import ConfirmationSection
 from experiments.steps.search import run_search
 from experiments.steps.warm_start import read_warm_start
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler import Cost
 from search_spaces import InputError, SearchSpace, load_space
 
@@ -95,7 +95,7 @@ def earlier(tmp_path):
             params=trial.params,
             distributions=trial.distributions,
         )
-        store.record("search", freeze(candidate, Outcome("complete", accuracy)))
+        store.record("search", Trial(candidate).ended("complete", accuracy).frozen())
     return folder
 
 

@@ -14,7 +14,7 @@ from experiments.config.storage_url import full_url, masked
 from experiments.store.database import open_database
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, Trial
 from scaler import Cost
 from search_spaces import InputError
 from tests.postgres_server import PASSWORD, binaries, free_port, running
@@ -39,7 +39,7 @@ def url(server, request):
 @pytest.fixture
 def trial(small):
     candidate = Candidate(small, Cost(100, 20, 30), seed=3, suggestion=0, reward_factor=0.5)
-    return freeze(candidate, Outcome("complete", 0.8, curve=(0.4, 0.8), seconds=1.5))
+    return Trial(candidate).with_curve((0.4, 0.8)).ended("complete", 0.8, seconds=1.5).frozen()
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from experiments.store.open_trial import Epoch, OpenTrial
 from experiments.store.optuna_tables import SCHEMA
 from experiments.store.store import Store
-from experiments.store.trial import Candidate, Outcome, freeze
+from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler import Cost
 from search_spaces import InputError
 
@@ -17,7 +16,7 @@ from search_spaces import InputError
 @pytest.fixture
 def trial(small):
     candidate = Candidate(small, Cost(100, 20, 30), seed=3, suggestion=0, reward_factor=0.5)
-    return freeze(candidate, Outcome("complete", 0.8, curve=(0.4, 0.8), seconds=1.5))
+    return Trial(candidate).with_curve((0.4, 0.8)).ended("complete", 0.8, seconds=1.5).frozen()
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def test_what_is_stored_is_what_was_measured(tmp_path, trial, small):
 def test_a_failed_trial_keeps_its_reason_and_has_no_value(tmp_path, small):
     candidate = Candidate(small, Cost(1, 1, 1), seed=0, suggestion=0)
     store = Store(tmp_path / "study.db")
-    store.record("search", freeze(candidate, Outcome("fail", None, reason="NaN")))
+    store.record("search", Trial(candidate).ended("fail", None, reason="NaN").frozen())
     (read,) = store.trials("search")
     assert (read.state, read.value) == (optuna.trial.TrialState.FAIL, None)
     assert read.user_attrs["reason"] == "NaN"
@@ -61,8 +60,9 @@ def test_a_trial_is_read_as_optuna_reads_it(tmp_path, small):
     candidate = Candidate(
         small, Cost(1, 2, 3), seed=1, suggestion=4, params=params, distributions=kinds
     )
-    told = Outcome("complete", 0.5, curve=(0.1, math.inf, -math.inf), curves={"loss": [None, 1.0]})
-    trials = [freeze(candidate, told), freeze(candidate, Outcome("fail", None, reason="no"))]
+    told = Trial(candidate).with_curve([0.1, math.inf]).told(EpochResult(3, -math.inf, {"loss": 1}))
+    ends = told.ended("complete", 0.5), Trial(candidate).ended("fail", None, reason="no")
+    trials = [end.frozen() for end in ends]
     store = Store(tmp_path / "study.db")
     for trial in trials:
         store.record("search", trial)
@@ -83,8 +83,8 @@ def test_the_schema_is_the_one_that_whole_trials_are_written_for(filled):
 
 def test_recording_a_trial_closes_the_open_one(tmp_path, trial, small):
     store = Store(tmp_path / "study.db")
-    running = [OpenTrial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=i)) for i in (0, 1)]
-    told = running[0].told(Epoch(1, 0.5, {"loss": 2.0}, 1.5)).told(Epoch(2, 0.75))
+    running = [Trial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=i)) for i in (0, 1)]
+    told = running[0].told(EpochResult(1, 0.5, {"loss": 2.0}, 1.5)).told(EpochResult(2, 0.75))
     for one in (*running, told):
         store.open("search", one)
     assert Store(store.path).opened("search") == [told, running[1]]
@@ -93,9 +93,9 @@ def test_recording_a_trial_closes_the_open_one(tmp_path, trial, small):
 
 
 def test_an_evaluation_that_begins_again_takes_back_its_epochs(small):
-    trial = OpenTrial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=0, reward_factor=2.0))
+    trial = Trial(Candidate(small, Cost(1, 1, 1), seed=0, suggestion=0, reward_factor=2.0))
     for epoch, accuracy in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.4)):
-        trial = trial.told(Epoch(epoch, accuracy))
+        trial = trial.told(EpochResult(epoch, accuracy))
     assert trial.rewards == {1: 0.2, 2: 0.8}
 
 
