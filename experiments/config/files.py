@@ -10,15 +10,20 @@ from uuid import uuid4
 from search_spaces.records import InputError
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole. Raises InputError where the folder cannot be written to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: file.write(text.encode()))
+        replace_file(path, lambda file: file.write(data))
     except OSError as error:
         raise InputError(
             f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
         ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8. Raises InputError as `write_bytes` does."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -1,52 +1,33 @@
-"""What the figures share: colours, limits, ticks, the legend's place."""
+"""Colours by role, for light and dark backgrounds.
 
-from typing import Any
+Hues of Okabe and Ito, which colour-blind eyes tell apart too, each at least 3 to 1 against its
+background. Marks of unlike meaning differ in shape or dash as well.
+"""
 
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-from experiments.config.units import readable_cost, readable_count
-
-AXES = {  # cost -> what its axis is called
-    "flops": "FLOPs (multiply-adds)",
-    "params": "parameters",
-    "activations": "activations (elements of convolution outputs)",
-    "latency": "latency of a step",
+LIGHT = {
+    "ink": "#1f2328",
+    "soft": "#59626c",
+    "line": "#dde2e7",
+    "paper": "#ffffff",
+    "grey": "#8b949e",
+    "blue": "#0067b3",
+    "orange": "#c96a00",
+    "green": "#00805c",
+    "red": "#c2331f",
+    "purple": "#a0489b",
+    "sky": "#2b92c9",
 }
-BLUE, ORANGE, GREEN, RED = "#2563a8", "#d97a06", "#1f8a5b", "#c0392b"
-GREY, INK = "#8d96a0", "#2b3036"
-DOT: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.6}
-
-
-def focus(values: "pd.Series[float]", *, most: float) -> tuple[float, float]:
-    """Limits that hold all of `values`, with room below for some of what lies under them."""
-    low, high = float(values.min()), float(values.max())
-    spread = max(high - low, 0.02)
-    return max(0.0, low - 0.6 * spread), min(most, high + 0.15 * spread) + 0.03 * spread
-
-
-def cost_axis(axes: Axes, values: "pd.Series[float]", *others: float, cost: str = "flops") -> None:
-    """A logarithmic x axis over `values` of a cost and `others`, round numbers at the ticks."""
-    low, high = (float(pick([*values, *others])) for pick in (min, max))
-    margin = max((high / low) ** 0.06, 1.08)
-    axes.set(xscale="log", xlim=(low / margin, high * margin), xlabel=AXES[cost])
-    steps: tuple[float, ...] = (1, 2, 5)
-    if high / low < 5:
-        steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    elif high / low > 100:
-        steps = (1, 3)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, cost)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _tick(value: float, cost: str) -> str:
-    return readable_cost(cost, value) if cost == "latency" else readable_count(value).strip()
-
-
-def legend_below(axes: Axes) -> None:
-    """Under the axes, where it covers no point."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+DARK = {
+    "ink": "#e6e9ec",
+    "soft": "#a3abb4",
+    "line": "#343b43",
+    "paper": "#15181c",
+    "grey": "#757e88",
+    "blue": "#56a8ee",
+    "orange": "#f2a33c",
+    "green": "#3cc29a",
+    "red": "#ff7d6b",
+    "purple": "#d88fd2",
+    "sky": "#86d1f7",
+}
+BLUE, ORANGE, GREY = (LIGHT[role] for role in ("blue", "orange", "grey"))

@@ -6,40 +6,20 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-_FORMATS = {
-    "accuracy": ".4f",
-    "test_accuracy": ".4f",
-    "reward": ".4f",
-    "best_reward": ".4f",
-    "difference": "+.4f",
-    "superiority": ".3f",
-    "least_p": ".2g",
-    "reward_spread": ".4f",
-    "search_reward": ".4f",
-    "accuracy_spread": ".4f",
-    "spread": ".4f",
-    "first_accuracy": ".4f",
-    "reached_depth": ".3f",
-    "reached_width": ".3f",
-    "growth": ".3f",
-    "phi": "z.3f",
-    "depth": ".3f",
-    "width": ".3f",
-    "resolution_factor": ".3f",
-    "times_baseline": ".3f",
-    "times_target": ".3f",
-    "target_flops": ",.0f",
-    "seconds": ".1f",
-    "gpu_seconds": ".1f",
-    "share": ".1%",
-    "importance": ".1%",
-    "mean": ".4f",
-    "low": ".4f",
-    "high": ".4f",
-    "pooled": ".4f",
-    "effect": "+.4f",
-    "p": ".2g",
+# How the numbers of a column are written, by the column's name; `.4g` where none is given.
+_BY_FORMAT = {
+    ".4f": "accuracy test_accuracy first_accuracy accuracy_spread reward best_reward reward_spread "
+    "search_reward spread mean low high pooled",
+    "+.4f": "difference effect",
+    ".3f": "superiority growth depth width resolution_factor reached_depth reached_width "
+    "times_baseline times_target",
+    "z.3f": "phi",  # z: a tiny negative phi is 0.000, not -0.000
+    ",.0f": "target_flops",
+    ".1f": "seconds gpu_seconds",
+    ".1%": "share importance",
+    ".2g": "p least_p",
 }
+_FORMATS = {name: digits for digits, names in _BY_FORMAT.items() for name in names.split()}
 
 
 def readable_rows(table: pd.DataFrame) -> list[list[str]]:

@@ -1,23 +1,20 @@
 """One page that compares runs, with its tables and figures."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.config.files import replace_file, write_text
+from experiments.config.files import write_text
 from experiments.config.run_folder import RunFolder
 from experiments.report.analysis import compare_runs, search_regret
-from experiments.report.cells import markdown
 from experiments.report.charts import side_by_side
 from experiments.report.charts.chart import Figure
-from experiments.report.charts.drawing import draw
-from experiments.report.frame_files import to_csv
+from experiments.report.figures import draw_figures, write_figures
 from experiments.report.page.render import pictures, render, shown
 from experiments.report.repeats import confirmation_standings
-from experiments.report.tables import load_family
+from experiments.report.tables import load_family, write_tables
 from experiments.store.trials import load_trials, named_runs
 from search_spaces.records import InputError
 
@@ -41,7 +38,7 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         "families": load_family(list(runs)),
     }
     figures = _figures(named, trials, tables)
-    drawn = {name: draw(figure) for name, figure in figures.items()}
+    drawn = draw_figures(figures)
     seen = {**tables, "verdicts": tables["verdicts"].drop(columns="statement")}
     page = render(
         "comparison.html",
@@ -55,12 +52,8 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         statements=statements(tables["verdicts"]),
         configs=_differences([folder for _, folder in named]),
     )
-    for name, table in tables.items():
-        write_text(out / "tables" / f"{name}.csv", to_csv(table))
-        write_text(out / "tables" / f"{name}.md", markdown(table))
-    for name, files in drawn.items():
-        for ending, data in files.items():
-            _write(out / "figures" / f"{name}.{ending}", data)
+    write_tables(out / "tables", tables)
+    write_figures(out / "figures", drawn, names=FIGURES)
     write_text(out / "report.html", page)
     return out / "report.html", tables
 
@@ -147,17 +140,3 @@ def _differences(folders: list[RunFolder]) -> list[tuple[str, list[str]]]:
     names = list(dict.fromkeys(name for one in flat for name in one))
     rows = [(name, [str(one.get(name, "-")) for one in flat]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, partial(_put, data))
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
-        ) from None
-
-
-def _put(data: bytes, file: Any) -> None:
-    file.write(data)

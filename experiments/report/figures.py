@@ -1,11 +1,11 @@
 """The figures of a run, as data and as PNG and SVG files."""
 
-from functools import partial
-from typing import BinaryIO
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from experiments.config.files import replace_file
+from experiments.config.files import write_bytes
 from experiments.config.run_folder import RunFolder
 from experiments.report.charts import analysis, growth, network, search, side_by_side
 from experiments.report.charts import family as families
@@ -15,7 +15,6 @@ from experiments.report.repeats import coefficients_standings, confirmation_stan
 from experiments.report.tables import coefficient_trials, compared_trials
 from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
-from search_spaces.records import InputError
 
 FIGURES = (
     "search_history",
@@ -125,30 +124,21 @@ def _compared(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
 
 
 def draw_figures(figures: dict[str, Figure]) -> dict[str, dict[str, bytes]]:
-    """PNG and SVG by name."""
+    """Each figure as PNG and SVG, by name and format."""
     return {name: draw(figure) for name, figure in figures.items()}
 
 
-def write_figures(folder: RunFolder, drawn: dict[str, dict[str, bytes]]) -> None:
-    """`figures/<name>.png` and `.svg`; what an earlier report drew and this one does not goes.
+def write_figures(
+    folder: Path, drawn: dict[str, dict[str, bytes]], *, names: Sequence[str] = FIGURES
+) -> None:
+    """`<name>.png` and `<name>.svg` in `folder`. Raises InputError where it cannot be written to.
 
-    Raises InputError where the folder cannot be written to.
+    Those of `names` that are not in `drawn` are removed: an earlier report drew them, and they are
+    no longer true.
     """
-    try:
-        folder.figures.mkdir(parents=True, exist_ok=True)
-        for name in FIGURES:
-            for ending in FORMATS:
-                path = folder.figures / f"{name}.{ending}"
-                if name in drawn:
-                    replace_file(path, partial(_write, drawn[name][ending]))
-                else:
-                    path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{folder.figures}': {error.strerror}; "
-            f"name a folder that can be written to"
-        ) from None
-
-
-def _write(picture: bytes, file: BinaryIO) -> None:
-    file.write(picture)
+    for name, files in drawn.items():
+        for ending, data in files.items():
+            write_bytes(folder / f"{name}.{ending}", data)
+    for name in set(names) - drawn.keys():
+        for ending in FORMATS:
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)

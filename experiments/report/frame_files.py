@@ -4,13 +4,12 @@ Parquet keeps the dtypes itself. A CSV has none: they stand in `<name>.dtypes.js
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.config.files import replace_file, write_json, write_text
+from experiments.config.files import write_bytes, write_json, write_text
 from search_spaces.records import InputError
 
 ENDINGS = (".parquet", ".csv")
@@ -27,13 +26,7 @@ def save_frame(frame: pd.DataFrame, path: str | Path) -> Path:
         write_text(path, to_csv(frame))
         write_json(_dtypes_of(path), {name: _told(frame[name]) for name in frame})
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, partial(frame.to_parquet, index=False))
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
-        ) from None
+    write_bytes(path, frame.to_parquet(index=False))
     return path
 
 

@@ -36,8 +36,8 @@ def write_report(folder: RunFolder, *, reload: int | None = None) -> Path:
     charts = make_figures(folder, tables)
     drawn = draw_figures(charts)
     page = make_page(folder, tables=tables, charts=charts, drawn=drawn, reload=reload)
-    write_tables(folder, tables)
-    write_figures(folder, drawn)
+    write_tables(folder.tables, tables)
+    write_figures(folder.figures, drawn)
     write_text(folder.report, page)
     return folder.report
 

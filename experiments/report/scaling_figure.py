@@ -1,33 +1,27 @@
-"""The figure of `scaler scale --family`: what a family costs and, where trained, how well it does,
-beside the published EfficientNets.
+"""The figure of `scaler scale --family`: what a family costs and how accurate it is.
+
+The published EfficientNets stand beside it.
 """
 
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from experiments.config.files import replace_file
-from experiments.config.plot_style import BLUE, GREEN, GREY, ORANGE, RED, cost_axis, legend_below
-from experiments.config.units import readable_count
+from experiments.config.files import write_bytes
+from experiments.report.charts.chart import CYCLE, Axis, Chart, Figure, Marks, cost_axis
+from experiments.report.charts.drawing import draw
 from scaler.cost import measure_cost
 from scaler.published import EFFICIENTNETS
 from scaler.scaled import Scaled
-from search_spaces.records import InputError
 from search_spaces.reference import load_architecture
-
-FORMATS = ("png", "svg")
-_COLOURS = (BLUE, ORANGE, GREEN, RED)
 
 
 def trained_accuracies(run: str | Path) -> dict[str, float]:
-    """Best accuracy by key of the networks that a run trained: on the test part where it looked."""
-    from experiments.store.trials import load_trials
+    """Best accuracy of each network that a run trained, by its key.
+
+    It is of the test part where the run measured that, otherwise of the validation part.
+    """
+    from experiments.store.trials import load_trials  # loads Optuna, which takes two seconds
 
     trials = load_trials(run)
     trials = trials[trials["state"] == "complete"]
@@ -45,59 +39,43 @@ def write_scaling(
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> list[Path]:
-    """`family.png` and `family.svg` in `folder`; the accuracies are those of the members' keys.
+    """Draw the members as `family.png` and `family.svg` in `folder`; returns the two paths.
 
-    `num_classes` and `in_channels` are what the members were costed for.
+    `accuracies` are by the networks' keys; `num_classes` and `in_channels` are what the members
+    were costed for. Raises InputError where the folder cannot be written to.
     """
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    figure = draw_scaling(members, accuracies=accuracies, sizes=sizes)
-    paths = [folder / f"family.{ending}" for ending in FORMATS]
-
-    def save(ending: str, file: BinaryIO) -> None:
-        figure.savefig(file, format=ending, metadata={"Date": None} if ending == "svg" else {})
-
-    for path, ending in zip(paths, FORMATS, strict=True):
-        try:
-            replace_file(path, partial(save, ending))
-        except OSError as error:
-            raise InputError(
-                f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
-            ) from None
+    rows = _rows(members, accuracies, {"num_classes": num_classes, "in_channels": in_channels})
+    paths = []
+    for ending, data in draw(scaling(rows, trained=bool(accuracies))).items():
+        paths.append(folder / f"family.{ending}")
+        write_bytes(paths[-1], data)
     return paths
 
 
-def draw_scaling(
-    members: list[Scaled], *, accuracies: dict[str, float], sizes: dict[str, int]
-) -> Figure:
+def scaling(rows: pd.DataFrame, *, trained: bool) -> Figure:
     """Panels of accuracy, parameters and activations against FLOPs: a line a baseline."""
-    figure = Figure(figsize=(13, 4.8), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    panels = list(figure.subplots(1, 3))
-    published, drawn = _published(), _frame(members, accuracies, sizes)
-    for axes, column in zip(panels, ("accuracy", "params", "activations"), strict=True):
-        _draw(axes, drawn, published, column)
-    panels[0].set_title("Accuracy" if accuracies else "Accuracy: none of these is trained yet")
-    panels[1].set_title("Parameters")
-    panels[2].set_title("Activations")
-    figure.suptitle("What a family costs", fontweight="bold")
-    legend_below(panels[1])
-    return figure
+    published = _published()
+    accuracy = "Accuracy" if trained else "Accuracy: none of these is trained yet"
+    titles = {"accuracy": accuracy, "params": "Parameters", "activations": "Activations"}
+    return Figure(
+        tuple(_panel(title, column, rows, published) for column, title in titles.items()),
+        alt="Line plots: accuracy, parameters and activations of the family against its FLOPs, "
+        "beside those of the published EfficientNets.",
+        caption="Grey: EfficientNet-B0 to B7 with the paper's top-1 accuracies on ImageNet.",
+    )
 
 
-def _frame(
+def _rows(
     members: list[Scaled], accuracies: dict[str, float], sizes: dict[str, int]
 ) -> pd.DataFrame:
     rows = []
     for member in members:
-        pair = (
+        for network, cost in (
             (member.baseline, measure_cost(member.baseline, **sizes)),
             (member.architecture, member.cost),
-        )
-        for architecture, cost in pair:
-            key = architecture.key
-            accuracy = accuracies.get(key, float("nan"))
-            row = {"baseline": member.baseline.name, "key": key, "accuracy": accuracy}
-            rows.append({**row, **vars(cost)})
+        ):
+            row = {"baseline": member.baseline.name, "key": network.key, **vars(cost)}
+            rows.append({**row, "accuracy": accuracies.get(network.key, float("nan"))})
     return pd.DataFrame(rows).drop_duplicates(["baseline", "key"])
 
 
@@ -110,26 +88,16 @@ def _published() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw(axes: Axes, drawn: pd.DataFrame, published: pd.DataFrame, column: str) -> None:
-    first = column == "params"  # one legend for the three
-    cost_axis(axes, pd.concat([drawn["flops"], published["flops"]]))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=GREY, alpha=0.25)
-    label = "EfficientNet B0 to B7, published (top-1 on ImageNet)" if first else None
-    axes.plot(
-        published["flops"],
-        published[column],
-        color=GREY,
-        linestyle=(0, (4, 2)),
-        marker="D",
-        markersize=4,
-        label=label,
-    )
-    for colour, (name, family) in zip(_COLOURS * 9, drawn.groupby("baseline"), strict=False):
+def _panel(title: str, column: str, rows: pd.DataFrame, published: pd.DataFrame) -> Chart:
+    first = column == "params"  # the middle panel holds the one legend of the three
+    every = pd.concat([rows, published])
+    label = "EfficientNet B0 to B7, published" if first else ""
+    x, y = (published[n].to_numpy(dtype=float) for n in ("flops", column))
+    marks = [Marks("line", x, y, label, "grey", "diamond", size=7, dashed=True)]
+    for colour, (name, family) in zip(CYCLE * 9, rows.groupby("baseline"), strict=False):
         family = family.dropna(subset=[column]).sort_values("flops")
         if len(family):
-            label = str(name) if first else None
-            axes.plot(family["flops"], family[column], color=colour, marker="o", label=label)
-    if column != "accuracy":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: readable_count(v).strip()))
+            x, y = (family[n].to_numpy(dtype=float) for n in ("flops", column))
+            marks.append(Marks("line", x, y, str(name) if first else "", colour, size=9))
+    scale = Axis(format=".1~%") if column == "accuracy" else cost_axis(every[column], cost=column)
+    return Chart(title, cost_axis(every["flops"]), scale, tuple(marks))

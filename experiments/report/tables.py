@@ -1,6 +1,7 @@
 """The tables of a run: pandas frames, and the same as CSV and Markdown files."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ from experiments.report.analysis import (
 )
 from experiments.report.cells import markdown
 from experiments.report.charts.network import layers_table
+from experiments.report.frame_files import to_csv
 from experiments.report.repeats import (
     coefficients_table,
     confirmation_table,
@@ -103,13 +105,15 @@ def family_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
     return _columns(members.sort_values(["flops", "number"]), _FAMILY)
 
 
-def write_tables(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
-    """`tables/<name>.csv` with every column and digit, and `<name>.md` to read."""
+def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """`<name>.csv` with every column and digit, and `<name>.md` to read, in `folder`.
+
+    The Markdown of `trials` has the columns of FIXED alone: all of them would be too wide to read.
+    """
     for name, table in tables.items():
         shown = table[list(FIXED)] if name == "trials" else table
-        csv = table.to_csv(index=False, lineterminator="\n")
-        write_text(folder.tables / f"{name}.csv", csv)
-        write_text(folder.tables / f"{name}.md", markdown(shown))
+        write_text(folder / f"{name}.csv", to_csv(table))
+        write_text(folder / f"{name}.md", markdown(shown))
 
 
 def _of_baseline(trials: pd.DataFrame, study: str, baseline: str | None) -> pd.DataFrame:

@@ -151,31 +151,3 @@ def log_axis(label: str, low: float, high: float, *, format: str) -> Axis:  # no
             break
     ticks = tuple((place, readable_number(place, format)) for place in places)
     return Axis(label, log=True, limits=(low, high), ticks=ticks, format=format)
-
-
-LIGHT = {
-    "ink": "#1f2328",
-    "soft": "#59626c",
-    "line": "#dde2e7",
-    "paper": "#ffffff",
-    "grey": "#8b949e",
-    "blue": "#0067b3",
-    "orange": "#c96a00",
-    "green": "#00805c",
-    "red": "#c2331f",
-    "purple": "#a0489b",
-    "sky": "#2b92c9",
-}
-DARK = {
-    "ink": "#e6e9ec",
-    "soft": "#a3abb4",
-    "line": "#343b43",
-    "paper": "#15181c",
-    "grey": "#757e88",
-    "blue": "#56a8ee",
-    "orange": "#f2a33c",
-    "green": "#3cc29a",
-    "red": "#ff7d6b",
-    "purple": "#d88fd2",
-    "sky": "#86d1f7",
-}

@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from experiments.report.charts.chart import LIGHT, Axis, Chart, Figure, Marks, readable_number
+from experiments.config.plot_style import LIGHT
+from experiments.report.charts.chart import Axis, Chart, Figure, Marks, readable_number
 
 FORMATS = ("png", "svg")
 MANY = 2_000  # marks from which an SVG holds them as a picture

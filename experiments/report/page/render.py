@@ -12,8 +12,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.config.plot_style import DARK, LIGHT
 from experiments.report.cells import alignments, readable_rows
-from experiments.report.charts.chart import DARK, LIGHT, Figure
+from experiments.report.charts.chart import Figure
 from experiments.report.charts.interactive import to_plotly
 
 _FOLDER = Path(__file__).parent

@@ -269,8 +269,9 @@ def test_the_drawn_baseline_is_costed_for_the_users_classes(scaler, tmp_path, mo
     from experiments.report import scaling_figure
 
     drawn = []
-    monkeypatch.setattr(scaling_figure, "_draw", lambda _, frame, *__: drawn.append(frame))
-    monkeypatch.setattr(scaling_figure, "legend_below", lambda _: None)
+    monkeypatch.setattr(scaling_figure, "draw", lambda figure: drawn.append(figure) or {})
     options = ("--family", "released", "--num-classes", 10, "-o", tmp_path)
     assert scaler("scale", "efficientnet_b0", *options)[0] == 0
-    assert drawn[0].flops.min() == 385_814_752 - 990 * 1280
+    family = drawn[0].panels[1].marks[1]
+    assert family.name == "efficientnet_b0"
+    assert min(family.x) == 385_814_752 - 990 * 1280

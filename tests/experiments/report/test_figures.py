@@ -61,8 +61,8 @@ def test_a_figure_is_a_png_and_an_svg_and_the_same_each_time(done):
 
 def test_a_figure_that_is_no_longer_true_is_taken_away(done):
     files = {"png": b"p", "svg": b"s"}
-    write_figures(done.folder, {"family": files, "costs": files})
-    write_figures(done.folder, {"costs": files})
+    write_figures(done.folder.figures, {"family": files, "costs": files})
+    write_figures(done.folder.figures, {"costs": files})
     assert {f.name for f in done.folder.figures.iterdir()} == {"costs.png", "costs.svg"}
     assert (done.folder.figures / "costs.svg").read_bytes() == b"s"
 

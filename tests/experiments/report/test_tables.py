@@ -7,7 +7,7 @@ from experiments.report.tables import make_tables, write_tables
 
 def test_every_csv_reads_back_equal_to_its_frame(done):
     tables = make_tables(done.folder)
-    write_tables(done.folder, tables)
+    write_tables(done.folder.tables, tables)
     for name, table in tables.items():
         saved = save_frame(table, done.folder.path / "again" / f"{name}.csv")
         assert saved.read_bytes() == (done.folder.tables / f"{name}.csv").read_bytes()
@@ -83,13 +83,13 @@ def test_there_is_a_table_of_failures_only_if_something_failed(run):
 
 def test_a_reason_cannot_break_out_of_its_markdown_cell(run):
     run.record("search", accuracy=None, state="fail", reason="a | b <script>\n\nc")
-    write_tables(run.folder, make_tables(run.folder))
+    write_tables(run.folder.tables, make_tables(run.folder))
     text = (run.folder.tables / "failures.md").read_text()
     assert "a \\| b &lt;script&gt; c" in text
     assert len(text.splitlines()) == 3
 
 
 def test_an_empty_table_keeps_its_header(run):
-    write_tables(run.folder, make_tables(run.folder))
+    write_tables(run.folder.tables, make_tables(run.folder))
     assert (run.folder.tables / "family.csv").read_text().startswith("member,phi,depth,width,")
     assert len((run.folder.tables / "family.md").read_text().splitlines()) == 2
