@@ -15,6 +15,7 @@ from experiments.cli.launch import report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, show_command
 from experiments.cli.proxy import proxy_command
 from experiments.cli.scale import scale_command
+from experiments.cli.schema import schema_command
 from experiments.cli.take_away import export_command
 from experiments.cli.train import train_command
 from experiments.config.messages import complain, speaking
@@ -44,6 +45,7 @@ for _command in (
     report_command,
     export_command,
     doctor_command,
+    schema_command,
 ):
     cli.add_command(_command)
 
