@@ -95,7 +95,7 @@ def _devices() -> str:
     """A convolution is run on the device that `train.device: auto` takes."""
     import torch
 
-    from experiments.training.device import choose_device
+    from experiments.training.hardware import choose_device
 
     device = choose_device("auto")
     ones = torch.ones(1, 1, 3, 3, device=device)

@@ -4,18 +4,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from experiments.config.schema import DataConfig
-from experiments.data.arrays import at_size, read_digits
 from experiments.data.cache import cache_folder, cache_key, cached_array
 from experiments.data.decoding import decode_files, default_size, survey_files
-from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
-from experiments.data.listing import Listing
+from experiments.data.listing import Listing, list_folder
 from experiments.data.placement import streams
-from experiments.data.published import PUBLISHED
-from experiments.data.repeats import warn_of_shared_images
-from experiments.data.split import UndividedData, divide
+from experiments.data.published import PUBLISHED, read_digits
+from experiments.data.split import UndividedData, divide, warn_of_shared_images
 from experiments.data.table import SUFFIXES, list_table
 from search_spaces.records import InputError
 
@@ -33,12 +31,37 @@ def load_data(config: DataConfig, *, seed: int) -> ImageData:
 def read_source(config: DataConfig) -> UndividedData:
     """Digits, a data set by name, a table, or a folder."""
     if config.source == "digits":
-        return at_size(read_digits(), config)
+        return _at_size(read_digits(), config)
     published = _find_published(config)
     if published is not None:
-        return at_size(PUBLISHED[config.source].read(published), config)
+        return _at_size(PUBLISHED[config.source].read(published), config)
     place = _find(config.source)
     return read_files(list_table(place) if place.is_file() else list_folder(place), config)
+
+
+def _at_size(source: UndividedData, config: DataConfig) -> UndividedData:
+    """The arrays at the size asked for. InputError where they are to be streamed from files."""
+    if config.placement == "stream":
+        raise InputError(
+            f"data.placement: stream reads image files, but '{source.name}' comes as arrays; "
+            f"leave it out"
+        )
+    if config.image_size is None or config.image_size == source.train.shape[1]:
+        return source
+    parts = {"train": source.train, "validation": source.validation, "test": source.test}
+    sized = {
+        name: _resized(part, config.image_size) for name, part in parts.items() if part is not None
+    }
+    return UndividedData(source.name, source.classes, **sized)
+
+
+def _resized(part: Part, size: int) -> Part:
+    """(N, C, H, W) -> (N, C, S, S), antialiased bilinear, as image files are."""
+    assert isinstance(part, Split)
+    planes = part.images.reshape(-1, *part.shape[1:])
+    bilinear = Image.Resampling.BILINEAR
+    resized = [np.asarray(Image.fromarray(each).resize((size, size), bilinear)) for each in planes]
+    return Split(np.stack(resized).reshape(len(part), -1, size, size), part.labels)
 
 
 def read_files(listing: Listing, config: DataConfig) -> UndividedData:

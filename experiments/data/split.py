@@ -1,6 +1,8 @@
 """Cutting labelled images into training, validation and test parts, class by class."""
 
+import logging
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -114,3 +116,30 @@ def _check_enough(source: UndividedData) -> None:
             f"images, and at least {1 + len(cuts)} are needed to cut a {' and a '.join(cuts)} part "
             f"from them; add images or give {' and '.join(f'{cut}/' for cut in cuts)}"
         )
+
+
+_log = logging.getLogger(__name__)
+
+
+def warn_of_shared_images(data: ImageData) -> None:
+    """A line for each two parts that share images, equal pixel by pixel as they are stored."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    where = {name: _where(part) for name, part in parts.items()}
+    for first, second in combinations(parts, 2):
+        shared = where[first].keys() & where[second].keys()
+        if shared:
+            one = min(shared)
+            _log.warning(
+                "data: %d of the %d images of the %s part are in the %s part too, as %s and %s; "
+                "accuracy on them says little",
+                *(len(shared), len(where[second]), second, first),
+                *(_told(parts[name], where[name][one]) for name in (first, second)),
+            )
+
+
+def _where(part: Part) -> dict[bytes, int]:
+    return {digest.tobytes(): number for number, digest in enumerate(part.digests)}
+
+
+def _told(part: Part, number: int) -> str:
+    return f"'{part.paths[number]}'" if part.paths else f"its image {number}"

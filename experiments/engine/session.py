@@ -122,7 +122,7 @@ def open_session(
         data = load_data(config.data, seed=config.seed)
         num_classes, in_channels = data.num_classes, data.channels
         if config.cluster.address is None:
-            from experiments.training.device import choose_device
+            from experiments.training.hardware import choose_device
 
             choose_device(config.train.device)
     check_cluster(config.cluster)

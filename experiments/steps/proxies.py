@@ -34,9 +34,9 @@ from experiments.steps.proxy_table import (
 )
 from experiments.store.run_lock import RunLock
 from experiments.training.augmentation import Preparation
-from experiments.training.device import choose_device
+from experiments.training.batches import place
+from experiments.training.hardware import choose_device
 from experiments.training.loop import TrainingDiverged, train_epochs
-from experiments.training.stream import place
 from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture

@@ -1,54 +1,23 @@
-"""A split on the device, and a network's accuracy on it."""
+"""The share of images that a network classifies rightly."""
 
-import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from experiments.data.images import Split
+from experiments.data.images import ImageData, Part
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import Batch, Placed, in_order
+from experiments.training.batches import Placed, in_order, place
 
 _BATCH = 256  # images at a time; there is no gradient to keep
 
 
-@dataclass(frozen=True, eq=False)
-class DeviceSplit:
-    """A Split as two tensors on the training device: uint8 (N, C, H, W), int64 (N,)."""
+def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
+    """Accuracy in [0, 1] on `split`, on the device where the network is.
 
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def of(cls, split: Split, device: torch.device) -> Self:
-        return cls(_shared(split.images).to(device), _shared(split.labels).to(device))
-
-    def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
-        """See experiments.training.batches."""
-        for numbers in chosen:
-            numbers = numbers.to(self.images.device)
-            yield self.images[numbers], self.labels[numbers]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def part(self, rank: int, of: int) -> Self:
-        """Every `of`-th image, from the `rank`-th on."""
-        return type(self)(self.images[rank::of], self.labels[rank::of])
-
-
-def _shared(array: np.ndarray) -> Tensor:
-    """The same memory as a tensor, so that the trials of a node on the CPU share one copy of it.
-
-    It may be mapped read-only, of which torch warns: nothing here writes to a split.
+    `data` is what the network was trained on: its training images give mean and deviation.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.asarray(array))
+    device = next(network.parameters()).device
+    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
+    return measure_accuracy(network, place(split, device), prepare=prepare)
 
 
 @torch.inference_mode()

@@ -10,11 +10,20 @@ the same batches, bit for bit, from either kind of split. Several workers take e
 of every batch's numbers.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import Protocol, Self, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, Self, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from experiments.data.decoding import decode_file
+from experiments.data.images import FileSplit, Part, Split
+from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
 
@@ -39,4 +48,131 @@ def in_order(count: int, *, batch_size: int) -> Iterator[Tensor]:
     """The numbers of `count` images, batch by batch; the last one may be smaller."""
     return (
         torch.arange(start, min(start + batch_size, count)) for start in range(0, count, batch_size)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceSplit:
+    """A Split as two tensors on the training device: uint8 (N, C, H, W), int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, split: Split, device: torch.device) -> Self:
+        return cls(_shared(split.images).to(device), _shared(split.labels).to(device))
+
+    def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
+        """See experiments.training.batches."""
+        for numbers in chosen:
+            numbers = numbers.to(self.images.device)
+            yield self.images[numbers], self.labels[numbers]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rank: int, of: int) -> Self:
+        """Every `of`-th image, from the `rank`-th on."""
+        return type(self)(self.images[rank::of], self.labels[rank::of])
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    """The same memory as a tensor, so that the trials of a node on the CPU share one copy of it.
+
+    It may be mapped read-only, of which torch warns: nothing here writes to a split.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))
+
+
+AHEAD = 4  # batches that each worker decodes before they are asked for
+
+
+def place(part: Part, device: torch.device, *, workers: int | None = None) -> Placed:
+    """Images in memory go onto the device whole; files are streamed to it by so many `workers`.
+
+    None: one for each of torch's threads, which are the trial's CPUs.
+    """
+    if isinstance(part, Split):
+        return DeviceSplit.of(part, device)
+    return StreamedSplit(part, device, torch.get_num_threads() if workers is None else workers)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSplit:
+    """Batches of a FileSplit, equal bit for bit to those of its decoded images on the device.
+
+    `workers` processes live from the first batch on as long as this does; with 0 the training's own
+    process decodes.
+    """
+
+    files: FileSplit
+    device: torch.device
+    workers: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        return torch.from_numpy(self.files.labels).to(self.device)
+
+    def part(self, rank: int, of: int) -> Self:
+        """Every `of`-th image, from the `rank`-th on."""
+        return type(self)(self.files.take(slice(rank, None, of)), self.device, self.workers)
+
+    def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
+        """See experiments.training.batches. InputError for a file that no longer decodes."""
+        numbers = [batch.tolist() for batch in chosen]
+        self._loader.batch_sampler.numbers = numbers  # type: ignore[union-attr]
+        try:
+            for images, labels in self._loader:
+                yield (
+                    images.to(self.device, non_blocking=True),
+                    labels.to(self.device, non_blocking=True),
+                )
+        except InputError as error:  # a worker's comes with its traceback
+            last = str(error).strip().splitlines()[-1]
+            raise InputError(last.split("InputError: ")[-1]) from None
+
+    @cached_property
+    def _loader(self) -> DataLoader[tuple[Tensor, int]]:
+        options: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": AHEAD}
+        return DataLoader(
+            _Files(self.files),
+            batch_sampler=_Numbers(),
+            collate_fn=_collate,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            **(options if self.workers else {}),
+        )
+
+
+class _Numbers:
+    """The batches of the epoch at hand: the workers stay, what they are asked for changes."""
+
+    def __init__(self) -> None:
+        self.numbers: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class _Files(Dataset[tuple[Tensor, int]]):
+    def __init__(self, files: FileSplit) -> None:
+        self._files = files
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        image = decode_file(self._files.paths[number], image_size=self._files.image_size)
+        return torch.from_numpy(image.copy()), int(self._files.labels[number])
+
+
+def _collate(images: list[tuple[Tensor, int]]) -> Batch:
+    return (
+        torch.stack([image for image, _ in images]),
+        torch.tensor([label for _, label in images], dtype=torch.int64),
     )

@@ -1,16 +1,46 @@
-"""The gradients of a batch, whole or in parts that fit into memory."""
+"""What is minimised, and its gradients for a batch, whole or in parts that fit into memory."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.config.recipe import TrainConfig
 from experiments.training.augmentation import Preparation
-from experiments.training.losses import make_loss
-from experiments.training.speed import autocast, choose_precision, make_grad_scaler
+from experiments.training.hardware import autocast, choose_precision, make_grad_scaler
 from search_spaces.network import TrainingScores, weighted_loss
+
+# (scores (N, K), labels (N,) or shares of the classes (N, K)) -> the batch's mean loss
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(config: TrainConfig) -> Loss:
+    """The recipe's loss; with label smoothing e, targets are (1 - e) * target + e / K."""
+
+    def cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(scores, target, label_smoothing=config.label_smoothing)
+
+    def focal(scores: Tensor, target: Tensor) -> Tensor:
+        """-(1 - p)^gamma log p of the right class (arXiv:1708.02002, equation 4)."""
+        log = scores.log_softmax(1)
+        shares = _shares(scores, target, config.label_smoothing)
+        return -(shares * (1 - log.exp()) ** config.focal_gamma * log).sum(1).mean()
+
+    def mse(scores: Tensor, target: Tensor) -> Tensor:
+        """Of scores and one-hot targets, over all classes (arXiv:2006.07322)."""
+        return F.mse_loss(scores, _shares(scores, target, config.label_smoothing))
+
+    return {"cross_entropy": cross_entropy, "focal": focal, "mse": mse}[config.loss]
+
+
+def _shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    classes = scores.shape[1]
+    if target.ndim == 1:
+        target = F.one_hot(target, classes)
+    return target.to(scores.dtype) * (1 - smoothing) + smoothing / classes
 
 
 class Gradients:
@@ -86,6 +116,7 @@ class Gradients:
         return {name: float(value) for name, value in found.items()}
 
     def restore(self, *, parts: int, loss_scale: dict[str, float]) -> None:
+        """Put back what a state says; `loss_scale` is empty where there was no float16."""
         self.parts = parts
         if self._grad_scaler is not None and loss_scale:
             self._grad_scaler.load_state_dict(loss_scale)

@@ -12,25 +12,29 @@ from torch import Tensor, nn
 
 from experiments.config.augmentation import Augmentation
 from experiments.config.recipe import TrainConfig
-from experiments.data.images import ImageData, Part
+from experiments.data.images import ImageData
 from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment
-from experiments.training.average import AveragedNetwork
+from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState
-from experiments.training.device import choose_device, deterministic_cudnn
 from experiments.training.gradients import Gradients
-from experiments.training.layout import choose_layout
+from experiments.training.hardware import (
+    choose_device,
+    choose_layout,
+    compile_network,
+    compiles,
+    deterministic_cudnn,
+)
 from experiments.training.mixing import mix
 from experiments.training.optimizer import (
+    AveragedNetwork,
+    epoch_rates,
     gradient_norms,
     make_optimizer,
     optimizer_tensors,
     restore_optimizer,
     set_rate,
 )
-from experiments.training.rates import epoch_rates
-from experiments.training.speed import compile_network, compiles
-from experiments.training.stream import place
 from search_spaces.records import InputError
 
 _LOOK = 50  # steps between two looks at the loss, each of which waits for the device
@@ -309,16 +313,6 @@ class _Training:
             self.average.restore(state.average, updates=state.updates)
         self.accuracies = list(state.accuracies)
         self.gradients.restore(parts=state.parts, loss_scale=state.loss_scale)
-
-
-def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
-    """Accuracy in [0, 1] on `split`, on the device where the network is.
-
-    `data` is what the network was trained on: its training images give mean and deviation.
-    """
-    device = next(network.parameters()).device
-    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, place(split, device), prepare=prepare)
 
 
 def _train_mode(network: nn.Module) -> None:

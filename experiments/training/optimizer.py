@@ -1,11 +1,13 @@
-"""The optimizer of a recipe: which weights decay, at what rate each learns, one step of it."""
+"""A step of a recipe: the optimizer, the learning rate at each step, the average of the weights."""
 
-from collections.abc import Iterable
+import copy
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Cosine, Exponential, Plateau, Steps, TrainConfig
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -107,3 +109,99 @@ def _below_the_head(name: str, network: nn.Module) -> int:
     if part == "stem":
         return stages + 1
     return stages - int(rest.partition(".")[0]) if part == "stages" else 0
+
+
+def epoch_rates(
+    config: TrainConfig,
+    *,
+    epoch: int,
+    epochs: int,
+    steps_per_epoch: int,
+    accuracies: Sequence[float] = (),
+) -> list[float]:
+    """The rate of each step of `epoch` (from 1) of `epochs`.
+
+    Linear up to the peak, then the recipe's schedule. The warm-up takes at most half of the
+    training, so that a very short one has a decay too. `accuracies`, of the epochs before, are
+    what a plateau is seen by.
+    """
+    steps = epochs * steps_per_epoch
+    warmup = min(config.warmup_epochs * steps_per_epoch, steps / 2)
+    peak = config.peak_rate
+    first = (epoch - 1) * steps_per_epoch
+    return [
+        peak * (step + 1) / warmup
+        if step + 1 < warmup
+        else peak * _share(config, step, warmup, steps, steps_per_epoch, accuracies)
+        for step in range(first, first + steps_per_epoch)
+    ]
+
+
+def _share(
+    config: TrainConfig,
+    step: int,
+    warmup: float,
+    steps: int,
+    steps_per_epoch: int,
+    accuracies: Sequence[float],
+) -> float:
+    """Of the peak, after the warm-up."""
+    schedule = config.schedule
+    if isinstance(schedule, Cosine):
+        progress = max(0.0, step - warmup) / (steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if isinstance(schedule, Exponential):
+        # Counted from the first step, the warm-up included, as TensorFlow's does. The small
+        # number keeps a step that begins an interval in it (2.4 * 5 is 12, or a little less).
+        return schedule.factor ** int(step / (schedule.epochs * steps_per_epoch) + 1e-9)
+    if isinstance(schedule, Steps):
+        return schedule.factor ** sum(step >= at * steps - 1e-9 for at in schedule.at)
+    return schedule.factor ** _plateaus(schedule, accuracies)
+
+
+def _plateaus(schedule: Plateau, accuracies: Sequence[float]) -> int:
+    """How often the accuracy had not risen for `patience` epochs, at most `times`."""
+    found, best, waited = 0, -math.inf, 0
+    for accuracy in accuracies:
+        best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
+        if waited == schedule.patience:
+            found, waited = found + 1, 0
+    return min(found, schedule.times)
+
+
+class AveragedNetwork:
+    """A copy of `network` whose weights follow it: average = decay * average + (1 - decay) * now.
+
+    In the first steps the decay is (1 + n) / (10 + n) where that is less, as in TensorFlow's
+    ExponentialMovingAverage with `num_updates`; without it a short training would show mostly
+    where the weights began.
+    """
+
+    def __init__(self, network: nn.Module, *, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.updates = 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Follow `network` after one step of it."""
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        pairs = [
+            (mine, now)
+            for mine, now in zip(
+                self.network.state_dict().values(), network.state_dict().values(), strict=True
+            )
+            if mine.is_floating_point()  # batch norm's count of batches is no weight
+        ]
+        own, others = ([pair[i] for pair in pairs] for i in (0, 1))
+        torch._foreach_lerp_(own, others, 1 - decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The averaged weights and statistics, by name."""
+        return self.network.state_dict()
+
+    def restore(self, tensors: dict[str, Tensor], *, updates: int) -> None:
+        """Put back what `tensors` gave after so many `updates`."""
+        self.network.load_state_dict(tensors)
+        self.updates = updates

@@ -1,17 +1,75 @@
-"""RandAugment on a batch: images that drew the same operation go through it together."""
+"""Changes of colour, each image by its own factor, and RandAugment, on a batch."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from experiments.config.augmentation import RandAugment
-from experiments.training.colour import brighten, saturate, stretch
 
-_BINS = 30  # magnitudes 0 to 30
-# uint8 (N, C, H, W), strength from 0 to 1, and 1 or -1 -> the same
-Operation = Callable[[Tensor, float, int], Tensor]
+_GREY = (0.2989, 0.587, 0.114)  # of red, green and blue, as torchvision and ITU-R BT.601 weigh them
+
+
+def jitter(
+    images: Tensor,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """uint8 (N, C, H, W), each image with factors from 1 - x to 1 + x, in the order of the names.
+
+    What a factor does is torchvision's `adjust_brightness` and so on, but rounded once, at the end.
+    With all three 0 nothing is drawn.
+    """
+    if not (brightness or contrast or saturation):
+        return images
+    pixels = images.float()
+    if brightness:
+        pixels = brighten(pixels, _factors(pixels, brightness, generator))
+    if contrast:
+        pixels = stretch(pixels, _factors(pixels, contrast, generator))
+    if saturation:
+        pixels = saturate(pixels, _factors(pixels, saturation, generator))
+    return pixels.round_().to(torch.uint8)
+
+
+def brighten(pixels: Tensor, factors: Tensor | float) -> Tensor:
+    """Times `factors`; pixels are float (N, C, H, W), 0 to 255."""
+    return (pixels * factors).clamp_(0, 255)
+
+
+def stretch(pixels: Tensor, factors: Tensor | float) -> Tensor:
+    """Away from the image's mean grey, or towards it."""
+    return _blend(pixels, _grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factors)
+
+
+def saturate(pixels: Tensor, factors: Tensor | float) -> Tensor:
+    """Away from each pixel's grey, or towards it."""
+    return _blend(pixels, _grey(pixels), factors)
+
+
+def _blend(pixels: Tensor, other: Tensor, factors: Tensor | float) -> Tensor:
+    return (other + (pixels - other) * factors).clamp_(0, 255)
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    """(N, 1, H, W); of a grey image itself."""
+    if pixels.shape[1] != 3:
+        return pixels
+    red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
+    return _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
+
+
+def _factors(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    drawn = torch.rand((len(pixels), 1, 1, 1), generator=generator, device=pixels.device)
+    return 1 + strength * (2 * drawn - 1)
+
+
+_BINS = 30  # magnitudes go from 0 to 30, as in the paper
 
 
 def rand_augment(images: Tensor, settings: RandAugment, *, generator: torch.Generator) -> Tensor:
@@ -34,103 +92,46 @@ def rand_augment(images: Tensor, settings: RandAugment, *, generator: torch.Gene
     return images
 
 
-def _identity(images: Tensor, _strength: float, _sign: int) -> Tensor:
-    return images
-
-
-def _shear_x(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _affine(images, shear=(sign * math.degrees(math.atan(0.3 * strength)), 0.0))
-
-
-def _shear_y(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _affine(images, shear=(0.0, sign * math.degrees(math.atan(0.3 * strength))))
-
-
-def _translate_x(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _affine(images, translate=(sign * int(150 / 331 * images.shape[3] * strength), 0))
-
-
-def _translate_y(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _affine(images, translate=(0, sign * int(150 / 331 * images.shape[2] * strength)))
-
-
-def _rotate(images: Tensor, strength: float, sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.rotate(images, sign * 30 * strength)
-
-
-def _brightness(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _coloured(brighten, images, sign * strength)
-
-
-def _colour(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _coloured(saturate, images, sign * strength)
-
-
-def _contrast(images: Tensor, strength: float, sign: int) -> Tensor:
-    return _coloured(stretch, images, sign * strength)
-
-
-def _sharpness(images: Tensor, strength: float, sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.adjust_sharpness(images, 1 + sign * 0.9 * strength)
-
-
-def _posterize(images: Tensor, strength: float, _sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.posterize(images, 8 - round(4 * strength))
-
-
-def _solarize(images: Tensor, strength: float, _sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.solarize(images, 255 * (1 - strength))
-
-
-def _autocontrast(images: Tensor, _strength: float, _sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.autocontrast(images)
-
-
-def _equalize(images: Tensor, _strength: float, _sign: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.equalize(images)
-
-
+# uint8 (N, C, H, W), strength s from 0 to 1, and sign d, 1 or -1 -> the same
+Operation = Callable[[Tensor, float, int], Tensor]
 # Names and strengths are those of torchvision's RandAugment.
 OPERATIONS: dict[str, Operation] = {
-    "Identity": _identity,
-    "ShearX": _shear_x,
-    "ShearY": _shear_y,
-    "TranslateX": _translate_x,
-    "TranslateY": _translate_y,
-    "Rotate": _rotate,
-    "Brightness": _brightness,
-    "Color": _colour,
-    "Contrast": _contrast,
-    "Sharpness": _sharpness,
-    "Posterize": _posterize,
-    "Solarize": _solarize,
-    "AutoContrast": _autocontrast,
-    "Equalize": _equalize,
+    "Identity": lambda x, _s, _d: x,
+    "ShearX": lambda x, s, d: _affine(x, shear=(d * _degrees(s), 0.0)),
+    "ShearY": lambda x, s, d: _affine(x, shear=(0.0, d * _degrees(s))),
+    "TranslateX": lambda x, s, d: _affine(x, move=(d * int(150 / 331 * x.shape[3] * s), 0)),
+    "TranslateY": lambda x, s, d: _affine(x, move=(0, d * int(150 / 331 * x.shape[2] * s))),
+    "Rotate": lambda x, s, d: _torchvision().rotate(x, d * 30 * s),
+    "Brightness": lambda x, s, d: _coloured(brighten, x, d * s),
+    "Color": lambda x, s, d: _coloured(saturate, x, d * s),
+    "Contrast": lambda x, s, d: _coloured(stretch, x, d * s),
+    "Sharpness": lambda x, s, d: _torchvision().adjust_sharpness(x, 1 + d * 0.9 * s),
+    "Posterize": lambda x, s, _d: _torchvision().posterize(x, 8 - round(4 * s)),
+    "Solarize": lambda x, s, _d: _torchvision().solarize(x, 255 * (1 - s)),
+    "AutoContrast": lambda x, _s, _d: _torchvision().autocontrast(x),
+    "Equalize": lambda x, _s, _d: _torchvision().equalize(x),
 }
+
+
+def _torchvision() -> Any:
+    from torchvision.transforms.v2 import functional  # a second to import, for this alone
+
+    return functional
+
+
+def _degrees(strength: float) -> float:
+    """Of a shear by up to 0.3 of the other side."""
+    return math.degrees(math.atan(0.3 * strength))
 
 
 def _affine(
     images: Tensor,
     *,
     shear: tuple[float, float] = (0.0, 0.0),
-    translate: tuple[int, int] = (0, 0),
+    move: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.affine(
-        images, angle=0.0, translate=list(translate), scale=1.0, shear=list(shear), center=[0, 0]
+    return _torchvision().affine(
+        images, angle=0.0, translate=list(move), scale=1.0, shear=list(shear), center=[0, 0]
     )
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
+from experiments.training.accuracy import evaluate
 from experiments.training.checkpoint import TrainingState
-from experiments.training.device import choose_device
-from experiments.training.loop import EpochResult, evaluate, train_epochs
+from experiments.training.hardware import choose_device
+from experiments.training.loop import EpochResult, train_epochs
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
 

@@ -21,7 +21,7 @@ from experiments.training.checkpoint import (
     state_bytes,
     write_bytes,
 )
-from experiments.training.device import choose_device
+from experiments.training.hardware import choose_device
 from experiments.training.loop import EpochResult, TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
 from experiments.training.members.pictures import draw

@@ -9,8 +9,8 @@ import pytest
 from experiments.config.schema import DataConfig
 from experiments.data import sources
 from experiments.data.cache import cache_folder, cache_key, cached_array
-from experiments.data.folder import list_folder
 from experiments.data.images import Split
+from experiments.data.listing import list_folder
 from experiments.data.sources import load_data
 
 IMAGES = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from experiments.config.schema import DataConfig
-from experiments.data.folder import list_folder
+from experiments.data.listing import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.training.average import AveragedNetwork
+from experiments.training.optimizer import AveragedNetwork
 
 
 def test_the_average_follows_the_weights_and_the_statistics():

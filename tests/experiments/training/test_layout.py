@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from experiments.training import layout
-from experiments.training.layout import choose_layout
+from experiments.training.hardware import choose_layout
 
 CPU = torch.device("cpu")
 SHAPE = (4, 3, 8, 8)

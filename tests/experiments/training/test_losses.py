@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from experiments.config.recipe import TrainConfig
-from experiments.training.losses import make_loss
+from experiments.training.gradients import make_loss
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.0, 0.0]])
 LABELS = torch.tensor([0, 2])

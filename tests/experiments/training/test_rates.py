@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.config.recipe import TrainConfig
-from experiments.training.rates import epoch_rates
+from experiments.training.optimizer import epoch_rates
 
 
 def all_rates(config: TrainConfig, *, epochs: int, steps: int) -> list[float]:

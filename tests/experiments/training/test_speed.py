@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from experiments.training.speed import choose_precision, compiles
+from experiments.training.hardware import choose_precision, compiles
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

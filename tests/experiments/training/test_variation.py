@@ -8,9 +8,8 @@ from torchvision.transforms.v2 import functional as oracle
 from experiments.config.augmentation import Augmentation, RandAugment
 from experiments.config.schema import DataConfig
 from experiments.training import rand_augment
-from experiments.training.augmentation import augment
-from experiments.training.colour import brighten, saturate, stretch
-from experiments.training.resized_crop import crop_and_resize, draw_crops
+from experiments.training.augmentation import augment, crop_and_resize, draw_crops
+from experiments.training.rand_augment import brighten, saturate, stretch
 
 
 def noise(count: int, channels: int = 3, side: int = 12) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How images lie in memory while a network trains: measured once on a machine, and remembered."""
+"""What a training computes on and how: device, number format, compilation, layout in memory."""
 
 import copy
 import hashlib
@@ -6,7 +6,9 @@ import json
 import os
 import statistics
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,87 @@ from torch import Tensor, nn
 from experiments.data.cache import cache_folder
 from scaler.machine import cpu_name
 from search_spaces.network import weighted_loss
+from search_spaces.records import InputError
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """`auto` is a GPU where there is one. InputError for `cuda` where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'")
+    return device
+
+
+@contextmanager
+def deterministic_cudnn() -> Iterator[None]:
+    """cuDNN's deterministic algorithms inside; the flags found are put back."""
+    cudnn = torch.backends.cudnn
+    found = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = found
+
+
+_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+# Assumed of a GPU, not measured here: a minute to compile forward and backward with CUDA graphs,
+# a quarter of the time saved from then on.
+_COMPILING = 60.0  # seconds
+_SAVED = 0.25
+_SAFETY = 2.0  # the estimate must pay so many times over
+
+
+def choose_precision(setting: str, device: torch.device) -> torch.dtype | None:
+    """The type of autocast, or None for plain float32.
+
+    `auto` is bfloat16 on a GPU that has it (compute capability 8.0 and above) and float32
+    elsewhere: a CPU gains by bfloat16 only where it has instructions for it.
+    """
+    if setting != "auto":
+        return _TYPES.get(setting)
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return torch.bfloat16
+    return None
+
+
+def autocast(device: torch.device, precision: torch.dtype | None) -> AbstractContextManager[object]:
+    """Compute in `precision` inside; None changes nothing."""
+    if precision is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def make_grad_scaler(
+    device: torch.device, precision: torch.dtype | None
+) -> torch.amp.GradScaler | None:
+    """For float16 alone, whose range small gradients fall out of."""
+    return torch.amp.GradScaler(device.type) if precision == torch.float16 else None
+
+
+def compiles(setting: str, *, device: torch.device, seconds_left: float | None) -> bool:
+    """Whether the training is to be compiled now.
+
+    `always`: from the start. `auto`: on a GPU, once an epoch has shown how long the rest takes
+    (`seconds_left`), if compiling saves twice what it costs. On a CPU never of itself: another
+    arithmetic in mid-training would end the equality of continued and uninterrupted trainings.
+    """
+    if setting == "auto":
+        return (
+            device.type == "cuda"
+            and seconds_left is not None
+            and seconds_left * _SAVED > _SAFETY * _COMPILING
+        )
+    return setting == "always"
+
+
+def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
+    """The same weights behind a compiled forward; on a GPU replayed as CUDA graphs."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return cast(nn.Module, torch.compile(network, mode=mode))
+
 
 _LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 _STEPS = 3  # timed, after one that is not
