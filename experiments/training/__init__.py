@@ -1,6 +1,7 @@
 """One way to train a network, for trials, members and proxies alike.
 
-May import `config` and `data`. Read `loop` first (an epoch after the other), then `trial` (a short
-training in a search), `members.run` (`scaler train`), and what the loop calls: `gradients`,
-`optimizer`, `augmentation`, `accuracy`.
+May import `config` and `data`. Read `training` first (what a training is), then `loop` (an epoch
+after the other) and what it calls: `batches`, `augmentation`, `mixing`, `gradients`, `optimizer`,
+`accuracy`, `hardware`. Then `trial` (a short training in a search) and `members.run` (`scaler
+train`).
 """

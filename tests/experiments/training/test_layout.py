@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.training import layout
+from experiments.training import hardware
 from experiments.training.hardware import choose_layout
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def seconds(monkeypatch, **told):
         asked.append(name)
         return told[name]
 
-    monkeypatch.setattr(layout, "_seconds_a_step", measured)
+    monkeypatch.setattr(hardware, "_seconds_a_step", measured)
     return asked
 
 
