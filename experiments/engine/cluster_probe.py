@@ -1,7 +1,7 @@
-"""Asks a Ray head what joining it would meet; a script of its own, for `cluster.inspect_cluster`.
+"""Asks a Ray head what would happen to a run that joins it; `cluster_check` runs this.
 
-Ray aborts the process that has no token, and retries for minutes in one whose head is away: so
-this runs in a process that may die or be stopped, and prints one line of JSON.
+Ray aborts a process that has no token, and retries for minutes where a head is away. So this is a
+process of its own, which may die or be stopped. It prints one line of JSON.
 """
 
 import json
@@ -13,7 +13,7 @@ from experiments.engine import ray_internals
 
 
 def probe(address: str) -> dict[str, Any]:
-    """How the head at `address` (host:port) receives this process, with the token mode it has."""
+    """The answer of the head at `address` (host:port), under the RAY_AUTH_MODE of this process."""
     from ray.exceptions import AuthenticationError
 
     if os.environ.get("RAY_AUTH_MODE") == "token":

@@ -12,7 +12,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.config.messages import WorkFailed
 from experiments.config.sections import ClusterSection
-from experiments.engine.cluster import check_cluster, ray_session
+from experiments.engine.cluster import ray_session
+from experiments.engine.cluster_check import check_cluster
 from experiments.training.checkpoint import TrainingState
 from experiments.training.members.folder import KeptEpoch, TrainingFolder
 from experiments.training.members.run import Elsewhere, Told, train_and_keep

@@ -9,7 +9,8 @@ from experiments.config.run_folder import RunFolder, check_facts, check_same
 from experiments.config.schema import EarlyStopping, SearchConfig
 from experiments.config.storage_url import masked
 from experiments.engine.candidates import Candidates
-from experiments.engine.cluster import check_cluster, ray_session
+from experiments.engine.cluster import ray_session
+from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
