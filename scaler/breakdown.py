@@ -1,13 +1,12 @@
-"""What a network's cost is made of, operator by operator.
+"""The part of a network's cost that each kind of operator has.
 
-The network is run on torch's meta device, which computes shapes and nothing else, and its
-convolutions and linear layers are watched. They add up to `measure_cost`, which asks fvcore.
+Torch counts the FLOPs of each module on its meta device, which computes shapes and nothing else.
+This needs no formula of ours, and it checks `measure_cost`, whose counts are fvcore's.
 """
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from scaler.cost import Cost, measure_cost
 from search_spaces.architecture import Architecture
@@ -27,35 +26,32 @@ OPERATORS = (
 def measure_operators(
     architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3
 ) -> dict[str, Cost]:
-    """The cost of each kind of operator by its name in OPERATORS; those of no cost are left out.
+    """The cost of each kind of operator by its name in OPERATORS; kinds without cost are left out.
 
-    A convolution of one channel a group is depthwise, another of several groups grouped, whatever
-    their kernels. The sum is the network's cost to the integer.
+    A convolution with one channel a group is depthwise, another one with several groups is grouped,
+    whatever their kernels. The costs add up to `measure_cost`, to the integer.
     """
     with torch.device("meta"):
         network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
         images = torch.empty(1, in_channels, architecture.resolution, architecture.resolution)
-    costs = dict.fromkeys(OPERATORS, Cost(0, 0, 0))
-
-    def count(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        kind = operator_of(module)
-        costs[kind] += _computed(module, output)
-
-    hooks = []
-    for module in network.modules():
-        own = sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
-        costs[operator_of(module)] += Cost(0, own, 0)
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            hooks.append(module.register_forward_hook(count))
-    with torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images)
-    for hook in hooks:
-        hook.remove()
-    whole = measure_cost(architecture, num_classes=num_classes, in_channels=in_channels)
-    # FLOPs are conv + linear + matmul: what no module computes is a product of two maps.
-    rest = whole.flops - sum(cost.flops for cost in costs.values())
+    counted = counter.get_flop_counts()
+    costs = dict.fromkeys(OPERATORS, Cost(0, 0, 0))
+    for name, module in network.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
+        flops = elements = 0
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            # Torch counts a multiply-add as two, and names a module with its root's class.
+            flops = sum(counted.get(f"{type(network).__name__}.{name}", {}).values()) // 2
+        if isinstance(module, nn.Conv2d):
+            # Each output element takes as many multiply-adds as an output channel has weights.
+            elements = flops * module.out_channels // module.weight.numel()
+        costs[operator_of(module)] += Cost(flops, own, elements)
+    # FLOPs are conv + linear + matmul: those of no module are a product of two maps.
+    rest = sum(counted["Global"].values()) // 2 - sum(cost.flops for cost in costs.values())
     costs["matmul"] += Cost(rest, 0, 0)
-    assert rest >= 0, f"{architecture.name}: {-rest} FLOPs too many by operator"
+    whole = measure_cost(architecture, num_classes=num_classes, in_channels=in_channels)
     assert sum(costs.values(), Cost(0, 0, 0)) == whole, f"{architecture.name} by operator: {costs}"
     return {kind: cost for kind, cost in costs.items() if cost != Cost(0, 0, 0)}
 
@@ -71,12 +67,3 @@ def operator_of(module: nn.Module) -> str:
     if module.groups > 1:
         return "conv grouped"
     return "conv 1x1" if module.kernel_size == (1, 1) else "conv kxk"
-
-
-def _computed(module: nn.Module, output: Tensor) -> Cost:
-    """Each element of the output is a product with as many weights as one output channel has."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    elements = output.numel()
-    convolved = elements if isinstance(module, nn.Conv2d) else 0
-    return Cost(elements * (weight.numel() // len(weight)), 0, convolved)

@@ -1,10 +1,19 @@
-"""What a latency is measured under, as data: no torch is needed to read it."""
+"""What a latency holds for: the conditions it is measured under, and the machine.
 
-from typing import Annotated, Literal, Self
+A run's config holds `Conditions`, so torch is imported only where a device is looked at.
+"""
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from search_spaces.records import Record
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Conditions(Record):
@@ -52,3 +61,30 @@ class Conditions(Record):
         if self.threads is not None:
             words.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
         return ", ".join(words)
+
+
+def cpu_name() -> str:
+    """The processor's own name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
+
+
+def machine_facts(device: "torch.device") -> dict[str, str]:
+    """`hardware` of the device, and the versions of what computes on it."""
+    import torch
+
+    facts = {"torch": torch.__version__, "python": platform.python_version()}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return {
+            "hardware": f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB",
+            **facts,
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+            "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
+        }
+    return {"hardware": f"{cpu_name()}, {os.cpu_count()} cores", **facts}

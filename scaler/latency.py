@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from scaler.conditions import Conditions
-from scaler.machine import machine_facts
+from scaler.conditions import Conditions, machine_facts
 from scaler.step import Step, make_step
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.files import write_json, write_text
-from scaler.machine import cpu_name
+from scaler.conditions import cpu_name
 
 _PACKAGES = ("torch", "ray", "optuna", "fvcore")
 

@@ -247,7 +247,7 @@ def _as_row(member: "Scaled", *, printed: bool) -> dict[str, Any]:
 
 def _printed(member: "Scaled") -> dict[str, Any]:
     """The paper's row of a member of the family `dimensions`, where it prints one."""
-    from scaler.published import SINGLE_AND_COMPOUND, Published
+    from scaler.family import SINGLE_AND_COMPOUND, Published
 
     dimension = member.architecture.name.removeprefix(f"{member.baseline.name}_")
     row = SINGLE_AND_COMPOUND.get((member.baseline.name, dimension), Published(None, None))

@@ -6,10 +6,10 @@ from typing import Any
 
 from experiments.config.schema import SearchSection
 from experiments.samplers.known_cost import reward
+from scaler.conditions import machine_facts
 from scaler.cost import Cost
 from scaler.latency import find_device, measure_latencies
 from scaler.latency_model import LatencyModel
-from scaler.machine import machine_facts
 from search_spaces.architecture import Architecture
 
 MEASURE_SECONDS = 2.0  # at most, of one candidate, its warm-up apart

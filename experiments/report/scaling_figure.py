@@ -11,7 +11,7 @@ from experiments.config.files import write_bytes
 from experiments.report.charts.chart import CYCLE, Axis, Chart, Figure, Marks, cost_axis
 from experiments.report.charts.drawing import draw
 from scaler.cost import measure_cost
-from scaler.published import EFFICIENTNETS
+from scaler.family import EFFICIENTNETS
 from scaler.scaled import Scaled
 from search_spaces.reference import load_architecture
 

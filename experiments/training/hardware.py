@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.data.cache import cache_folder
-from scaler.machine import cpu_name
+from scaler.conditions import cpu_name
 from search_spaces.network import weighted_loss
 from search_spaces.records import InputError
 

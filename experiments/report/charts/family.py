@@ -13,7 +13,7 @@ from experiments.report.charts.chart import (
     cost_axis,
     log_axis,
 )
-from scaler.published import EFFICIENTNETS
+from scaler.family import EFFICIENTNETS
 
 _ACCURACIES: tuple[tuple[str, Colour, Symbol, str], ...] = (
     ("accuracy", "blue", "circle", "validation"),
