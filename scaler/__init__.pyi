@@ -1,5 +1,3 @@
-from .budget import scale_to as scale_to
-from .budget import scale_to_flops as scale_to_flops
 from .compound import CompoundCoefficients as CompoundCoefficients
 from .compound import scale as scale
 from .cost import Cost as Cost
@@ -10,3 +8,5 @@ from .latency import measure_latencies as measure_latencies
 from .latency import measure_latency as measure_latency
 from .latency_model import LatencyModel as LatencyModel
 from .scaled import Scaled as Scaled
+from .scaled import scale_to as scale_to
+from .scaled import scale_to_flops as scale_to_flops

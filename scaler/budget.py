@@ -1,105 +1,117 @@
-"""Scaling to a budget: the member of a compound family that costs just so much."""
+"""A budget: the cost that a scaled network must have, and the limits that it must keep."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from scaler.compound import CompoundCoefficients, scale
-from scaler.cost import Cost, measure_cost
-from scaler.scaled import CostName, Scaled
-from scaler.solver import Latency, Solver
-from search_spaces.architecture import Architecture
-from search_spaces.resizing import RoundingName
+from search_spaces.records import InputError, choose
 
+if TYPE_CHECKING:  # a config names costs, and starts without torch
+    from scaler.cost import Cost
+    from search_spaces.architecture import Architecture
 
-def scaled_by_phi(
-    architecture: Architecture,
-    *,
-    phi: float,
-    coefficients: CompoundCoefficients,
-    rounding: RoundingName = "ceil",
-    num_classes: int = 1000,
-    in_channels: int = 3,
-) -> Scaled:
-    """`scale`, with the factors and the cost beside it."""
-    member = scale(architecture, phi=phi, coefficients=coefficients, rounding=rounding)
-    cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
-    return Scaled(member, architecture, phi, *coefficients.factors(phi), cost)
+CostName = Literal["flops", "params", "activations", "latency"]
+
+UNITS: dict[CostName, str] = {
+    "flops": "FLOPs",
+    "params": "parameters",
+    "activations": "activations",
+    "latency": "seconds",
+}
+
+TimeOf = Callable[["Architecture"], float]  # the latency of an architecture, in seconds
 
 
-def scale_to_flops(
-    architecture: Architecture,
-    *,
-    target_flops: float,
-    coefficients: CompoundCoefficients,
-    tolerance: float = 0.01,
-    limits: Mapping[CostName, float] | None = None,
-    rounding: RoundingName = "ceil",
-    num_classes: int = 1000,
-    in_channels: int = 3,
-) -> Scaled:
-    """`scale_to` for a budget of FLOPs."""
-    return scale_to(
-        architecture,
-        target=target_flops,
-        coefficients=coefficients,
-        tolerance=tolerance,
-        limits=limits,
-        rounding=rounding,
-        num_classes=num_classes,
-        in_channels=in_channels,
-    )
+@dataclass(frozen=True)
+class Budget:
+    """`target` of the cost named `cost`, to be met within `tolerance`, a share of the target.
 
-
-def scale_to(
-    architecture: Architecture,
-    *,
-    target: float,
-    cost: CostName = "flops",
-    coefficients: CompoundCoefficients,
-    tolerance: float = 0.01,
-    limits: Mapping[CostName, float] | None = None,
-    latency: Latency | None = None,
-    rounding: RoundingName = "ceil",
-    num_classes: int = 1000,
-    in_channels: int = 3,
-) -> Scaled:
-    """The member whose cost is within `tolerance` of `target`, nearest to the pure rule.
-
-    `cost` is what the target counts: flops, params, activations, or latency in seconds; `latency`
-    then gives the seconds of an architecture. No cost exceeds what `limits` allows of it.
-
-    phi is solved for first, where the rounded member's cost crosses the target. Rounding leaves
-    gaps there, so depth, width and resolution then move around the rule, and of all members within
-    the tolerance the one that strays least is taken. Raises InputError for a target that is not
-    positive, that no member reaches, or that none comes within the tolerance of (then the nearest
-    member on each side is named), and for limits that exclude the target (then the two are named).
+    `limits` hold the most that a network may have of each cost. `measure` counts FLOPs, parameters
+    and activations; `time_of` gives latencies, and may be None where none is asked for. Raises
+    InputError for values that no network can meet.
     """
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
 
-    def measure(member: Architecture) -> Cost:
-        return measure_cost(member, **sizes)
+    target: float
+    cost: CostName
+    tolerance: float
+    limits: dict[CostName, float]
+    measure: Callable[["Architecture"], "Cost"]
+    time_of: TimeOf | None
 
-    solver = Solver(
-        baseline=architecture,
-        target=target,
-        cost=cost,
-        coefficients=coefficients,
-        tolerance=tolerance,
-        limits=dict(limits or {}),
-        rounding=rounding,
-        measure=measure,
-        latency=latency,
-    )
-    member, phi = solver.solve()
-    if phi:
-        unit = {"latency": "s"}.get(cost, cost)
-        member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
-    return Scaled(
-        member,
-        architecture,
-        phi,
-        *coefficients.factors(phi),
-        measure(member),
-        target=target,
-        target_cost=cost,
-        latency=latency(member) if latency is not None else None,
-    )
+    def __post_init__(self) -> None:
+        choose(UNITS, self.cost, what="cost")
+        if not (math.isfinite(self.target) and self.target > 0):
+            raise InputError(f"{self.name} must be a positive number, but got {self.target:g}")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, but got {self.tolerance:g}")
+        for name, limit in self.limits.items():
+            choose(UNITS, name, what="limit")
+            if not limit > 0:
+                raise InputError(f"the limit of {name} must be positive, but got {limit:g}")
+        if "latency" in (self.cost, *self.limits) and self.time_of is None:
+            raise InputError("a budget of latency needs `latency`, a function to seconds")
+        if self.target > self.limits.get(self.cost, math.inf):
+            raise InputError(
+                f"{self.name} {self.target:g} is over the limit of {self.limits[self.cost]:g} "
+                f"{self.unit}; lower one or raise the other"
+            )
+
+    @property
+    def name(self) -> str:
+        """The target as messages name it: `target_flops` and so on."""
+        return f"target_{self.cost}"
+
+    @property
+    def unit(self) -> str:
+        """What the target counts."""
+        return UNITS[self.cost]
+
+    def value(self, member: "Architecture", name: CostName | None = None) -> float:
+        """What `member` has of the target's cost, or of the cost named."""
+        name = name or self.cost
+        if name == "latency":
+            assert self.time_of is not None
+            return self.time_of(member)
+        count: int = getattr(self.measure(member), name)
+        return count
+
+    def fits(self, member: "Architecture") -> bool:
+        """Whether `member` keeps every limit."""
+        return all(self.value(member, name) <= limit for name, limit in self.limits.items())
+
+    def miss(self, value: float) -> float:
+        """How far `value` is from the target, as a share of the target."""
+        return abs(value / self.target - 1)
+
+    def projected(self, member: "Architecture", value: float, name: CostName) -> float:
+        """About what `member` would have of a cost at the resolution that meets the target.
+
+        `value` is what it has of the target's cost now. Costs go with the area of the maps, but
+        parameters do not depend on the resolution.
+        """
+        share = 1.0 if name == "params" else self.target / value
+        return self.value(member, name) * share
+
+    def explain(self, baseline: str, seen: "list[tuple[Architecture, float]]") -> str:
+        """Why no member of `baseline` will do, when `seen` are those tried, with their values."""
+        for name, limit in self.limits.items():
+            least = min(self.projected(member, value, name) for member, value in seen)
+            if least > limit:
+                return (
+                    f"{self.name} {self.target:g} and at most {limit:g} {UNITS[name]} contradict "
+                    f"each other: that takes about {least:.3g} {UNITS[name]} even far from the "
+                    f"rule; raise that limit or lower the target"
+                )
+        values = [value for member, value in seen if self.fits(member)] or [v for _, v in seen]
+        below = max((value for value in values if value < self.target), default=None)
+        above = min((value for value in values if value > self.target), default=None)
+        sides = " and ".join(f"{value:,}" for value in (below, above) if value is not None)
+        nearest = min(self.miss(value) for value in values)
+        within = " within the limits" if self.limits else ""
+        tolerance = f"allow a tolerance of {math.ceil(nearest * 1000) / 1000:.3f}"
+        return (
+            f"no member of '{baseline}'{within} comes within {self.tolerance:.2%} of "
+            f"{self.target:g} {self.unit}: the nearest cost {sides}; "
+            f"{'raise a limit or lower the target' if self.limits else tolerance}"
+        )

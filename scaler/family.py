@@ -7,10 +7,9 @@ Top-1 is ImageNet's, in per cent.
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from scaler.budget import scale_to_flops, scaled_by_phi
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
-from scaler.scaled import Scaled
+from scaler.scaled import Scaled, scale_to_flops, scaled_by_phi
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.reference.efficientnet import RELEASED

@@ -1,20 +1,16 @@
-"""A member of a family: what was asked for, what came of it, and how it reads as a table."""
+"""A scaled network: made by phi or to a budget, and what was asked for against what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from scaler.cost import Cost
+from scaler.budget import UNITS, Budget, CostName, TimeOf
+from scaler.compound import CompoundCoefficients, scale
+from scaler.cost import Cost, measure_cost
+from scaler.solver import solve
 from scaler.stages import stage_rows
 from search_spaces.architecture import Architecture
-
-CostName = Literal["flops", "params", "activations", "latency"]
-
-UNITS: dict[CostName, str] = {
-    "flops": "FLOPs",
-    "params": "parameters",
-    "activations": "activations",
-    "latency": "seconds",
-}
+from search_spaces.resizing import RoundingName
 
 
 @dataclass(frozen=True)
@@ -104,3 +100,94 @@ class Scaled:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def scaled_by_phi(
+    architecture: Architecture,
+    *,
+    phi: float,
+    coefficients: CompoundCoefficients,
+    rounding: RoundingName = "ceil",
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> Scaled:
+    """`scale`, with the factors and the cost beside it."""
+    member = scale(architecture, phi=phi, coefficients=coefficients, rounding=rounding)
+    cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
+    return Scaled(member, architecture, phi, *coefficients.factors(phi), cost)
+
+
+def scale_to_flops(
+    architecture: Architecture,
+    *,
+    target_flops: float,
+    coefficients: CompoundCoefficients,
+    tolerance: float = 0.01,
+    limits: Mapping[CostName, float] | None = None,
+    rounding: RoundingName = "ceil",
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> Scaled:
+    """`scale_to` for a budget of FLOPs."""
+    return scale_to(
+        architecture,
+        target=target_flops,
+        coefficients=coefficients,
+        tolerance=tolerance,
+        limits=limits,
+        rounding=rounding,
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+
+
+def scale_to(
+    architecture: Architecture,
+    *,
+    target: float,
+    cost: CostName = "flops",
+    coefficients: CompoundCoefficients,
+    tolerance: float = 0.01,
+    limits: Mapping[CostName, float] | None = None,
+    latency: TimeOf | None = None,
+    rounding: RoundingName = "ceil",
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> Scaled:
+    """The member whose cost is within `tolerance` of `target`, nearest to the pure rule.
+
+    `cost` is what the target counts: flops, params, activations, or latency in seconds. For a
+    latency, or a limit of it, `latency` gives the seconds of an architecture. `limits` hold the
+    most that the member may have of each cost. `scaler.solver` says how the member is found.
+
+    Raises InputError for a target that is not positive, that no member reaches, or that none comes
+    within the tolerance of: then the message names the nearest member on each side. Raises it also
+    for limits that exclude the target: then the message names the two.
+    """
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+
+    def measure(member: Architecture) -> Cost:
+        return measure_cost(member, **sizes)
+
+    budget = Budget(
+        target=target,
+        cost=cost,
+        tolerance=tolerance,
+        limits=dict(limits or {}),
+        measure=measure,
+        time_of=latency,
+    )
+    member, phi = solve(architecture, budget, coefficients=coefficients, rounding=rounding)
+    if phi:
+        unit = {"latency": "s"}.get(cost, cost)
+        member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
+    return Scaled(
+        member,
+        architecture,
+        phi,
+        *coefficients.factors(phi),
+        measure(member),
+        target=target,
+        target_cost=cost,
+        latency=latency(member) if latency is not None else None,
+    )

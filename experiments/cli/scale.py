@@ -1,6 +1,6 @@
 """`scaler scale`: one member by phi or to a budget, or a whole family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from experiments.cli.completion import complete_architecture
 from experiments.cli.options import json_option, print_json, print_table, size_options
 
 if TYPE_CHECKING:
+    from scaler.budget import CostName
     from scaler.compound import CompoundCoefficients
-    from scaler.scaled import CostName, Scaled
+    from scaler.scaled import Scaled
     from search_spaces.architecture import Architecture
 
 _FAMILIES = ("phi", "released", "budgets", "dimensions")
@@ -97,44 +98,43 @@ def scale_command(
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
-    if tolerance is None:
+    if tolerance is None:  # a measured latency is itself known to a few per cent only
         tolerance = 0.05 if timed and latency_model is None else 0.01
-    from search_spaces.reference import load_architecture
-
-    coefficients = _coefficients(coefficients_path, rule)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
     options: dict[str, Any] = {
-        "coefficients": coefficients,
+        "coefficients": _coefficients(coefficients_path, rule),
         "rounding": rounding,
-        "num_classes": num_classes,
-        "in_channels": in_channels,
+        **sizes,
     }
-    members: list[Scaled] = []
-    for name in architectures:
-        baseline = load_architecture(name)
-        if phi is not None:
-            from scaler.budget import scaled_by_phi
-
-            members.append(scaled_by_phi(baseline, phi=phi, **options))
-        elif target is not None:
-            from scaler.budget import scale_to
-
-            cost, value = target
-            budget: dict[str, Any] = {"target": value, "cost": cost, "limits": limits}
-            if timed:
-                budget["latency"] = _latency(latency_model, num_classes, in_channels)
-            members.append(scale_to(baseline, tolerance=tolerance, **budget, **options))
-        else:
-            from scaler.family import scale_family
-
-            members += scale_family(baseline, kind=family, tolerance=tolerance, **options)
+    options |= {"tolerance": tolerance} if phi is None else {"phi": phi}
+    if target is not None:
+        options |= {"cost": target[0], "target": target[1], "limits": limits}
+        options["latency"] = _latency(latency_model, **sizes) if timed else None
+    members = [member for name in architectures for member in _scaled(name, family, options)]
     if output is not None:
         _write(members, output)
         if family is not None:
-            _draw(members, output, run, num_classes=num_classes, in_channels=in_channels)
+            _draw(members, output, run, **sizes)
     if as_json:
         print_json([_as_data(member) for member in members])
     else:
         _print(members, family=family, written=output is not None)
+
+
+def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled]":
+    """The members of one architecture: its family, or one by phi or to a budget."""
+    from search_spaces.reference import load_architecture
+
+    baseline = load_architecture(name)
+    if family is not None:
+        from scaler.family import scale_family
+
+        return scale_family(baseline, kind=family, **options)
+    from scaler.scaled import scale_to, scaled_by_phi
+
+    return [
+        scaled_by_phi(baseline, **options) if "phi" in options else scale_to(baseline, **options)
+    ]
 
 
 def _check_options(

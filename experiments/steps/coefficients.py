@@ -19,10 +19,9 @@ from experiments.engine.session import Session
 from experiments.steps.noise import Standing, standings, verdict
 from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats
 from experiments.store.trial import Candidate, identity_of
-from scaler.budget import scale_to_flops, scaled_by_phi
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
-from scaler.scaled import Scaled
+from scaler.scaled import Scaled, scale_to_flops, scaled_by_phi
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scaler import CompoundCoefficients, scale_family
-from scaler.budget import scaled_by_phi
+from scaler.scaled import scaled_by_phi
 from search_spaces import InputError, load_architecture, resize
 from tests.conftest import golden
 
