@@ -33,22 +33,14 @@ from search_spaces.reference.resnet import (
 )
 from search_spaces.reference.vgg import TABLE_1, vgg
 
-Builder = Callable[[], Architecture]
-
-
-def _named(
-    builder: Callable[..., Architecture], name: str, *key: object, **options: object
-) -> Builder:
-    """`builder` for a table's row, where the network's name does not follow from the row."""
-    return partial(builder, *key, name=name, **options)
-
-
-_CIFAR_PRE = {"order": "full_pre_activation", "shortcut": "B"}
-_CIFAR_ORIGINAL = {"order": "original"}
-
-_REFERENCES: dict[str, Builder] = {
-    **{name: partial(vgg, name) for name in TABLE_1},
-    **{f"{name}_bn": partial(vgg, name, norm=True) for name in TABLE_1 if name != "vgg11_lrn"},
+# Every builder is called with the name under which it stands here.
+_REFERENCES: dict[str, Callable[[str], Architecture]] = {
+    **{name: partial(vgg, column=name) for name in TABLE_1},
+    **{
+        f"{name}_bn": partial(vgg, column=name, norm=True)
+        for name in TABLE_1
+        if name != "vgg11_lrn"
+    },
     "googlenet": googlenet,
     "googlenet_aux": partial(googlenet, auxiliary=True),
     "googlenet_3x3": partial(googlenet, variant="3x3"),
@@ -59,53 +51,46 @@ _REFERENCES: dict[str, Builder] = {
     "inception_v3_aux": partial(inception_v3, auxiliary=True),
     "inception_v4": inception_v4,
     "inception_resnet_v2": inception_resnet_v2,
-    **{f"resnet{n}": _named(resnet, f"resnet{n}", n) for n in BASIC},
-    **{f"resnet{n}": _named(bottleneck_resnet, f"resnet{n}", n) for n in BOTTLENECK},
+    **{f"resnet{n}": partial(resnet, depth=n) for n in BASIC},
+    **{f"resnet{n}": partial(bottleneck_resnet, depth=n) for n in BOTTLENECK},
+    **{f"resnet{n}_v1": partial(bottleneck_resnet, depth=n, stride_on="1x1") for n in BOTTLENECK},
+    **{f"resnet{n}_a": partial(resnet, depth=n, shortcut="A") for n in BASIC},
+    **{f"resnet{n}_c": partial(resnet, depth=n, shortcut="C") for n in BASIC},
+    **{f"plain{n}": partial(resnet, depth=n, shortcut="none") for n in BASIC},
+    **dict.fromkeys(RESNEXT, resnext),
+    **{f"cifar_resnet{n}": partial(cifar_resnet, depth=n) for n in CIFAR_DEPTHS},
     **{
-        f"resnet{n}_v1": _named(bottleneck_resnet, f"resnet{n}_v1", n, stride_on="1x1")
-        for n in BOTTLENECK
-    },
-    **{f"resnet{n}_a": _named(resnet, f"resnet{n}_a", n, shortcut="A") for n in BASIC},
-    **{f"resnet{n}_c": _named(resnet, f"resnet{n}_c", n, shortcut="C") for n in BASIC},
-    **{f"plain{n}": _named(resnet, f"plain{n}", n, shortcut="none") for n in BASIC},
-    **{name: partial(resnext, name) for name in RESNEXT},
-    **{f"cifar_resnet{n}": _named(cifar_resnet, f"cifar_resnet{n}", n) for n in CIFAR_DEPTHS},
-    **{
-        f"cifar_resnet{n}_b": _named(cifar_resnet, f"cifar_resnet{n}_b", n, shortcut="B")
+        f"cifar_resnet{n}_b": partial(cifar_resnet, depth=n, shortcut="B")
         for n in CIFAR_DEPTHS[:-1]
     },
     **{
-        f"cifar_plain{n}": _named(cifar_resnet, f"cifar_plain{n}", n, shortcut="none")
+        f"cifar_plain{n}": partial(cifar_resnet, depth=n, shortcut="none")
         for n in CIFAR_DEPTHS[:-1]
     },
     **{
-        f"cifar_resnet110_{order}": _named(
-            cifar_resnet, f"cifar_resnet110_{order}", 110, order=order
-        )
+        f"cifar_resnet110_{order}": partial(cifar_resnet, depth=110, order=order)
         for order in ORDERS
     },
     **{
-        f"cifar_resnet{n}": _named(cifar_bottleneck_resnet, f"cifar_resnet{n}", n, **_CIFAR_PRE)
+        f"cifar_resnet{n}": partial(
+            cifar_bottleneck_resnet, depth=n, order="full_pre_activation", shortcut="B"
+        )
         for n in (164, 1001)
     },
     **{
-        f"cifar_resnet164_original_{shortcut.lower()}": _named(
-            cifar_bottleneck_resnet,
-            f"cifar_resnet164_original_{shortcut.lower()}",
-            164,
-            shortcut=shortcut,
-            **_CIFAR_ORIGINAL,
+        f"cifar_resnet164_original_{shortcut.lower()}": partial(
+            cifar_bottleneck_resnet, depth=164, order="original", shortcut=shortcut
         )
         for shortcut in ("A", "B")
     },
-    **{name: partial(cifar_resnext, name) for name in CIFAR_RESNEXT},
-    **{f"cifar_highway{n}": partial(highway, n) for n in HIGHWAY},
-    **{name: partial(densenet, name) for name in (*IMAGENET, *CIFAR)},
+    **dict.fromkeys(CIFAR_RESNEXT, cifar_resnext),
+    **{f"cifar_highway{n}": partial(highway, depth=n) for n in HIGHWAY},
+    **dict.fromkeys([*IMAGENET, *CIFAR], densenet),
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
-    **{f"mnasnet_{member}": partial(mnasnet, member) for member in MNASNET},
+    **dict.fromkeys(MNASNET, mnasnet),
     **{
-        f"efficientnet_{member}": partial(efficientnet, member)
+        f"efficientnet_{member}": partial(efficientnet, member=member)
         for member in (*RELEASED, *RELEASED_LITE)
     },
 }
@@ -123,9 +108,9 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     """
     text = str(name_or_path)
     if text in _REFERENCES:
-        return _REFERENCES[text]()
+        return _REFERENCES[text](text)
     path = Path(text)
     if path.suffix in (".yaml", ".yml", ".json") or path.exists():
         return Architecture.parse(read_mapping(path), source=text)
-    builder: Callable[[], Architecture] = choose(_REFERENCES, text, what="architecture")
-    return builder()
+    builder: Callable[[str], Architecture] = choose(_REFERENCES, text, what="architecture")
+    return builder(text)

@@ -54,7 +54,7 @@ RELEASED_LITE = {
 }
 
 
-def efficientnet(member: str) -> Architecture:
+def efficientnet(name: str, *, member: str) -> Architecture:
     """`b0` ... `b8`, `l2`, or `lite0` ... `lite4`, which have ReLU6 and no SE."""
     lite = member in RELEASED_LITE
     row = RELEASED_LITE[member] if lite else RELEASED[member]
@@ -64,7 +64,7 @@ def efficientnet(member: str) -> Architecture:
         width=row.width,
         resolution=row.resolution,
         fix_stem_and_head=lite,
-        name=f"efficientnet_{member}",
+        name=name,
     )
 
 

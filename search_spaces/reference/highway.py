@@ -30,7 +30,7 @@ HIGHWAY = {
 }
 
 
-def highway(depth: int) -> Architecture:
+def highway(name: str, *, depth: int) -> Architecture:
     """A highway network of 19 or 32 weighted layers."""
     row = HIGHWAY[depth]
     block = Highway(kernel_size=3, gate_bias=row.gate_bias)
@@ -42,7 +42,7 @@ def highway(depth: int) -> Architecture:
         stages.append(Stage(channels=channels, layers=layers, stride=1, block=block))
     first = Convolution(kernel_size=3, activation="relu", norm="none", bias=True)
     return Architecture(
-        name=f"cifar_highway{depth}",
+        name=name,
         resolution=32,
         stem=Stem(channels=row.channels[0], stride=1, block=first),
         stages=tuple(stages),

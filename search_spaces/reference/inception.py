@@ -74,7 +74,9 @@ class _Table:
             self.row(block)
 
 
-def googlenet(*, variant: Literal["5x5", "3x3"] = "5x5", auxiliary: bool = False) -> Architecture:
+def googlenet(
+    name: str, *, variant: Literal["5x5", "3x3"] = "5x5", auxiliary: bool = False
+) -> Architecture:
     """GoogLeNet at 224 px: the paper's, or with 3 x 3 where it has 5 x 5.
 
     `5x5`: biases, local response normalisation (Caffe's replica), dropout 0.4; its first
@@ -99,12 +101,11 @@ def googlenet(*, variant: Literal["5x5", "3x3"] = "5x5", auxiliary: bool = False
         else:
             kernel: Literal[3, 5] = 5 if paper else 3
             table.row(Inception(form="v1", widths=widths, kernel_size=kernel, norm=norm))
-    name = "googlenet" if paper else "googlenet_3x3"
     classifiers = tuple(
         Auxiliary(after=_module(table, nth), norm=norm, dropout=0.7, weight=0.3) for nth in (2, 5)
     )
     return Architecture(
-        name=f"{name}_aux" if auxiliary else name,
+        name=name,
         resolution=224,
         stem=Stem(channels=64, stride=2, block=_conv(7, norm=norm)),
         stages=tuple(table.stages),
@@ -114,7 +115,7 @@ def googlenet(*, variant: Literal["5x5", "3x3"] = "5x5", auxiliary: bool = False
     )
 
 
-def bn_inception(*, variant: Literal["608", "576"] = "608") -> Architecture:
+def bn_inception(name: str, *, variant: Literal["608", "576"] = "608") -> Architecture:
     """BN-Inception at 224 px. The paper's table gives 4c and 4d 576 channels, its filters 608.
 
     `608` keeps the filters (Caffe's and Cadene's replicas; the last stage but one gives 1056);
@@ -134,7 +135,7 @@ def bn_inception(*, variant: Literal["608", "576"] = "608") -> Architecture:
         last = i + 1 == len(BN_INCEPTION)
         table.row(Inception(form="bn", widths=widths, pool="max" if last else "average"))
     return Architecture(
-        name="bn_inception" if variant == "608" else "bn_inception_576",
+        name=name,
         resolution=224,
         stem=Stem(channels=64, stride=2, block=_conv(7)),
         stages=tuple(table.stages),
@@ -143,7 +144,7 @@ def bn_inception(*, variant: Literal["608", "576"] = "608") -> Architecture:
     )
 
 
-def inception_v3(*, auxiliary: bool = False) -> Architecture:
+def inception_v3(name: str, *, auxiliary: bool = False) -> Architecture:
     """Inception v3 at 299 px as released (arXiv:1512.00567; its table 1 prints another stem).
 
     The modules at 35 px keep one 5 x 5 branch, four modules stand at 17 px, and averages count
@@ -161,7 +162,7 @@ def inception_v3(*, auxiliary: bool = False) -> Architecture:
     table.row(_average("v3_c", 320, 384, 384, 448, 384, 384, 192), layers=2)
     classifier = Auxiliary(after=last_at_17, form="v3", features=768, weight=0.4)
     return Architecture(
-        name="inception_v3_aux" if auxiliary else "inception_v3",
+        name=name,
         resolution=299,
         stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
         stages=tuple(table.stages),
@@ -181,7 +182,7 @@ def _v3_stem(table: _Table) -> None:
     table.row(Pool(kernel_size=3, padding="valid"), stride=2)
 
 
-def inception_v4() -> Architecture:
+def inception_v4(name: str) -> Architecture:
     """Inception v4 at 299 px (arXiv:1602.07261, figures 3 to 9)."""
     table = _Table(32)
     table.row(_conv(3, padding="valid"), 32)
@@ -194,7 +195,7 @@ def inception_v4() -> Architecture:
     table.row(_reduction("v3_reduction_b", 192, 192, 256, 256, 320, 320), stride=2)
     table.row(_average("v4_c", 256, 384, 256, 384, 448, 512, 256, 256), layers=3)
     return Architecture(
-        name="inception_v4",
+        name=name,
         resolution=299,
         stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
         stages=tuple(table.stages),
@@ -203,7 +204,7 @@ def inception_v4() -> Architecture:
     )
 
 
-def inception_resnet_v2() -> Architecture:
+def inception_resnet_v2(name: str) -> Architecture:
     """Inception-ResNet-v2 at 299 px as released: 10, 20 and 10 modules (the paper: 5, 10, 5)."""
     table = _Table(32)
     _v3_stem(table)
@@ -218,7 +219,7 @@ def inception_resnet_v2() -> Architecture:
     table.row(block8.replace(scale=1.0, end="none"))
     table.row(_conv(1), 1536)
     return Architecture(
-        name="inception_resnet_v2",
+        name=name,
         resolution=299,
         stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
         stages=tuple(table.stages),

@@ -38,7 +38,7 @@ MOBILENET_V2 = (
 
 # Tan et al., arXiv:1807.11626, figure 7, and tensorflow/tpu, mnasnet_models.py
 MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
-    "a1": (
+    "mnasnet_a1": (
         32,
         (
             Row(1, 3, 1, 16, 1, skip=False),
@@ -50,7 +50,7 @@ MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
             Row(6, 3, 1, 320, 1),
         ),
     ),
-    "b1": (
+    "mnasnet_b1": (
         32,
         (
             Row(1, 3, 1, 16, 1, skip=False),
@@ -62,7 +62,7 @@ MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
             Row(6, 3, 1, 320, 1, skip=False),
         ),
     ),
-    "small": (
+    "mnasnet_small": (
         8,
         (
             Row(1, 3, 1, 8, 1),
@@ -77,14 +77,14 @@ MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
 }
 
 
-def mobilenet_v1() -> Architecture:
+def mobilenet_v1(name: str) -> Architecture:
     """MobileNetV1 at width 1, with ReLU6 as released (the paper's figure 3 says ReLU).
 
     The classifier stands on the last stage's 1024 channels.
     """
     separable = DepthwiseSeparable(activation="relu6")
     return Architecture(
-        name="mobilenet_v1",
+        name=name,
         resolution=224,
         stem=Stem(channels=32, stride=2, block=Convolution(kernel_size=3, activation="relu6")),
         stages=tuple(
@@ -96,16 +96,15 @@ def mobilenet_v1() -> Architecture:
     )
 
 
-def mobilenet_v2() -> Architecture:
+def mobilenet_v2(name: str) -> Architecture:
     """MobileNetV2 at width 1, ReLU6."""
-    network = _inverted("mobilenet_v2", 32, MOBILENET_V2, "relu6")
-    return network.replace(conventions=TORCH)
+    return _inverted(name, 32, MOBILENET_V2, "relu6").replace(conventions=TORCH)
 
 
-def mnasnet(member: str) -> Architecture:
-    """`a1` (timm's semnasnet_100), `b1` (mnasnet_100) or `small`; ReLU inside the SE too."""
-    stem, rows = MNASNET[member]
-    return _inverted(f"mnasnet_{member}", stem, rows, "relu")
+def mnasnet(name: str) -> Architecture:
+    """MnasNet A1 (timm's semnasnet_100), B1 (mnasnet_100) or small; ReLU inside the SE too."""
+    stem, rows = MNASNET[name]
+    return _inverted(name, stem, rows, "relu")
 
 
 def _inverted(

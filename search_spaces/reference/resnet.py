@@ -49,13 +49,13 @@ ORDERS: tuple[Order, ...] = (
 )
 
 
-def resnet(depth: int, *, shortcut: Shortcut = "B", name: str) -> Architecture:
+def resnet(name: str, *, depth: int, shortcut: Shortcut = "B") -> Architecture:
     """18 or 34 layers of basic blocks; shortcut `none` is the plain network."""
     return _imagenet(name, Basic(shortcut=shortcut), BASIC[depth], expansion=1)
 
 
 def bottleneck_resnet(
-    depth: int, *, stride_on: Literal["3x3", "1x1"] = "3x3", name: str
+    name: str, *, depth: int, stride_on: Literal["3x3", "1x1"] = "3x3"
 ) -> Architecture:
     """50, 101, 152 or 200 layers of bottlenecks."""
     return _imagenet(name, Bottleneck(stride_on=stride_on), BOTTLENECK[depth], expansion=4)
@@ -88,7 +88,7 @@ def _imagenet(
 
 
 def cifar_resnet(
-    depth: int, *, shortcut: Shortcut = "A", order: Order = "original", name: str
+    name: str, *, depth: int, shortcut: Shortcut = "A", order: Order = "original"
 ) -> Architecture:
     """6n + 2 layers of basic blocks in three stages of 16, 32 and 64 channels.
 
@@ -99,15 +99,14 @@ def cifar_resnet(
 
 
 def cifar_bottleneck_resnet(
-    depth: int, *, order: Order, shortcut: Shortcut, name: str
+    name: str, *, depth: int, order: Order, shortcut: Shortcut
 ) -> Architecture:
     """9n + 2 layers of bottlenecks of 64, 128 and 256 channels (resnet-1k-layers).
 
     There the stride is on the first 1 x 1. The paper gives ResNet-1001 10.2M parameters; its
     architecture as released has 10,327,706.
     """
-    stride_on: Literal["3x3", "1x1"] = "1x1"
-    block = Bottleneck(shortcut=shortcut, order=order, stride_on=stride_on)
+    block = Bottleneck(shortcut=shortcut, order=order, stride_on="1x1")
     return _cifar(name, block, layers=(depth - 2) // 9, stem=16, channels=(64, 128, 256))
 
 

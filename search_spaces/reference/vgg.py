@@ -21,7 +21,7 @@ TABLE_1: dict[str, tuple[tuple[int, str], ...]] = {
 LRN = Normalisation(size=5, alpha=5e-4, beta=0.75, k=2.0)
 
 
-def vgg(column: str, *, norm: bool = False) -> Architecture:
+def vgg(name: str, *, column: str, norm: bool = False) -> Architecture:
     """`vgg11` (A), `vgg11_lrn`, `vgg13` (B), `vgg16_c` (C), `vgg16` (D) or `vgg19` (E)."""
     rows = [
         stage
@@ -31,7 +31,7 @@ def vgg(column: str, *, norm: bool = False) -> Architecture:
     first = rows[0]
     rest = [first.replace(layers=first.layers - 1)] if first.layers > 1 else []
     return Architecture(
-        name=f"{column}_bn" if norm else column,
+        name=name,
         resolution=224,
         stem=Stem(channels=first.channels, stride=1, block=first.block),
         stages=(*rest, *rows[1:]),
