@@ -1,9 +1,8 @@
-"""The head: features to class scores."""
+"""The head: from the last feature map to class scores; and the auxiliary classifiers on the way."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, model_serializer
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 
 from search_spaces.blocks.block import (
@@ -11,22 +10,22 @@ from search_spaces.blocks.block import (
     ActivationName,
     Channels,
     Conventions,
+    Growing,
     Layer,
     Rate,
-    Widening,
 )
 from search_spaces.blocks.convolution import ConvolutionLayer, batch_norm
 from search_spaces.blocks.window import square
-from search_spaces.records import Record
 
 
-class Head(Record):
+class Head(Growing):
     """1x1 convolution to `channels`, batch norm, activation, global average pool, dropout, linear.
 
     `channels: 0` leaves the convolution out. `normalise: first` puts batch norm and activation
     before all that, as networks of pre-activation layers need.
     """
 
+    grows: ClassVar = ("channels",)
     kind: Literal["pooled"] = "pooled"
     """The kind of head. It may be left out."""
     channels: Annotated[int, Field(ge=0)] = 0
@@ -39,30 +38,29 @@ class Head(Record):
     """`first` puts batch norm and activation before everything else."""
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
+        """The head for `in_channels` of features, resolved."""
         acts = self.channels or self.normalise == "first"
         arguments = (
             ("features", self.channels),
             ("activation", self.activation if acts else None),
-            ("dropout", self.dropout),
-            ("normalise", self.normalise),
+            *self.pairs("dropout", "normalise"),
         )
         return Layer(ClassificationHead, in_channels, num_classes, arguments=arguments)
 
-    def widen(self, width: Widening) -> "Head":
-        return self.replace(channels=width(self.channels)) if self.channels else self
-
     def describe(self) -> str:
+        """The operator column of the paper's Table 1."""
         pieces = ["BN"] if self.normalise == "first" else []
         pieces += ["Conv1x1"] if self.channels else []
         return " & ".join([*pieces, "Pooling", "FC"])
 
 
-class FullyConnectedHead(Record):
+class FullyConnectedHead(Growing):
     """VGG's head: hidden fully connected layers with dropout on a map of `pool` x `pool`.
 
-    A map of another size is average-pooled to that, so the resolution may change.
+    A map of another size is average-pooled to `pool` pixels, so any resolution works.
     """
 
+    grows: ClassVar = ("widths",)
     kind: Literal["fully_connected"]
     """The kind of head."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (4096, 4096)
@@ -74,33 +72,24 @@ class FullyConnectedHead(Record):
     dropout: Rate = 0.5
     """Dropout rate after each hidden layer."""
 
-    @model_serializer(mode="wrap")
-    def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {"kind": self.kind, **handler(self)}
-
     @property
     def channels(self) -> int:
         """The features that the classifier gets."""
         return self.widths[-1]
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
-        arguments = (
-            ("widths", self.widths),
-            ("pool", self.pool),
-            ("activation", self.activation),
-            ("dropout", self.dropout),
-        )
+        """The head for `in_channels` of features, resolved."""
+        arguments = self.pairs("widths", "pool", "activation", "dropout")
         path = (square(self.pool),)
         return Layer(FullyConnected, in_channels, num_classes, arguments=arguments, paths=(path,))
 
-    def widen(self, width: Widening) -> "FullyConnectedHead":
-        return self.replace(widths=tuple(width(channels) for channels in self.widths))
-
     def describe(self) -> str:
+        """The operator column of the paper's Table 1."""
         return " & ".join(f"FC-{width}" for width in self.widths) + " & FC"
 
 
 def _kind_of_head(head: Any) -> str:
+    """A head without `kind` is pooled: files written before there were kinds have none."""
     if isinstance(head, dict):
         return str(head.get("kind", "pooled"))
     return str(getattr(head, "kind", "pooled"))
@@ -113,7 +102,7 @@ AnyHead = Annotated[
 
 
 class ClassificationHead(nn.Module):
-    """(N, C, H, W) -> (N, num_classes)."""
+    """The module of `Head`: (N, C, H, W) -> (N, num_classes)."""
 
     def __init__(
         self,
@@ -147,24 +136,25 @@ class ClassificationHead(nn.Module):
         self.classifier = nn.Linear(features or in_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores of the classes."""
         x = self.features(self.normalise(x)).mean((2, 3))  # (N, features)
         return self.classifier(self.dropout(x))
 
 
 class FullyConnected(nn.Module):
-    """(N, C, H, W) -> (N, num_classes)."""
+    """The module of `FullyConnectedHead`: (N, C, H, W) -> (N, num_classes)."""
 
     def __init__(
         self,
         in_channels: int,
         num_classes: int,
         *,
-        stride: int,  # noqa: ARG002, a head has none
+        stride: int,
         widths: tuple[int, ...],
         pool: int,
         activation: ActivationName,
         dropout: float,
-        conventions: Conventions,  # noqa: ARG002, nothing here differs
+        conventions: Conventions,
     ) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(pool)
@@ -178,18 +168,20 @@ class FullyConnected(nn.Module):
         self.classifier = nn.Linear(inputs, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores of the classes."""
         return self.classifier(self.hidden(self.pool(x).flatten(1)))
 
 
-class Auxiliary(Record):
-    """A classifier on the way, which trains the layers below it and is gone afterwards.
+class Auxiliary(Growing):
+    """A second classifier in the middle of the network. It acts in training only.
 
-    It stands behind stage `after` (from 0): average pool 5x5/3, then with `form: v1`
+    Its loss trains the layers below it; `weight` is that of its loss beside the network's. It
+    stands behind stage `after` (the first is 0): average pool 5x5/3, then with `form: v1`
     (arXiv:1409.4842, section 5) 1x1 convolution, hidden fully connected layer, dropout and linear;
     with `form: v3` (arXiv:1512.00567 as released) 1x1 convolution, 5x5 convolution, pool, linear.
-    `weight` is that of its loss beside the network's.
     """
 
+    grows: ClassVar = ("channels", "features")
     after: Annotated[int, Field(ge=0)]
     """Number of the stage whose output it reads. The first stage is 0."""
     form: Literal["v1", "v3"] = "v1"
@@ -207,31 +199,28 @@ class Auxiliary(Record):
 
     @property
     def smallest_map(self) -> int:
-        """The side in pixels that its 5 x 5 windows need: 17 give v3's convolution its 5."""
+        """The least side in pixels of its input map.
+
+        Both forms begin with a 5 x 5 pool of stride 3. `v3` has a 5 x 5 convolution without padding
+        behind it, and (17 - 5) / 3 + 1 = 5.
+        """
         return {"v1": 5, "v3": 17}[self.form]
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
-        names = ("form", "channels", "features", "norm", "dropout")
-        return Layer(
-            AuxiliaryClassifier,
-            in_channels,
-            num_classes,
-            arguments=tuple((name, getattr(self, name)) for name in names),
-        )
-
-    def widen(self, width: Callable[[int], int]) -> "Auxiliary":
-        return self.replace(channels=width(self.channels), features=width(self.features))
+        """The classifier behind a map of `in_channels`, resolved."""
+        arguments = self.pairs("form", "channels", "features", "norm", "dropout")
+        return Layer(AuxiliaryClassifier, in_channels, num_classes, arguments=arguments)
 
 
 class AuxiliaryClassifier(nn.Module):
-    """(N, C, H, W) -> (N, num_classes)."""
+    """The module of `Auxiliary`: (N, C, H, W) -> (N, num_classes)."""
 
     def __init__(
         self,
         in_channels: int,
         num_classes: int,
         *,
-        stride: int,  # noqa: ARG002, a head has none
+        stride: int,
         form: Literal["v1", "v3"],
         channels: int,
         features: int,
@@ -242,6 +231,7 @@ class AuxiliaryClassifier(nn.Module):
         super().__init__()
 
         def conv(inputs: int, outputs: int, kernel_size: int) -> nn.Module:
+            """A convolution without padding, as both forms have them."""
             return ConvolutionLayer(
                 inputs,
                 outputs,
@@ -264,4 +254,5 @@ class AuxiliaryClassifier(nn.Module):
         self.classifier = nn.Linear(features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores of the classes."""
         return self.classifier(self.dropout(self.features(x)))

@@ -66,6 +66,7 @@ class Network(nn.Module):
         self._taps = [i for i in range(len(strides)) if i + 1 == len(strides) or strides[i + 1] > 1]
 
     def forward(self, x: Tensor) -> Any:
+        """Scores (N, num_classes); in training with auxiliary classifiers `TrainingScores`."""
         x = self.stem(x)
         extra: list[tuple[float, Tensor]] = []
         for i, stage in enumerate(self.stages):

@@ -33,7 +33,12 @@ class Record(BaseModel):
         """A validated copy with some fields changed."""
         return type(self).model_validate({**dict(self), **changes})
 
+    def pairs(self, *names: str) -> tuple[tuple[str, Any], ...]:
+        """The fields of these names with their values, as a layer's arguments."""
+        return tuple((name, getattr(self, name)) for name in names)
+
     def to_yaml(self) -> str:
+        """The record as YAML, fields at their defaults left out."""
         return dump_yaml(self.model_dump(mode="json", exclude_defaults=True))
 
 

@@ -102,6 +102,7 @@ def resize(
     rule = rounding_of(rounding)
 
     def widened(channels: int) -> int:
+        """`channels` times the width factor, rounded."""
         return rule.channels(channels, width)
 
     stem, head = architecture.stem, architecture.head
@@ -147,6 +148,7 @@ def stage_widths(architecture: Architecture) -> list[int]:
     widths = [stage.channels for stage in architecture.stages]
 
     def note(channels: int) -> int:
+        """Keep a width that the block asks to grow, unchanged."""
         widths.append(channels)
         return channels
 

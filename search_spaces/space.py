@@ -117,6 +117,7 @@ class SearchSpace:
 
 def _recording(choices: dict[str, Any], found: dict[str, list[Any]]) -> Pick:
     def pick(name: str, labels: list[Any]) -> Any:
+        """The option that `choices` has for the name, else the first."""
         found.setdefault(name, labels)
         return choices.get(name, labels[0])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import nn
@@ -90,6 +90,7 @@ class Layer:
         return min(sizes_along(path, size)[-1] for path in self.paths)  # they are equal
 
     def build(self, conventions: Conventions, *, drop_rate: float = 0.0) -> nn.Module:
+        """The module with fresh weights; `drop_rate` counts only where the layer has a skip."""
         own = dict(self.arguments)
         if self.residual:
             own["drop_rate"] = drop_rate
@@ -104,7 +105,26 @@ class Layer:
         return [name, *size, *(list(pair) for pair in self.arguments)]
 
 
-class Block(Record):
+class Growing(Record):
+    """Data with widths of its own, which grow with the network's channels."""
+
+    grows: ClassVar[tuple[str, ...]] = ()  # the fields that are widths, or tuples of widths
+
+    def widen(self, width: Widening) -> Self:
+        """A copy with every field of `grows` mapped by `width`; 0 and None mean none and stay."""
+
+        def grown(value: Any) -> Any:
+            """One field's value, grown."""
+            if isinstance(value, tuple):
+                return tuple(width(channels) for channels in value)
+            return width(value) if value else value
+
+        if not self.grows:
+            return self
+        return self.replace(**{name: grown(getattr(self, name)) for name in self.grows})
+
+
+class Block(Growing):
     """The data of a block family; subclasses are tagged by `kind`."""
 
     kind: str
@@ -120,7 +140,7 @@ class Block(Record):
         """How many layers a stage of this block must have; None where any number can follow."""
         return None
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
         """The width nearest to `channels` that a stage of this block can have."""
         return channels
 
@@ -137,10 +157,6 @@ class Block(Record):
         if layers == 1:
             return [first]
         return [first] + [self.layer(channels, channels, 1)] * (layers - 1)
-
-    def widen(self, width: Widening) -> Self:  # noqa: ARG002, for the families with some
-        """How the family's own widths grow with the network's: `width` maps channels."""
-        return self
 
     def describe(self) -> str:
         """The operator column of the paper's Table 1."""

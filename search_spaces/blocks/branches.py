@@ -1,6 +1,6 @@
 """Layers of parallel branches: convolutions and pools in chains, their ends concatenated."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,40 +85,15 @@ def branched_layer(
     )
 
 
-def scaled_residual_layer(
-    channels: int,
-    branches: tuple[Branch, ...],
-    *,
-    scale: float,
-    end: ActivationName,
-    activation: ActivationName,
-) -> Layer:
-    """The resolved layer x + scale * linear(branches(x)), `end` its last activation."""
-    arguments: tuple[tuple[str, Any], ...] = (
-        ("branches", branches),
-        ("scale", scale),
-        ("end", end),
-        ("activation", activation),
-    )
-    return Layer(
-        ScaledResidualLayer,
-        channels,
-        channels,
-        residual=True,
-        arguments=arguments,
-        paths=(*paths_of(branches), ()),
-    )
-
-
 class BranchedLayer(nn.Module):
     """(N, C_in, H, W) -> (N, sum of the branches' widths, H', W')."""
 
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,  # noqa: ARG002, follows from the branches
+        out_channels: int,
         *,
-        stride: int,  # noqa: ARG002, stands in the branches
+        stride: int,
         branches: tuple[Branch, ...],
         activation: ActivationName,
         norm: NormName,
@@ -134,6 +109,7 @@ class BranchedLayer(nn.Module):
             self.branches.append(chain)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The ends of all branches, one behind the other in the channels."""
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
@@ -205,8 +181,10 @@ class ScaledResidualLayer(nn.Module):
         self.end = ACTIVATIONS[end]()
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input plus the scaled branch, activated."""
         branch = self.linear(self.branches(x)) * self.scale
         return self.end(x + self.drop_connect(branch))
 
     def extra_repr(self) -> str:
+        """The scale, for printing."""
         return f"scale={self.scale:g}"

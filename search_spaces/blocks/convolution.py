@@ -47,22 +47,15 @@ class Convolution(Block):
     """What shrinks the map in a stage with a stride: the convolution, or a max-pool before it."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """One convolution. ValueError where `groups` does not divide both widths."""
         for side in (in_channels, channels):
             if side % self.groups:
                 raise ValueError(f"groups {self.groups} must divide the channels, but got {side}")
-        return convolution_layer(
-            in_channels,
-            channels,
-            kernel_size=self.kernel_size,
-            stride=stride,
-            activation=self.activation,
-            norm=self.norm,
-            bias=self.bias,
-            groups=self.groups,
-            padding=self.padding,
-        )
+        own = dict(self.pairs("kernel_size", "activation", "norm", "bias", "groups", "padding"))
+        return convolution_layer(in_channels, channels, stride=stride, **own)
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """Perhaps a max-pool, then the convolutions; only the first may be without padding."""
         pool = []
         if self.downsample == "max_pool" and stride > 1:
             pool = [Pool(kernel_size=stride).layer(in_channels, in_channels, stride)]
@@ -71,10 +64,12 @@ class Convolution(Block):
         rest = self.replace(padding="symmetric") if self.padding == "valid" else self
         return pool + [first] + [rest.layer(channels, channels, 1)] * (layers - 1)
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """The nearest multiple of `groups`."""
         return max(1, round(channels / self.groups)) * self.groups
 
     def describe(self) -> str:
+        """As `MaxPool & Conv3x3, 2 groups`."""
         pool = "MaxPool & " if self.downsample == "max_pool" else ""
         groups = f", {self.groups} groups" if self.groups > 1 else ""
         return f"{pool}Conv{self.kernel_size}x{self.kernel_size}{groups}"
@@ -96,31 +91,35 @@ class Normalisation(Block):
 
     @property
     def fixed_layers(self) -> int | None:
+        """One: a second normalisation would do nothing new."""
         return 1
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """Normalisation keeps the width."""
         return in_channels
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """The normalisation. ValueError for a stride."""
         if stride != 1:
             raise ValueError(f"stride must be 1 for lrn, but got {stride}")
-        arguments = (("size", self.size), ("alpha", self.alpha), ("beta", self.beta), ("k", self.k))
+        arguments = self.pairs("size", "alpha", "beta", "k")
         return Layer(LocalResponseNorm, in_channels, channels, arguments=arguments)
 
     def describe(self) -> str:
+        """`LRN`."""
         return "LRN"
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
-    """(N, C, H, W) -> the same."""
+    """torch's, with the arguments that every layer is given; (N, C, H, W) -> the same."""
 
     def __init__(
         self,
-        in_channels: int,  # noqa: ARG002, any number
-        out_channels: int,  # noqa: ARG002
+        in_channels: int,
+        out_channels: int,
         *,
-        stride: int,  # noqa: ARG002
-        conventions: Conventions,  # noqa: ARG002
+        stride: int,
+        conventions: Conventions,
         **constants: Any,
     ) -> None:
         super().__init__(**constants)
@@ -162,6 +161,7 @@ class SameConv2d(nn.Conv2d):
     """TensorFlow's SAME padding: out = ceil(n / s), the odd pixel goes to the bottom and right."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolution of a map padded by its own size."""
         pads: list[int] = []  # last dimension first, as functional.pad wants them
         for size, kernel, stride in zip(
             reversed(x.shape[2:]), reversed(self.kernel_size), reversed(self.stride), strict=True
@@ -196,6 +196,7 @@ def convolution(
 
 
 def batch_norm(channels: int, conventions: Conventions) -> nn.BatchNorm2d:
+    """Batch norm with the network's epsilon and momentum."""
     return nn.BatchNorm2d(
         channels, eps=conventions.batch_norm_eps, momentum=conventions.batch_norm_momentum
     )
@@ -235,4 +236,5 @@ class ConvolutionLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolution, norm, activation."""
         return self.activation(self.norm(self.conv(x)))

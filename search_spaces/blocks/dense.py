@@ -3,7 +3,7 @@
 Huang et al., arXiv:1608.06993.
 """
 
-from typing import Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from search_spaces.blocks.block import (
     Conventions,
     Layer,
     Rate,
-    Widening,
 )
 from search_spaces.blocks.convolution import batch_norm, convolution
 from search_spaces.blocks.window import square
@@ -25,13 +24,14 @@ from search_spaces.blocks.window import square
 class Dense(Block):
     """BN-act-(1x1 conv-BN-act-)3x3 conv, concatenated to its input, `layers` times.
 
-    A stage's `channels` are those its first dense layer gets; out of it come
-    channels + layers * growth. Where they differ from what the stage before gives, or the stage
-    strides, a transition comes first: BN-act-1x1 convolution to `channels`, average pool of the
-    stride's size. The paper's compression is the ratio of the two widths. `bottleneck` is the
-    1x1 convolution's width in growths, 0 for none.
+    A stage's `channels` are the input width of its first dense layer. The stage's output has
+    channels + layers * growth. A transition comes first where the stage strides, or where the stage
+    before gives another width: BN-act-1x1 convolution to `channels`, average pool of the stride's
+    size. The paper's compression is the ratio of these two widths. The 1x1 convolution of a dense
+    layer has `bottleneck` * growth channels; 0 leaves it out.
     """
 
+    grows: ClassVar = ("growth",)
     kind: Literal["dense"] = "dense"
     """The name of the block family."""
     growth: Channels
@@ -44,6 +44,7 @@ class Dense(Block):
     """Dropout rate after each convolution of the dense layers."""
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """Perhaps a transition, then dense layers, each `growth` channels wider."""
         resolved = []
         if stride > 1 or in_channels != channels:
             pool = (square(stride, stride, "valid"),) if stride > 1 else ()
@@ -52,7 +53,7 @@ class Dense(Block):
                 in_channels,
                 channels,
                 stride=stride,
-                arguments=(("activation", self.activation), ("dropout", self.dropout)),
+                arguments=self.pairs("activation", "dropout"),
                 paths=(pool,),
             )
             resolved.append(transition)
@@ -69,26 +70,23 @@ class Dense(Block):
             arguments=(
                 ("growth_channels", self.growth),
                 ("bottleneck_channels", self.bottleneck * self.growth),
-                ("activation", self.activation),
-                ("dropout", self.dropout),
+                *self.pairs("activation", "dropout"),
             ),
             paths=((square(3),), ()),
         )
 
-    def widen(self, width: Widening) -> Self:
-        return self.replace(growth=width(self.growth))
-
     def describe(self) -> str:
+        """As `Dense, k12, bottleneck`."""
         return f"Dense, k{self.growth}" + (", bottleneck" if self.bottleneck else "")
 
 
 class DenseLayer(nn.Module):
-    """(N, C, H, W) -> (N, C + growth, H, W)."""
+    """The input and behind it new channels; (N, C, H, W) -> (N, C + growth, H, W)."""
 
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,  # noqa: ARG002, in_channels + growth_channels
+        out_channels: int,
         *,
         stride: int,
         growth_channels: int,
@@ -99,33 +97,25 @@ class DenseLayer(nn.Module):
     ) -> None:
         super().__init__()
         assert stride == 1
-        act = ACTIVATIONS[activation]
         self.branch = nn.Sequential()
-        if bottleneck_channels:
-            self.branch.extend(
-                [
-                    batch_norm(in_channels, conventions),
-                    act(),
-                    convolution(in_channels, bottleneck_channels, conventions=conventions),
-                    *([nn.Dropout(dropout)] if dropout else []),
-                ]
-            )
         inner = bottleneck_channels or in_channels
-        self.branch.extend(
-            [
-                batch_norm(inner, conventions),
-                act(),
-                convolution(inner, growth_channels, 3, conventions=conventions),
-                *([nn.Dropout(dropout)] if dropout else []),
-            ]
-        )
+        for inputs, outputs, kernel_size in [
+            *([(in_channels, inner, 1)] if bottleneck_channels else []),
+            (inner, growth_channels, 3),
+        ]:
+            self.branch.append(batch_norm(inputs, conventions))
+            self.branch.append(ACTIVATIONS[activation]())
+            self.branch.append(convolution(inputs, outputs, kernel_size, conventions=conventions))
+            if dropout:
+                self.branch.append(nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input and the new channels."""
         return torch.cat([x, self.branch(x)], 1)
 
 
 class TransitionLayer(nn.Sequential):
-    """(N, C_in, H, W) -> (N, C_out, floor(H/stride), floor(W/stride))."""
+    """BN, act, 1x1 convolution, pool; (N, C_in, H, W) -> (N, C_out, H // stride, W // stride)."""
 
     def __init__(
         self,

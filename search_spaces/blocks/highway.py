@@ -22,9 +22,9 @@ from search_spaces.blocks.window import square
 class Highway(Block):
     """Two k x k convolutions of equal size, the transform H and the gate T = sigmoid(conv + bias).
 
-    `gate_bias` is where the gate's bias starts; negative carries the input at first. It stands in
-    the graph as a constant beside a bias learned from 0. Where the shape changes stands a plain
-    layer, as in the papers.
+    `gate_bias` is the start value of the gate's bias. A negative one lets the layer pass its input
+    on at first. In the module it is a constant, added to a learned bias that starts at 0. Where the
+    shape changes, the layer is a plain convolution, as in the papers.
     """
 
     kind: Literal["highway"] = "highway"
@@ -39,7 +39,7 @@ class Highway(Block):
     """What normalises the convolutions."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        bias = self.norm == "none"
+        """A highway layer, or a plain convolution where the shape changes."""
         if stride > 1 or in_channels != channels:
             return convolution_layer(
                 in_channels,
@@ -48,27 +48,23 @@ class Highway(Block):
                 stride=stride,
                 activation=self.activation,
                 norm=self.norm,
-                bias=bias,
+                bias=self.norm == "none",
             )
         return Layer(
             HighwayLayer,
             in_channels,
             channels,
-            arguments=(
-                ("kernel_size", self.kernel_size),
-                ("gate_bias", self.gate_bias),
-                ("activation", self.activation),
-                ("norm", self.norm),
-            ),
+            arguments=self.pairs("kernel_size", "gate_bias", "activation", "norm"),
             paths=((square(self.kernel_size),), ()),
         )
 
     def describe(self) -> str:
+        """As `Highway, k3x3, gate -2`."""
         return f"Highway, k{self.kernel_size}x{self.kernel_size}, gate {self.gate_bias:g}"
 
 
 class HighwayLayer(nn.Module):
-    """(N, C, H, W) -> (N, C, H, W)."""
+    """y = H(x) T(x) + x (1 - T(x)); (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(
         self,
@@ -100,8 +96,10 @@ class HighwayLayer(nn.Module):
         self.gate_bias = gate_bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """The gate's mix of transform and input."""
         gate = torch.sigmoid(self.gate(x) + self.gate_bias)
         return self.transform(x) * gate + x * (1.0 - gate)
 
     def extra_repr(self) -> str:
+        """The start value of the gate's bias, for printing."""
         return f"gate_bias={self.gate_bias:g}"

@@ -6,17 +6,19 @@ convolutions', in the order of the paper's row; the map's size and the sum give 
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Self
+from functools import partial
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from search_spaces.blocks.block import ActivationName, Block, Channels, Layer, Widening
+from search_spaces.blocks.block import ActivationName, Block, Channels, Layer
 from search_spaces.blocks.branches import (
     Branch,
     Conv,
     PoolOf3,
+    ScaledResidualLayer,
     branched_layer,
-    scaled_residual_layer,
+    paths_of,
     width_of,
 )
 from search_spaces.blocks.convolution import NormName
@@ -31,6 +33,7 @@ class Inception(Block):
     Without, the branches share the stage's channels out in the form's proportions.
     """
 
+    grows: ClassVar = ("widths",)
     kind: Literal["inception"] = "inception"
     """The name of the block family."""
     form: Form
@@ -75,14 +78,17 @@ class Inception(Block):
 
     @property
     def fixed_layers(self) -> int | None:
+        """One where a bare pool passes the input's channels on: a repeat would be wider."""
         return 1 if self.passes_through else None
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """The branches' sum; without `widths` any number from 16, the shares of one channel."""
         if self.widths is None:
             return max(channels, 16)
         return sum(width_of(b, in_channels) for b in self._branches(self.widths, 1))
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """The module. ValueError where the channels are too few to share out."""
         widths = self.widths or self._shared_out(channels)
         return branched_layer(
             in_channels,
@@ -111,12 +117,8 @@ class Inception(Block):
         widths[0] += channels - given
         return tuple(widths)
 
-    def widen(self, width: Widening) -> Self:
-        if self.widths is None:
-            return self
-        return self.replace(widths=tuple(width(channels) for channels in self.widths))
-
     def describe(self) -> str:
+        """As `Inception v3 a`."""
         return f"Inception {self.form.replace('_', ' ')}"
 
 
@@ -127,6 +129,7 @@ class InceptionStem(Block):
     the first (64, 96, 64, 64, 64, 96) and the 192 of the second.
     """
 
+    grows: ClassVar = ("widths",)
     kind: Literal["inception_stem"] = "inception_stem"
     """The name of the block family."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=7, max_length=7)] = (
@@ -139,12 +142,15 @@ class InceptionStem(Block):
 
     @property
     def fixed_layers(self) -> int | None:
+        """Two: the second and the third fork."""
         return 2
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """The reduction: its convolution, and its pool of both ends of the fork."""
         return self.widths[1] + self.widths[5] + self.widths[6]
 
-    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:  # noqa: ARG002
+    def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """The fork and the reduction; only the reduction strides."""
         w = self.widths
         last = (3, 3)
         fork: tuple[Branch, ...] = (
@@ -155,22 +161,13 @@ class InceptionStem(Block):
             (Conv(w[6], last, stride, "valid"),),
             (PoolOf3("max", stride, "valid"),),
         )
-        first = branched_layer(
-            in_channels, fork, activation=self.activation, norm="batch_norm", stride=1
-        )
-        second = branched_layer(
-            first.out_channels,
-            reduction,
-            activation=self.activation,
-            norm="batch_norm",
-            stride=stride,
-        )
+        made = partial(branched_layer, activation=self.activation, norm="batch_norm")
+        first = made(in_channels, fork, stride=1)
+        second = made(first.out_channels, reduction, stride=stride)
         return [first, second]
 
-    def widen(self, width: Widening) -> Self:
-        return self.replace(widths=tuple(width(channels) for channels in self.widths))
-
     def describe(self) -> str:
+        """`Inception v4 stem`."""
         return "Inception v4 stem"
 
 
@@ -203,6 +200,7 @@ class InceptionResidual(Block):
     1602.07261, figures 16, 17 and 19. It keeps map and channels.
     """
 
+    grows: ClassVar = ("widths",)
     kind: Literal["inception_residual"] = "inception_residual"
     """The name of the block family."""
     form: Literal["a", "b", "c"]
@@ -223,23 +221,25 @@ class InceptionResidual(Block):
             raise ValueError(f"form {self.form} takes {count} widths, but got {len(self.widths)}")
         return self
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """The addition keeps the width."""
         return in_channels
 
-    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:  # noqa: ARG002
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """The module. ValueError for a stride, which the addition forbids."""
         if stride != 1:
             raise ValueError(f"stride must be 1 for inception_residual, but got {stride}")
         _, wire = RESNET_FORMS[self.form]
-        return scaled_residual_layer(
+        branches = wire(self.widths)
+        return Layer(
+            ScaledResidualLayer,
             channels,
-            wire(self.widths),
-            scale=self.scale,
-            end=self.end,
-            activation=self.activation,
+            channels,
+            residual=True,
+            arguments=(("branches", branches), *self.pairs("scale", "end", "activation")),
+            paths=(*paths_of(branches), ()),
         )
 
-    def widen(self, width: Widening) -> Self:
-        return self.replace(widths=tuple(width(channels) for channels in self.widths))
-
     def describe(self) -> str:
+        """As `Inception-ResNet A, scale 0.17`."""
         return f"Inception-ResNet {self.form.upper()}, scale {self.scale:g}"

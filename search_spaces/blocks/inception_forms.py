@@ -36,6 +36,7 @@ class Shape(NamedTuple):
 
 
 def square_conv(channels: int, kernel: int, shape: Shape | None = None) -> Conv:
+    """A k x k convolution; with `shape` it has the stride and padding of the module."""
     if shape is None:
         return Conv(channels, (kernel, kernel))
     return Conv(channels, (kernel, kernel), shape.stride, shape.padding)

@@ -26,19 +26,17 @@ from search_spaces.blocks.convolution import (
 from search_spaces.blocks.window import square
 
 
-class MBConv(Block):
-    """MBConv's data. The expanded width is input channels * `expand_ratio`.
+class InvertedResidual(Block):
+    """What MBConv and Fused-MBConv share. The expanded width is input channels * `expand_ratio`.
 
-    `se_ratio` is relative to the layer's input channels, not the expanded ones; 0 is none.
-    `skip: none` takes the identity away where it could stand (stride 1 and equal channels).
+    `se_ratio` is relative to the layer's input channels, not to the expanded ones; 0 is no SE.
+    The identity skip stands where stride is 1 and the channels are equal; `skip: none` removes it.
     """
 
-    kind: Literal["mbconv"] = "mbconv"
-    """The name of the block family."""
     expand_ratio: Annotated[int, Field(ge=1, le=16)]
     """Expanded width over the layer's input channels."""
     kernel_size: KernelSize
-    """Side of the depthwise kernel, an odd number."""
+    """Side of the k x k kernel, an odd number."""
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Squeeze-and-excitation: its width over the layer's input channels. 0 leaves it out."""
     activation: ActivationName = "silu"
@@ -46,11 +44,13 @@ class MBConv(Block):
     skip: Literal["identity", "none"] = "identity"
     """`none` removes the identity connection."""
 
-    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+    def _resolved(
+        self, module: type[nn.Module], in_channels: int, channels: int, stride: int
+    ) -> Layer:
         residual = self.skip == "identity" and stride == 1 and in_channels == channels
         squeezed = max(1, int(in_channels * self.se_ratio)) if self.se_ratio else 0
         return Layer(
-            MBConvLayer,
+            module,
             in_channels,
             channels,
             stride=stride,
@@ -65,11 +65,23 @@ class MBConv(Block):
         )
 
     def describe(self) -> str:
+        """As `MBConv6, k5x5, SE 0.25`."""
         excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
         return f"MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
 
 
-class FusedMBConv(Block):
+class MBConv(InvertedResidual):
+    """1x1 expansion, k x k depthwise convolution, SE, 1x1 projection."""
+
+    kind: Literal["mbconv"] = "mbconv"
+    """The name of the block family."""
+
+    def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """One MBConv."""
+        return self._resolved(MBConvLayer, in_channels, channels, stride)
+
+
+class FusedMBConv(InvertedResidual):
     """Fused-MBConv: one k x k convolution in place of the expansion and the depthwise one.
 
     EfficientNetV2 (arXiv:2104.00298, figure 2). Without expansion it is that convolution alone.
@@ -77,21 +89,11 @@ class FusedMBConv(Block):
 
     kind: Literal["fused_mbconv"] = "fused_mbconv"
     """The name of the block family."""
-    expand_ratio: Annotated[int, Field(ge=1, le=16)]
-    """Expanded width over the layer's input channels."""
-    kernel_size: KernelSize
-    """Side of the square kernel, an odd number."""
-    se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Squeeze-and-excitation: its width over the layer's input channels. 0 leaves it out."""
-    activation: ActivationName = "silu"
-    """The activation function."""
-    skip: Literal["identity", "none"] = "identity"
-    """`none` removes the identity connection."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        residual = self.skip == "identity" and stride == 1 and in_channels == channels
-        squeezed = max(1, int(in_channels * self.se_ratio)) if self.se_ratio else 0
-        if self.expand_ratio == 1 and not residual and not squeezed:
+        """One Fused-MBConv; without expansion, SE and skip it is a plain convolution."""
+        layer = self._resolved(FusedMBConvLayer, in_channels, channels, stride)
+        if self.expand_ratio == 1 and not layer.residual and not self.se_ratio:
             return convolution_layer(
                 in_channels,
                 channels,
@@ -99,26 +101,11 @@ class FusedMBConv(Block):
                 stride=stride,
                 activation=self.activation,
             )
-        return Layer(
-            FusedMBConvLayer,
-            in_channels,
-            channels,
-            stride=stride,
-            residual=residual,
-            arguments=(
-                ("expanded_channels", in_channels * self.expand_ratio),
-                ("kernel_size", self.kernel_size),
-                ("squeezed_channels", squeezed),
-                ("activation", self.activation),
-            ),
-            paths=((square(self.kernel_size, stride),),),
-        )
+        return layer
 
     def describe(self) -> str:
-        excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
-        return (
-            f"Fused-MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
-        )
+        """As `Fused-MBConv4, k3x3`."""
+        return f"Fused-{super().describe()}"
 
 
 class DepthwiseSeparable(Block):
@@ -135,6 +122,7 @@ class DepthwiseSeparable(Block):
     """The activation function."""
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """Two layers, depthwise and pointwise, for each repeat."""
         first = self._pair(in_channels, channels, stride)
         return first + self._pair(channels, channels, 1) * (layers - 1)
 
@@ -153,6 +141,7 @@ class DepthwiseSeparable(Block):
         return [depthwise, pointwise]
 
     def describe(self) -> str:
+        """As `DepthwiseSeparable, k3x3`."""
         return f"DepthwiseSeparable, k{self.kernel_size}x{self.kernel_size}"
 
 
@@ -166,6 +155,7 @@ class SqueezeExcitation(nn.Module):
         self.expand = nn.Conv2d(squeezed_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input, each channel times its weight."""
         scale = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
         scale = self.expand(self.activation(self.reduce(scale)))
         return x * torch.sigmoid(scale)
@@ -182,12 +172,14 @@ class DropConnect(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input; in training, samples at random are 0."""
         if not self.training or self.rate == 0.0:
             return x
         keep = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
         return x * keep / (1.0 - self.rate)
 
     def extra_repr(self) -> str:
+        """The rate, for printing."""
         return f"rate={self.rate:g}"
 
 
@@ -242,6 +234,7 @@ class MBConvLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The branch, and the input added where there is a skip."""
         branch = self.excitation(self.depthwise(self.expand(x)))
         branch = self.project(branch)
         return branch if self.drop_connect is None else x + self.drop_connect(branch)
@@ -289,5 +282,6 @@ class FusedMBConvLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The branch, and the input added where there is a skip."""
         branch = self.project(self.excitation(self.fused(x)))
         return branch if self.drop_connect is None else x + self.drop_connect(branch)

@@ -25,12 +25,15 @@ class Pool(Block):
 
     @property
     def fixed_layers(self) -> int | None:
+        """One: a stage of pools would be no network's."""
         return 1
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """A pool keeps the width."""
         return in_channels
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
+        """The pool. ValueError for an even kernel with symmetric padding."""
         odd = self.kernel_size % 2 == 1
         padding = self.padding or ("symmetric" if odd else "valid")
         if padding == "symmetric" and not odd:
@@ -49,6 +52,7 @@ class Pool(Block):
         )
 
     def describe(self) -> str:
+        """As `MaxPool3x3`."""
         return f"{'Max' if self.form == 'max' else 'Avg'}Pool{self.kernel_size}x{self.kernel_size}"
 
 
@@ -74,8 +78,8 @@ class PoolLayer(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,  # noqa: ARG002, any number
-        out_channels: int,  # noqa: ARG002
+        in_channels: int,
+        out_channels: int,
         *,
         stride: int,
         form: Literal["max", "average"],
@@ -87,4 +91,5 @@ class PoolLayer(nn.Module):
         self.pool = pool(form, kernel_size, stride=stride, padding=padding, conventions=conventions)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The pooled map."""
         return self.pool(x)

@@ -64,10 +64,12 @@ class Residual(Block):
         """The convolutions of the branch."""
         raise NotImplementedError
 
-    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:  # noqa: ARG002
+    def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
+        """With shortcut A at least the input's width: it appends channels and cannot drop any."""
         return max(channels, in_channels) if self.shortcut == "A" else channels
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
+        """A layer a repeat; a plain network's repeat is a layer a convolution."""
         first = self._layer(in_channels, channels, stride)
         return first + self._layer(channels, channels, 1) * (layers - 1)
 
@@ -141,9 +143,11 @@ class Basic(Residual):
     """Side of both kernels, an odd number."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
+        """Two convolutions of the same width."""
         return Unit(self.kernel_size, channels, stride), Unit(self.kernel_size, channels)
 
     def describe(self) -> str:
+        """As `Basic, k3x3, zero-padded`."""
         name = "Plain" if self.shortcut == "none" else "Basic"
         return f"{name}, k{self.kernel_size}x{self.kernel_size}{self._details()}"
 
@@ -168,6 +172,7 @@ class Bottleneck(Residual):
     """Which convolution carries the stride."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
+        """1 x 1, k x k in groups, 1 x 1."""
         width = self.inner_channels(channels)
         first, second = (stride, 1) if self.stride_on == "1x1" else (1, stride)
         return (
@@ -202,6 +207,7 @@ class Bottleneck(Residual):
         return -(-channels // (4 * self.groups)) * 4 * self.groups
 
     def describe(self) -> str:
+        """As `Bottleneck, k3x3, 32x4d`."""
         name = "Plain bottleneck" if self.shortcut == "none" else "Bottleneck"
         width = "" if self.width_per_group is None else f"x{self.width_per_group}d"
         groups = f", {self.groups}{width or ' groups'}" if self.groups > 1 or width else ""
@@ -217,10 +223,12 @@ class ZeroPadded(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """The subsampled map and zeros behind its channels."""
         x = x[:, :, :: self.stride, :: self.stride]
         return functional.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
 
     def extra_repr(self) -> str:
+        """The numbers, for printing."""
         return f"extra_channels={self.extra_channels}, stride={self.stride}"
 
 
@@ -271,6 +279,7 @@ class ResidualLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The sum of branch and shortcut, activated where the order says so."""
         activated = self.before(x)
         branch = self.branch(activated)
         if self.shortcut is None or self.drop_connect is None:

@@ -43,6 +43,7 @@ Path = tuple[Window, ...]
 
 
 def square(kernel: int, stride: int = 1, padding: Padding = "symmetric") -> Window:
+    """A window with equal rows and columns."""
     return Window((kernel, kernel), stride, padding)
 
 

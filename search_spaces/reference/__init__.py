@@ -107,10 +107,8 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     Raises InputError for an unknown name, an unreadable file or an architecture that breaks a rule.
     """
     text = str(name_or_path)
-    if text in _REFERENCES:
-        return _REFERENCES[text](text)
     path = Path(text)
-    if path.suffix in (".yaml", ".yml", ".json") or path.exists():
+    if text not in _REFERENCES and (path.suffix in (".yaml", ".yml", ".json") or path.exists()):
         return Architecture.parse(read_mapping(path), source=text)
     builder: Callable[[str], Architecture] = choose(_REFERENCES, text, what="architecture")
     return builder(text)

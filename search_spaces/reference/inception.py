@@ -64,12 +64,14 @@ class _Table:
     def row(
         self, block: AnyBlock, channels: int | None = None, *, layers: int = 1, stride: int = 1
     ) -> None:
+        """Append a stage; without `channels` it has the width that its block gives."""
         if channels is None:
             channels = block.fitting_channels(0, in_channels=self.channels, layers=layers)
         self.stages.append(Stage(channels=channels, layers=layers, stride=stride, block=block))
         self.channels = channels
 
     def rows(self, blocks: Iterable[AnyBlock]) -> None:
+        """Append a stage for each block."""
         for block in blocks:
             self.row(block)
 
