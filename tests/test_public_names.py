@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +16,11 @@ def test_every_public_name_is_there(package):
         assert getattr(module, name).__name__ == name
 
 
-def test_the_function_search_is_not_hidden_by_the_room_of_its_name():
-    import experiments.steps.noise  # noqa: F401, binds the room to the package
-    from experiments import search
-
-    assert search.__module__ == "experiments.steps.search"
+@pytest.mark.parametrize("package", ["search_spaces", "scaler", "experiments"])
+def test_no_public_name_is_hidden_by_a_room_of_its_name(package):
+    folder = Path(import_module(package).__file__).parent
+    rooms = {place.stem for place in folder.iterdir()}
+    assert rooms.isdisjoint(import_module(package).__all__)
 
 
 def test_the_packages_load_no_slow_library_until_a_name_is_used():
