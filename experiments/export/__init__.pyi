@@ -2,4 +2,4 @@ from .code import network_code as network_code
 from .folder import Exported as Exported
 from .folder import load_exported as load_exported
 from .folder import write_exported as write_exported
-from .folding import fold_batch_norm as fold_batch_norm
+from .formats import fold_batch_norm as fold_batch_norm

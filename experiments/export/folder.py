@@ -14,10 +14,8 @@ from safetensors.torch import save
 
 from experiments.config.files import replace_file, write_json, write_text
 from experiments.export.card import model_card
-from experiments.export.folding import fold_batch_norm
-from experiments.export.formats import FORMATS, check_format
-from experiments.export.model import Model
-from experiments.export.preprocessing import Preprocessing
+from experiments.export.formats import FORMATS, check_format, fold_batch_norm
+from experiments.export.model import Model, Preprocessing
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture

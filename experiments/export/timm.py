@@ -9,7 +9,7 @@ from typing import Any
 from timm.models import build_model_with_cfg, register_model
 from torch import Tensor, nn
 
-from experiments.export.folding import fold_batch_norm
+from experiments.export.formats import fold_batch_norm
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, initialise
 from search_spaces.reference import load_architecture

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from experiments.export.folder import load_exported, write_exported
-from experiments.export.folding import fold_batch_norm
-from experiments.export.formats import check_format
+from experiments.export.formats import check_format, fold_batch_norm
 from experiments.export.model import Model, untrained_model
 from search_spaces import (
     Architecture,
