@@ -37,6 +37,7 @@ def contenders(folder: Path, parameters: int) -> dict[str, Callable[[int], objec
     }
     architecture = load_space("mbconv_small").suggest(optuna.create_study().ask())
     stores = [Store(folder / f"{name}.db") for name in ("ours", "add", "tell")]
+    studies = [store.study("search") for store in stores]
 
     def candidate(number: int) -> Candidate:
         params: dict[str, Any] = dict.fromkeys(kinds, 3)
@@ -52,15 +53,15 @@ def contenders(folder: Path, parameters: int) -> dict[str, Callable[[int], objec
         stores[0].record("search", done(begun), suggestion=number)
 
     def add(number: int) -> None:
-        stores[1].study("search").add_trial(done(candidate(number)))
+        studies[1].add_trial(done(candidate(number)))
 
     def tell(number: int) -> None:
         frozen = done(candidate(number))
-        trial = stores[2].study("search").ask(kinds)
+        trial = studies[2].ask(kinds)
         for key, value in frozen.user_attrs.items():
             trial.set_user_attr(key, value)
         trial.report(0.5, 1)
-        stores[2].study("search").tell(trial, 0.5)
+        studies[2].tell(trial, 0.5)
 
     return {
         "ours, opened and written whole": ours,

@@ -20,8 +20,7 @@ from experiments.benchmarks.record import keep, summary
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates
-from experiments.store.snapshot import Snapshot
-from experiments.store.store import Store
+from experiments.store.store import Store, reading
 from experiments.store.trial import End, Trial
 from search_spaces.space import load_space
 
@@ -85,11 +84,11 @@ def list_seconds(folder: RunFolder) -> tuple[float, float]:
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder.study}")
     theirs = study.get_trials()
     between = time.process_time()
-    with Snapshot(folder.study) as snapshot:
+    with reading(folder) as snapshot:
         ours = snapshot.trials("search")
     ended = time.process_time()
     assert ours == theirs
-    with Snapshot(folder.study) as snapshot:
+    with reading(folder) as snapshot:
         light = [row.attributes for row in snapshot.rows("search")]
     assert light == [trial.user_attrs for trial in theirs]
     return ended - between, between - began

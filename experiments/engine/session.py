@@ -19,7 +19,8 @@ from experiments.engine.searcher import StudySearcher
 from experiments.engine.tracking import Tracking, check_tracking
 from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
-from experiments.store.store import Store, backup_of
+from experiments.store.sqlite_file import backup_of
+from experiments.store.store import Store
 from search_spaces.records import InputError
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
 from experiments.steps.noise import verdict
 from experiments.store.run_lock import in_use
-from experiments.store.snapshot import reading
-from experiments.store.store import STUDIES
+from experiments.store.store import STUDIES, reading
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"

@@ -8,7 +8,7 @@ from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
 from experiments.report.repeats import confirmation_standings
 from experiments.steps.noise import verdict
-from experiments.store.snapshot import reading
+from experiments.store.store import reading
 from scaler.compound import CompoundCoefficients
 
 

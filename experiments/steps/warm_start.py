@@ -73,7 +73,7 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
 
 def _run_rows(path: Path) -> Iterator[Known]:
     """The finished trials of a run's search."""
-    from experiments.store.snapshot import reading
+    from experiments.store.store import reading
 
     folder = RunFolder.open(path)
     with reading(folder) as snapshot:

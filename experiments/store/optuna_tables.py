@@ -1,5 +1,8 @@
 """Optuna's tables, read and written a trial at a time: its own interface goes row by row.
 
+This file alone uses private names of Optuna's storage: the tables of `optuna.storages._rdb.models`
+with the columns in COLUMNS, and the two functions by which they keep a value that is no number.
+
 A finished trial is some dozens of rows. RDBStorage looks each one up before it writes it, and reads
 10,000 trials in a quarter of a minute; here a trial is a statement a table, all in one transaction.
 The schema is Optuna's (version 12, unchanged since Optuna 3.2, pinned by a test); any Optuna opens
@@ -12,14 +15,38 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Engine, Text, cast, func, insert, select
 
 SCHEMA = 12
+# table -> the columns that we read or write; a test asserts that each of them exists
+COLUMNS = {
+    "StudyModel": ("study_id", "study_name"),
+    "StudyUserAttributeModel": ("study_id", "key", "value_json"),
+    "TrialModel": (
+        *("trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete"),
+    ),
+    "TrialParamModel": (
+        *("param_id", "trial_id", "param_name", "param_value", "distribution_json"),
+    ),
+    "TrialValueModel": ("trial_id", "objective", "value", "value_type"),
+    "TrialIntermediateValueModel": (
+        *("trial_intermediate_value_id", "trial_id", "step"),
+        *("intermediate_value", "intermediate_value_type"),
+    ),
+    "TrialUserAttributeModel": ("trial_user_attribute_id", "trial_id", "key", "value_json"),
+    "TrialSystemAttributeModel": ("trial_system_attribute_id", "trial_id", "key", "value_json"),
+}
+FUNCTIONS = {
+    "TrialValueModel": "value_to_stored_repr",
+    "TrialIntermediateValueModel": "intermediate_value_to_stored_repr",
+}
+_STUDIES = models.StudyModel.__table__
+_NOTES = models.StudyUserAttributeModel.__table__
 _TRIALS = models.TrialModel.__table__
 _PARAMS = models.TrialParamModel.__table__
 _VALUES = models.TrialValueModel.__table__
@@ -29,12 +56,43 @@ _SYSTEM = models.TrialSystemAttributeModel.__table__
 _distribution = lru_cache(maxsize=10_000)(json_to_distribution)
 
 
+class TrialRow(NamedTuple):
+    """A trial as the tables of a report need it."""
+
+    number: int
+    state: str  # Optuna's name, as COMPLETE
+    ended: str | None  # UTC
+    attributes: dict[str, Any]
+
+
+def make_tables(engine: Engine) -> None:
+    """Optuna's tables, empty."""
+    models.BaseModel.metadata.create_all(engine)
+
+
+def study_id(connection: Connection, name: str) -> int | None:
+    """The key of a study, or None where it is not there."""
+    query = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == name)
+    return connection.execute(query).scalar()
+
+
+def begun_studies(connection: Connection) -> set[str]:
+    """The names of all studies that hold a trial."""
+    has_trials = _STUDIES.c.study_id.in_(select(_TRIALS.c.study_id))
+    return set(connection.execute(select(_STUDIES.c.study_name).where(has_trials)).scalars())
+
+
+def read_notes(connection: Connection, study_id: int) -> dict[str, Any]:
+    """The user attributes of a study as a whole."""
+    query = select(_NOTES.c.key, _NOTES.c.value_json).where(_NOTES.c.study_id == study_id)
+    return {key: json.loads(value) for key, value in connection.execute(query)}
+
+
 def write_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> int:
     """Append a finished trial to a study, within the caller's transaction; return its number."""
-    studies = models.StudyModel.__table__
-    # Where several drivers write to one server, the study's row is the lock, as in Optuna itself.
+    # The study's row is the lock, as in Optuna itself: somebody else may add a trial by Optuna.
     connection.execute(
-        select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
+        select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id).with_for_update()
     )
     newest = connection.execute(
         select(_TRIALS.c.number)
@@ -47,8 +105,8 @@ def write_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> in
         "number": number,
         "study_id": study_id,
         "state": trial.state,
-        "datetime_start": to_utc(trial.datetime_start),
-        "datetime_complete": to_utc(trial.datetime_complete),
+        "datetime_start": _to_utc(trial.datetime_start),
+        "datetime_complete": _to_utc(trial.datetime_complete),
     }
     key = connection.execute(insert(_TRIALS).values(row)).inserted_primary_key
     assert key is not None
@@ -96,6 +154,33 @@ def read_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
             )
         )
     return trials
+
+
+def read_rows(connection: Connection, study_id: int) -> list[TrialRow]:
+    """A study's trials with their user attributes alone: a row a trial, not one an attribute."""
+    key: Any = func.json_quote(_ATTRIBUTES.c.key)  # SQLite's
+    if connection.dialect.name != "sqlite":
+        key = cast(func.to_json(cast(_ATTRIBUTES.c.key, Text)), Text)
+    pairs = key.concat(":").concat(_ATTRIBUTES.c.value_json)
+    attributes = (
+        select(func.aggregate_strings(pairs, ","))
+        .where(_ATTRIBUTES.c.trial_id == _TRIALS.c.trial_id)
+        .scalar_subquery()
+    )
+    query = (
+        select(_TRIALS.c.number, _TRIALS.c.state, _TRIALS.c.datetime_complete, attributes)
+        .where(_TRIALS.c.study_id == study_id)
+        .order_by(_TRIALS.c.trial_id)
+    )
+    return [
+        TrialRow(
+            number,
+            state.name,
+            None if ended is None else ended.isoformat(sep=" "),
+            json.loads(f"{{{own or ''}}}"),
+        )
+        for number, state, ended, own in connection.execute(query)
+    ]
 
 
 def _rows(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:
@@ -156,7 +241,7 @@ def _value(stored: float | None, kind: Any) -> float:
     return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind.name, math.nan)
 
 
-def to_utc(local: datetime.datetime | None) -> datetime.datetime | None:
+def _to_utc(local: datetime.datetime | None) -> datetime.datetime | None:
     return None if local is None else local.astimezone(datetime.UTC).replace(tzinfo=None)
 
 

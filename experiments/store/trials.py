@@ -11,8 +11,7 @@ from optuna.trial import FrozenTrial
 from experiments.config.run_folder import RunFolder
 from experiments.store.columns import CURVE, FIXED, OWN, SPAN, column
 from experiments.store.sizes import sizes_of
-from experiments.store.snapshot import Snapshot, reading
-from experiments.store.store import STUDIES, Store
+from experiments.store.store import STUDIES, Studies, reading
 from search_spaces.records import InputError, suggest
 
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
@@ -34,8 +33,8 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
     run and for an unknown study.
     """
     fixed, sizes, own, whole = [], [], [], []
-    for name, part, snapshot in _snapshots(run, study):
-        for trial in snapshot.rows(part):
+    for name, part, studies in _studies(run, study):
+        for trial in studies.rows(part):
             attributes = trial.attributes
             place = {"run": name, "study": part, "number": trial.number, "ended": trial.ended}
             place["state"] = trial.state.lower()
@@ -55,8 +54,8 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
 
 def load_notes(run: str | Path, *, study: str) -> dict[str, Any]:
     """What one run's store keeps of a study as a whole."""
-    with Snapshot(RunFolder.open(run).study) as snapshot:
-        return snapshot.notes(study)
+    with reading(RunFolder.open(run)) as studies:
+        return studies.notes(study)
 
 
 def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
@@ -74,8 +73,8 @@ def load_curves(run: Runs, *, study: str | None = None) -> pd.DataFrame:
             "metric": metric,
             "value": value,
         }
-        for name, part, snapshot in _snapshots(run, study)
-        for trial in snapshot.trials(part)
+        for name, part, studies in _studies(run, study)
+        for trial in studies.trials(part)
         for metric, values in _curves(trial).items()
         for epoch, value in zip(sorted(trial.intermediate_values), values, strict=False)
         if value is not None
@@ -88,14 +87,14 @@ def _curves(trial: FrozenTrial) -> dict[str, list[float | None]]:
     return {"accuracy": attributes.get("curve", []), **attributes.get("curves", {})}
 
 
-def _snapshots(run: Runs, study: str | None) -> Iterator[tuple[str, str, Snapshot | Store]]:
+def _studies(run: Runs, study: str | None) -> Iterator[tuple[str, str, Studies]]:
     """(run, study, store) of every study of every run."""
     if study is not None and study not in STUDIES:
         raise InputError(f"unknown study '{study}'; {suggest(study, STUDIES)}")
     for name, folder in named_runs(run):
-        with reading(folder) as snapshot:
+        with reading(folder) as studies:
             for part in STUDIES if study is None else (study,):
-                yield name, part, snapshot
+                yield name, part, studies
 
 
 def named_runs(run: Runs) -> list[tuple[str, RunFolder]]:

@@ -17,7 +17,7 @@ from optuna.importance import (
 from optuna.trial import FrozenTrial, create_trial
 
 from experiments.report.analysis.trials import at_common_epoch
-from experiments.store.snapshot import reading
+from experiments.store.store import reading
 from experiments.store.trials import Runs, load_curves, load_trials, named_runs
 from search_spaces.records import choose
 

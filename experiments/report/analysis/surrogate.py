@@ -9,7 +9,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.samplers.accuracy_model import AccuracyModel, Observations
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import KnownCost
-from experiments.store.snapshot import reading
+from experiments.store.store import reading
 from experiments.store.trials import Runs, named_runs
 
 FEWEST = 5  # finished trials to learn from

@@ -5,8 +5,9 @@ import sqlite3
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages._rdb import models
 
-from experiments.store.optuna_tables import SCHEMA
+from experiments.store.optuna_tables import COLUMNS, FUNCTIONS, SCHEMA
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler import Cost
@@ -79,6 +80,13 @@ def test_a_trial_is_read_as_optuna_reads_it(tmp_path, small):
 def test_the_schema_is_the_one_that_whole_trials_are_written_for(filled):
     with sqlite3.connect(filled) as connection:
         assert connection.execute("SELECT schema_version FROM version_info").fetchone() == (SCHEMA,)
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_optuna_has_every_private_name_that_we_use(table):
+    model = getattr(models, table)
+    assert set(COLUMNS[table]) <= set(model.__table__.c.keys())
+    assert table not in FUNCTIONS or callable(getattr(model, FUNCTIONS[table]))
 
 
 def test_recording_a_trial_closes_the_open_one(tmp_path, trial, small):
