@@ -10,11 +10,10 @@ import pandas as pd
 
 from experiments.config.run_folder import RunFolder
 from experiments.report.repeats import confirmation_standings
-from experiments.steps.noise import LEVEL
+from experiments.steps.noise import LEVEL, difference
 from experiments.store.trials import Runs, load_trials, named_runs
 from search_spaces.records import InputError
 
-RESAMPLES = 9_999  # of a permutation test that is too large to go through whole
 _COLUMNS = {
     "first": "string",
     "second": "string",
@@ -37,13 +36,15 @@ TRIALS = "finished trials of the search"
 def compare_runs(run: Runs) -> pd.DataFrame:
     """Two rows a pair of runs: their winners' repeated trainings, and all their finished trials.
 
-    Winners: the rewards of the confirmation's first in its last round, by a permutation test of the
-    difference of means. Trials: the search's rewards, by the Mann-Whitney test; `superiority` is
-    the share of pairs in which the first run's trial is better (a half: alike). Both two-sided;
-    `least_p` is the smallest p that so few trainings could have given. What the tests can say is
-    about these two runs: whether one *method* is better takes several runs of each, with other
-    seeds. Rewards of unlike objectives, data or epochs are not compared. Raises InputError for
-    fewer than two runs.
+    Winners: the rewards of the confirmation's first in its last round, by Welch's t-test of the
+    means, as everywhere where trainings are repeated. Trials: the search's rewards, by the
+    Mann-Whitney test, since they are far from normal. `superiority` is the share of pairs in which
+    the first run's reward is higher (a half: alike). Both tests are two-sided. `least_p` is the
+    smallest p that the ranks of so few trials could have given; Welch's test has no such bound.
+
+    The tests speak of these two runs. Whether one *method* is better takes several runs of each,
+    with other seeds. Rewards of unlike objectives, data or epochs are not compared. Raises
+    InputError for fewer than two runs.
     """
     runs = named_runs(run)
     if len(runs) < 2:
@@ -103,23 +104,15 @@ def _tested(what: str, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -
     ranks = stats.mannwhitneyu(a, b)
     found = {"superiority": float(ranks.statistic) / (len(a) * len(b))}
     if what == TRIALS:
-        return {**found, "test": "Mann-Whitney", "p": float(ranks.pvalue), **_least(a, b)}
-    result = stats.permutation_test(
-        (a, b),
-        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    )
-    return {**found, "test": "permutation", "p": float(result.pvalue), **_least(a, b)}
-
-
-def _least(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Of all ways to deal the values out to two groups, the two that part them most."""
-    return {"least_p": 2 / math.comb(len(a) + len(b), len(a))}
+        # Of all ways to deal the values out to two groups, two part them most.
+        least = 2 / math.comb(len(a) + len(b), len(a))
+        return {**found, "test": "Mann-Whitney", "p": float(ranks.pvalue), "least_p": least}
+    gap = difference(a, b)
+    return {**found, "test": "Welch's t-test", "p": gap.p, "margin": gap.margin}
 
 
 def _statement(row: dict[str, Any], apart: str) -> str:
+    """What can be said of one row, in a sentence."""
     first, second, what = row["first"], row["second"], row["what"]
     if apart:
         return f"Not compared: the runs differ in {apart}."
@@ -131,14 +124,21 @@ def _statement(row: dict[str, Any], apart: str) -> str:
     if row["difference"] == 0:
         return f"The means are equal ({row['first_mean']:.4f})."
     higher, lower = (first, second) if row["difference"] > 0 else (second, first)
-    gap = f"{abs(row['difference']):.4f}"
-    test = f"{row['test']}, p = {row['p']:.2g}"
-    n = f"n = {row['first_trials']} and {row['second_trials']}"
-    if row["p"] < LEVEL:
-        return f"{higher} is higher than {lower} by {gap} in the mean, beyond noise ({test}, {n})."
-    few = row["least_p"] >= LEVEL
-    more = f"; with so few no difference could have been, the least p being {row['least_p']:.2g}"
-    return (
-        f"{higher} is higher than {lower} by {gap} in the mean, which is within noise ({test}, {n})"
-        f"{more if few else ''}."
+    leads = f"{higher} is higher than {lower} by {abs(row['difference']):.4f} in the mean"
+    if math.isnan(row["p"]):
+        return f"{leads}; whether that is noise cannot be said, as the repeats agree exactly."
+    test = (
+        f"{row['test']}, p = {row['p']:.2g}, n = {row['first_trials']} and {row['second_trials']}"
     )
+    if row["p"] < LEVEL:
+        return f"{leads}, beyond noise ({test})."
+    return f"{leads}, which is within noise ({test}){_too_few(row)}."
+
+
+def _too_few(row: dict[str, Any]) -> str:
+    """What so few trainings could have shown; an empty string where they were not too few."""
+    if "margin" in row:
+        return f"; with so few trainings only a difference beyond {row['margin']:.4f} would count"
+    if row["least_p"] < LEVEL:
+        return ""
+    return f"; with so few no difference could count, as the least p is {row['least_p']:.2g}"

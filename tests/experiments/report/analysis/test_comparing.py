@@ -28,20 +28,24 @@ def test_finished_trials_are_compared_by_ranks(tmp_path, make_sample):
     assert "high is higher than low" in row["statement"]
 
 
-def test_winners_are_compared_by_a_permutation_of_their_trainings(begin_run):
-    a = confirmed(begin_run("a"), [0.91, 0.92, 0.93, 0.94])
-    b = confirmed(begin_run("b"), [0.81, 0.82, 0.83, 0.84])
-    row = compare_runs([a, b]).iloc[0]
-    assert row["p"] == pytest.approx(2 / 70)  # of 8 over 4 ways, the two that part them most
-    assert row["difference"] == pytest.approx(0.1)
-    assert "a is higher than b by 0.1000 in the mean, beyond noise" in row["statement"]
+def test_winners_are_compared_by_welchs_test_of_their_trainings(begin_run):
+    one, other = [0.91, 0.92, 0.93, 0.94], [0.81, 0.83, 0.83, 0.85]
+    row = compare_runs([confirmed(begin_run("a"), one), confirmed(begin_run("b"), other)]).iloc[0]
+    assert row["p"] == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue)
+    assert row["difference"] == pytest.approx(0.095)
+    assert "a is higher than b by 0.0950 in the mean, beyond noise" in row["statement"]
 
 
 def test_too_few_trainings_are_told_to_be_too_few(begin_run):
-    a, b = confirmed(begin_run("a"), [0.91, 0.92]), confirmed(begin_run("b"), [0.81, 0.82])
+    a, b = confirmed(begin_run("a"), [0.91, 0.95]), confirmed(begin_run("b"), [0.88, 0.92])
     row = compare_runs([a, b]).iloc[0]
-    assert row["p"] == row["least_p"] == pytest.approx(1 / 3)
-    assert "with so few no difference could have been" in row["statement"]
+    assert row["p"] > 0.05
+    assert "with so few trainings only a difference beyond 0.1217 would count" in row["statement"]
+
+
+def test_of_trainings_that_agree_to_the_last_digit_nothing_is_said(begin_run):
+    a, b = confirmed(begin_run("a"), [0.9, 0.9]), confirmed(begin_run("b"), [0.8, 0.8])
+    assert "whether that is noise cannot be said" in compare_runs([a, b]).iloc[0]["statement"]
 
 
 def test_of_single_trainings_nothing_is_said(begin_run):
