@@ -38,6 +38,7 @@ def alignments(table: pd.DataFrame) -> list[str]:
 
 
 def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; no cell can break out of its place, whatever it holds."""
     cells = [[_escaped(cell) for cell in row] for row in readable_rows(table)]
     header = list(table.columns)
     sides = alignments(table)

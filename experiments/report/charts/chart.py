@@ -19,6 +19,8 @@ CYCLE: tuple[Colour, ...] = ("blue", "orange", "green", "purple", "sky", "red")
 
 @dataclass(frozen=True)
 class Axis:
+    """One axis of a chart: its label, scale, limits and ticks."""
+
     label: str = ""  # with its unit
     log: bool = False
     limits: tuple[float, float] | None = None
@@ -71,6 +73,8 @@ class Note:
 
 @dataclass(frozen=True)
 class Chart:
+    """One panel: axes, marks in the order in which they are drawn, notes and rules."""
+
     title: str
     x: Axis
     y: Axis

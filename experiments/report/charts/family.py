@@ -36,9 +36,9 @@ def family(members: pd.DataFrame) -> Figure:
         panels.append(_beside(members, column))
         part = "test" if tested else "validation"
         caption += (
-            f" Beside it how much of the baseline's {part} error is left after so much growth, and "
-            f"the same of EfficientNet-B0 to B7 as printed (arXiv:1905.11946, Tables 2 and 8; "
-            f"ImageNet): other data and other trainings, so only the shapes can be compared."
+            f" The second panel shows how much of the baseline's {part} error is left. "
+            f"Beside it stand EfficientNet-B0 to B7 as published (arXiv:1905.11946, Tables 2, 8). "
+            f"Those were trained on ImageNet in another way: compare the shapes alone."
         )
     return Figure(
         tuple(panels),

@@ -68,8 +68,8 @@ def surface(table: pd.DataFrame, *, winner: bool) -> Figure:
         (chart,),
         alt="Triangle whose corners are growth of depth, of width and of resolution alone: each "
         "direction is a dot, coloured by its accuracy; the chosen one is ringed.",
-        caption="The nearer to a corner, the more of the growth goes there; grey lines part it in "
-        "quarters. The colours differ by noise too: the next figure shows how much.",
+        caption="The nearer a dot lies to a corner, the more of the growth goes there. Grey lines "
+        "mark the quarters. Noise changes the colours too: the next figure shows how much.",
     )
 
 
@@ -98,8 +98,8 @@ def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
         (chart,),
         alt="Dot plot of the directions of growth by rank: the accuracy of each training, of the "
         "leaders with mean and standard deviation.",
-        caption="Left of the dotted line the leaders, trained again with new seeds; right of it "
-        "the others with their one training.",
+        caption="Left of the dotted line stand the leaders, which were trained again with new "
+        "seeds; right of it stand the others with their one training.",
     )
 
 
@@ -135,8 +135,8 @@ def confirmation(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
         (chart,),
         alt="Dot plot of the finalists by rank: the reward of each repeated training, with mean "
         "and standard deviation, and the reward in the search.",
-        caption="The winner, the baseline, stands first. Across a dotted line the trainings differ "
-        "in length, so that rewards are not to be compared.",
+        caption="The winner stands first; it is the baseline. Do not compare rewards across a "
+        "dotted line: the trainings differ in length there.",
     )
 
 

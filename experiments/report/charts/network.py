@@ -83,6 +83,6 @@ def network_chart(layers: pd.DataFrame, *, name: str) -> Figure:
         (chart,),
         alt="Drawing of the baseline: a box a layer from the image on the left to the scores on "
         "the right, as high as its output map and the wider the more channels it has.",
-        caption="A box is a layer: as high as the map it gives, as wide as the root of its "
-        "channels. Above each stage its channels and repeats, below it its share of the FLOPs.",
+        caption="A box is a layer: as high as its output map, as wide as the square root of its "
+        "channels. Above each stage stand its channels and layers, below it its share of FLOPs.",
     )

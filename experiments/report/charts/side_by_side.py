@@ -76,7 +76,7 @@ def fronts(trials: pd.DataFrame, style: Styles, *, cost: str) -> Figure:
         (Chart("Accuracy against cost", axis, y_axis, tuple(marks), height=500),),
         alt="Scatter plot of the finished trials of the runs: cost against validation accuracy, "
         "with each run's Pareto front as a step line.",
-        caption="No trial of a front is beaten by another of its run in both cost and accuracy.",
+        caption="No trial of a run is both cheaper and more accurate than one on the run's front.",
     )
 
 

@@ -33,12 +33,16 @@ class Shown(NamedTuple):
 
 
 class Panel(NamedTuple):
+    """Where the page's script draws one chart."""
+
     id: str
     title: str
     height: int  # pixels
 
 
 class Picture(NamedTuple):
+    """A figure as the page shows it: its panels, and the PNG for print."""
+
     panels: list[Panel]
     data: str  # PNG, base64, for print and for browsers without scripts
     width: int  # pixels
@@ -71,11 +75,13 @@ def render(template: str, *, charts: dict[str, Figure], data: dict[str, Any], **
 
 
 def shown(table: pd.DataFrame) -> Shown:
+    """The table's heads and cells as people read them."""
     heads = [str(name).replace("_", " ") for name in table.columns]
     return Shown(heads, alignments(table), readable_rows(table))
 
 
 def pictures(charts: dict[str, Figure], drawn: dict[str, dict[str, bytes]]) -> dict[str, Picture]:
+    """Each figure by its name; `drawn` is what `draw_figures` gives of the same charts."""
     return {name: _picture(name, figure, drawn[name]["png"]) for name, figure in charts.items()}
 
 
