@@ -11,6 +11,7 @@ from experiments.config.schema import SearchSection
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
 from experiments.samplers.optuna_names import reseed
+from experiments.samplers.proposing import THROWN_BACK
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
 from scaler.cost import measure_cost
 from search_spaces.records import InputError
@@ -112,6 +113,7 @@ class SampledCandidates:
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
+        self._allowed: dict[frozenset[tuple[str, Any]], bool] = {}  # what was priced
         self._sampler = self._make_sampler(section, seed)
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._told = list(told)
@@ -126,8 +128,8 @@ class SampledCandidates:
 
     def reopen(self, left: list[Trial]) -> list[Trial]:
         """They stand in the sampler's study where they stood, between those that have ended."""
-        if all(trial.candidate.suggestion in self._open for trial in left):
-            return left  # it has suggested them itself; see repeating.py
+        if not left:
+            return left
         before = self._study.get_trials(deepcopy=False)
         ended = {_suggestion(trial): trial for trial in self._finished}
         running = {
@@ -161,17 +163,14 @@ class SampledCandidates:
                 self._study.sampler = self._sampler
                 self._open[candidate.suggestion] = trial
                 return candidate
+            if not self._pricing.measures:
+                trial.set_user_attr(THROWN_BACK, True)
             self._study.tell(trial, state=TrialState.FAIL)
             self.screened_by[candidate] += 1
             slow += candidate == "slow"
             if slow >= MOST_SLOW and self._pricing.measures:
                 return None
         return None
-
-    @property
-    def remembers(self) -> bool:
-        """Whether the sampler knows more than its study's trials."""
-        return getattr(self._sampler, "remembers", False)
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         if candidate.suggestion in self._resting:
@@ -219,7 +218,7 @@ class SampledCandidates:
             cost=self._price,
             target=section.target,
             exponent=section.exponent,
-            limits=self._pricing.limits,
+            limits=lambda params: self._allowed[frozenset(params.items())],
             network=self._network,
             seed=seed,
         )
@@ -233,7 +232,10 @@ class SampledCandidates:
         """What a sampler may know before a trial; InputError where the parts do not fit."""
         architecture = self._space.suggest(optuna.trial.FixedTrial(params))
         cost = measure_cost(architecture, **self._sizes)
-        return self._pricing.price(cost, self._pricing.latency(architecture, cost))
+        latency = self._pricing.latency(architecture, cost)
+        allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
+        self._allowed[frozenset(params.items())] = allowed
+        return self._pricing.price(cost, latency)
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | str:
         """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""

@@ -73,13 +73,6 @@ class Pricing:
             return latency
         return float(getattr(cost, self._section.cost))
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The least and the most of the objective's cost."""
-        section = self._section
-        low = section.min_flops if section.cost == "flops" else 0.0
-        return low, float(getattr(section, f"max_{section.cost}"))
-
     def factor(self, price: float) -> float:
         """(COST/T)^w, known before the trial."""
         return reward(1.0, price, target=self._section.target, exponent=self._section.exponent)

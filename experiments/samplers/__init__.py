@@ -14,7 +14,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from experiments.samplers.cost_aware import CostAwareSampler
-from experiments.samplers.known_cost import Cost, KnownCost, Network
+from experiments.samplers.known_cost import Cost, KnownCost, Limits, Network
 from experiments.samplers.pareto import ParetoSampler
 from experiments.samplers.recommend import recommend
 from experiments.samplers.simple import GridSampler, LocalSearchSampler, RegularizedEvolutionSampler
@@ -45,14 +45,15 @@ def make_sampler(
     cost: Cost | None = None,
     target: float | None = None,
     exponent: float = -0.07,
-    limits: tuple[float, float] | None = None,
+    limits: Limits | None = None,
     network: Network | None = None,
     seed: int | None = None,
 ) -> BaseSampler:
     """An Optuna sampler by name, or any by its import path (`optuna.samplers.CmaEsSampler`).
 
     For a study that maximises accuracy * (cost / target)^exponent. `cost` is a function of the
-    sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on it.
+    sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on
+    it, or a function of the parameters that says whether they are allowed.
     `cost_aware` and `nsga2` use all of it, `local_search` and `regularized_evolution` the limits;
     Optuna's own know nothing of costs.
 

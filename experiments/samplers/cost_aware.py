@@ -19,17 +19,17 @@ from experiments.samplers.accuracy_model import AccuracyModel, Observations
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import Key, KnownCost
 from experiments.samplers.parameters import Conditions, change, neighbours
-from experiments.samplers.proposing import Params, ProposingSampler
+from experiments.samplers.proposing import THROWN_BACK, Params, ProposingSampler
 
 STARTUP = 5  # finished trials before the model
-FRESH = 60  # new candidates a suggestion, half at random and half near the best
-FIRST = 400  # new candidates of the first
+BLOCK = 30  # random candidates that come with each suggestion, and others near the best
+BLOCKS = 20  # the latest blocks are candidates: random ones are costed once, and stay for a while
 CLIMB = 200  # further candidates a suggestion, neighbours of the most promising ones
 PROMISING = 4  # whose neighbours have all been looked at before a climb ends
-POOL = 1_500  # candidates kept from one suggestion to the next
 PARENTS = 10  # best networks whose neighbours are looked at
 RANKED = 200  # next best candidates kept, for when the first is thrown back
-REFIT = 1.1  # growth of the data after which the model's own settings are fitted again
+DRAWS = 60  # random settings looked at until one is new and allowed
+REFIT = 1.1  # growth of the trials after which the model's own settings are fitted again
 
 Array = npt.NDArray[np.float64]
 
@@ -38,159 +38,186 @@ class CostAwareSampler(ProposingSampler):
     """For studies that maximise accuracy * (cost / target)^exponent; without a cost, any value.
 
     Works with any define-by-run space: it learns from the trials which parameters go together.
-    """
 
-    remembers = True  # candidates, and the model's settings, from one suggestion to the next
+    What it proposes is a function of its seed and the study's trials alone (and, where `network`
+    gives descriptions, of the values met in them). All that it keeps from one suggestion to the
+    next saves time: another sampler over the same trials makes it again.
+    """
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None) -> None:
         super().__init__(cost, seed=seed)
-        self._pool: dict[Key, Params] = {}
+        self._entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])  # of the blocks
+        self._blocks: dict[int, list[Params]] = {}
+        self._blocks_of: Conditions | None = None
+        self._encoding: Encoding | None = None
+        self._theta: tuple[int, Encoding, Array] | None = None  # fitted to so many, so encoded
         self._ranked: list[Params] = []
         self._ranked_for: object = None
-        self._theta: Array | None = None
-        self._fitted_at = 0
-        self._encoding: Encoding | None = None
-        self._climbed: set[Key] = set()  # candidates whose neighbours are in the pool
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
+        """The best of the ranked candidates that is new; a random one before the model's time."""
         conditions = self.learn(others)
         if conditions is None:
             return {}
         running = self.underway(others)
         asked = {self.cost.key(params) for params in (*(t.params for t in others), *running)}
         told = [t for t in others if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        number = sum(THROWN_BACK not in t.user_attrs for t in others)
         # A suggestion that was thrown back teaches nothing new: the next best follows.
-        state = (len(told), {self.cost.key(params) for params in running})
+        state = (number, len(told), {self.cost.key(params) for params in running})
         if state != self._ranked_for:
             observed = Observations.of(told, self.cost, direction=study.direction)
             if len(observed.values) < STARTUP:
                 return self._drawn(conditions, asked)
             costed = [params for params in running if self.cost.knows(params)]
-            self._ranked = self._rank(observed, conditions, costed, asked)
+            model = self._model(study, told, observed, costed, conditions)
+            self._ranked = self._rank(model, observed, conditions, asked, number)
             self._ranked_for = state
         while self._ranked:
             params = self._ranked.pop(0)
             if self.cost.key(params) not in asked:
                 return params
-        self._ranked_for = None
         return self._drawn(conditions, asked)
 
     def _drawn(self, conditions: Conditions, asked: set[Key]) -> Params:
         """A random setting, new and allowed if one is found."""
-        for _ in range(FRESH):
+        for _ in range(DRAWS):
             params = conditions.complete({}, self.rng)
             if self.cost.key(params) not in asked and self.allows(params):
                 return params
         return params
 
+    def _model(
+        self,
+        study: Study,
+        told: Sequence[FrozenTrial],
+        observed: Observations,
+        running: Sequence[Params],
+        conditions: Conditions,
+    ) -> AccuracyModel:
+        """The model of all trials, its own settings those of the latest count that refits."""
+        tried = [t.params for t in told]
+        encoding = self._encoding
+        if encoding is None or not encoding.fits(conditions.distributions, tried):
+            encoding = self._encoding = Encoding.of(conditions.distributions, self.cost, tried)
+        count = _refitted(len(told))
+        if self._theta is None or self._theta[0] != count or self._theta[1] is not encoding:
+            first = Observations.of(told[:count], self.cost, direction=study.direction)
+            enough = len(first.values) >= STARTUP  # of those told, some show too little to be seen
+            fitted = AccuracyModel.fit(first if enough else observed, encoding)
+            self._theta = (count, encoding, fitted.process.theta) if enough else None
+            theta = fitted.process.theta
+        else:
+            theta = self._theta[2]
+        return AccuracyModel.fit(observed, encoding, running=running, start=theta, steps=0)
+
     def _rank(
         self,
+        model: AccuracyModel,
         observed: Observations,
         conditions: Conditions,
-        running: Sequence[Params],
         asked: set[Key],
+        number: int,
     ) -> list[Params]:
-        """The candidates with the highest expected improvement, best first."""
-        if self._encoding is None or not self._encoding.fits(conditions.distributions):
-            self._encoding = Encoding.of(conditions.distributions, self.cost)
-        count = len(observed.values)
-        refit = self._theta is None or count >= max(self._fitted_at * REFIT, self._fitted_at + 1)
-        model = AccuracyModel.fit(
-            observed,
-            self._encoding,
-            running=running,
-            start=self._theta,
-            steps=(8 if self._theta is not None else 30) if refit else 0,
-        )
-        if refit:
-            self._theta, self._fitted_at = model.process.theta, count
+        """The candidates with the highest expected improvement, best first.
+
+        The first is one that enters a branch of the space where no trial has been, if there is one:
+        it has to be tried for its parameters, and so its cost, to be known.
+        """
         reached, _ = model.rewards(observed.params, observed.factors)
         parents = [observed.params[i] for i in np.argsort(-reached)[:PARENTS]]
-        self._pool = {key: params for key, params in self._pool.items() if key not in asked}
-        branch = self._fill(conditions, parents, asked)
-        promise = self._promise(model, list(self._pool), float(reached.max()))
-        self._climb(model, conditions, promise, asked, float(reached.max()))
-        order = sorted(promise, key=promise.__getitem__, reverse=True)
-        self._pool = {key: self._pool[key] for key in order[:POOL]}
-        return branch + [self._pool[key] for key in order[:RANKED]]
+        near = [self._changed(parents, conditions) for _ in range(BLOCK)]
+        around = [p for parent in parents for p in self._neighbours(parent, conditions)]
+        drawn = [*self._random(conditions, number), *near, *around]
+        branch = [params for params in drawn if not self.cost.knows(params)]
+        branch = [p for p in branch if self.cost.key(p) not in asked and self.enters(p)][-1:]
+        pool: dict[Key, Params] = {}
+        promise: dict[Key, float] = {}
+        self._add(drawn, model, asked, pool, promise, float(reached.max()))
+        self._climb(model, conditions, asked, pool, promise, float(reached.max()))
+        order = heapq.nlargest(RANKED, promise, key=promise.__getitem__)
+        return branch + [pool[key] for key in order]
 
     def _climb(
         self,
         model: AccuracyModel,
         conditions: Conditions,
-        promise: dict[Key, float],
         asked: set[Key],
+        pool: dict[Key, Params],
+        promise: dict[Key, float],
         best: float,
     ) -> None:
         """Add the neighbours of the most promising, until none of them is more so.
 
         A pool drawn at random holds little of a large space, and seldom its most promising network.
         """
-        most = len(self._pool) + CLIMB
-        while len(self._pool) < most:
+        most, climbed = len(pool) + CLIMB, set[Key]()
+        while len(pool) < most:
             top = heapq.nlargest(PROMISING, promise, key=promise.__getitem__)
-            unseen = [key for key in top if key not in self._climbed]
+            unseen = [key for key in top if key not in climbed]
             if not unseen:
                 return
-            known = len(self._pool)
-            for key in unseen:
-                self._climbed.add(key)
-                params = self._pool[key]
-                for name, distribution in conditions.distributions.items():
-                    if name in params:
-                        for value in neighbours(distribution, params[name], self.rng):
-                            near = conditions.complete({**params, name: value}, self.rng)
-                            self._add(near, asked)
-            promise |= self._promise(model, list(self._pool)[known:], best)
+            climbed.update(unseen)
+            near = [p for key in unseen for p in self._neighbours(pool[key], conditions)]
+            self._add(near, model, asked, pool, promise, best)
 
-    def _promise(self, model: AccuracyModel, keys: Sequence[Key], best: float) -> dict[Key, float]:
-        """The expected improvement of each candidate in the pool over the best expected reward."""
-        if not keys:
-            return {}
-        candidates = [self._pool[key] for key in keys]
-        factors = np.array([self.cost.factor(params) for params in candidates])
-        mean, deviation = model.rewards(candidates, factors)
+    def _add(
+        self,
+        candidates: Sequence[Params],
+        model: AccuracyModel,
+        asked: set[Key],
+        pool: dict[Key, Params],
+        promise: dict[Key, float],
+        best: float,
+    ) -> None:
+        """The new and allowed into the pool, with the expected improvement of each over `best`."""
+        new: dict[Key, Params] = {}
+        for params in candidates:
+            key = self.cost.key(params)
+            if key not in asked and key not in pool and self.cost.allows(params):
+                new.setdefault(key, params)
+        if not new:
+            return
+        pool |= new
+        factors = np.array([self.cost.factor(params) for params in new.values()])
+        mean, deviation = model.rewards(list(new.values()), factors)
         away = (mean - best) / deviation
         improvement = deviation * (away * norm.cdf(away) + norm.pdf(away))
-        return dict(zip(keys, improvement.tolist(), strict=True))
+        promise |= zip(new, improvement.tolist(), strict=True)
 
-    def _fill(
-        self, conditions: Conditions, parents: Sequence[Params], asked: set[Key]
-    ) -> list[Params]:
-        """New candidates into the pool.
+    def _random(self, conditions: Conditions, number: int) -> list[Params]:
+        """The latest blocks of random candidates; those of a suggestion depend on its number."""
+        if self._blocks_of is not conditions:
+            self._blocks, self._blocks_of = {}, conditions
+        latest = range(number, number + BLOCKS)
+        self._blocks = {at: block for at, block in self._blocks.items() if at in latest}
+        for at in latest:
+            if at not in self._blocks:
+                rng = np.random.default_rng((self._entropy, at))
+                self._blocks[at] = [conditions.complete({}, rng) for _ in range(BLOCK)]
+        return [params for at in latest for params in self._blocks[at]]
 
-        Returns one that enters a branch of the space where no trial has been, if there is one: it
-        has to be tried for its parameters, and so its cost, to be known.
-        """
-        branch: list[Params] = []
-        for at in range(FRESH if self._pool else FIRST):
-            entering = (
-                self._near(parents, conditions, asked)
-                if at % 2
-                else self._add(conditions.complete({}, self.rng), asked)
-            )
-            branch = entering or branch
-        return branch
+    def _neighbours(self, params: Params, conditions: Conditions) -> list[Params]:
+        """All that differ in one parameter, and in what depends on it."""
+        return [
+            conditions.complete({**params, name: value}, self.rng)
+            for name, distribution in conditions.distributions.items()
+            if name in params
+            for value in neighbours(distribution, params[name], self.rng)
+        ]
 
-    def _near(
-        self, parents: Sequence[Params], conditions: Conditions, asked: set[Key]
-    ) -> list[Params]:
-        """One of `parents` into the pool, with one parameter changed or, half as often each, more.
-
-        Returns what `_add` returns.
-        """
+    def _changed(self, parents: Sequence[Params], conditions: Conditions) -> Params:
+        """One of `parents` with one parameter changed or, half as often each, more."""
         wanted: dict[str, Any] = dict(parents[int(self.rng.integers(len(parents)))])
         for _ in range(int(self.rng.geometric(0.5))):
             name = list(wanted)[int(self.rng.integers(len(wanted)))]
             wanted[name] = change(conditions.distributions[name], wanted[name], self.rng)
-        return self._add(conditions.complete(wanted, self.rng), asked)
+        return conditions.complete(wanted, self.rng)
 
-    def _add(self, params: Params, asked: set[Key]) -> list[Params]:
-        """Into the pool if it is allowed and new; else returned if it enters an unknown branch."""
-        key = self.cost.key(params)
-        if key in asked:
-            return []
-        if self.cost.allows(params):
-            self._pool.setdefault(key, params)
-            return []
-        return [params] if self.allows(params) else []
+
+def _refitted(count: int) -> int:
+    """The largest of 5, 6, ..., 20, 22, 24, ... (each a tenth more) that is at most `count`."""
+    reached = following = STARTUP
+    while following <= count:
+        reached, following = following, max(following + 1, int(following * REFIT))
+    return reached

@@ -1,6 +1,6 @@
 """What the model sees of a trial's parameters: every choice as columns of one scale."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ class Encoding:
     Squared distances summed over a parameter's columns run from 0 to 1. A choice among numbers is
     half "equal or not" and half how many steps lie between; a choice among names is equal or not;
     of a range counts how many of `THRESHOLDS` lie between. A parameter that was not asked for is at
-    a level of its own. The known cost is one more range, logarithmic, over what was looked up so
-    far: how large a network is sums up much of its choices.
+    a level of its own. The known cost is one more range, logarithmic, over the costs of what was
+    tried: how large a network is sums up much of its choices.
     """
 
     columns: dict[str, dict[Any, tuple[float, ...]]]  # of each value of each choice; {} for a range
@@ -35,10 +35,16 @@ class Encoding:
     rows: dict[frozenset[tuple[str, Any]], list[float]]  # remembered
 
     @classmethod
-    def of(cls, distributions: Mapping[str, BaseDistribution], cost: KnownCost) -> "Encoding":
+    def of(
+        cls,
+        distributions: Mapping[str, BaseDistribution],
+        cost: KnownCost,
+        tried: Sequence[Mapping[str, Any]] = (),
+    ) -> "Encoding":
+        """The columns for these parameters, the range of costs that of the networks `tried`."""
         made = cost.made_of(distributions)
         columns = {name: _choices(d) for name, d in made.items()}
-        return cls(columns, made, cost, cost.range(), {})
+        return cls(columns, made, cost, cost.range(tried), {})
 
     @property
     def groups(self) -> npt.NDArray[np.intp]:
@@ -54,11 +60,13 @@ class Encoding:
             self.rows[key] = self._row(params)
         return self.rows[key]
 
-    def fits(self, distributions: Mapping[str, BaseDistribution]) -> bool:
-        """Whether it still is the encoding of these parameters and this range of costs."""
+    def fits(
+        self, distributions: Mapping[str, BaseDistribution], tried: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Whether it still is what `of` would make."""
         made = self.cost.made_of(distributions)
         same = self.distributions is made or self.distributions == made
-        return same and self.cost_range == self.cost.range()
+        return same and self.cost_range == self.cost.range(tried)
 
     def _row(self, params: Mapping[str, Any]) -> list[float]:
         made = self.cost.network(params)

@@ -1,7 +1,7 @@
 """The objective, and what is known before a trial: network, cost, reward factor, if allowed."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from optuna.distributions import (
@@ -15,6 +15,7 @@ from search_spaces.records import InputError
 
 Cost = Callable[[dict[str, Any]], float] | Mapping[Any, float]
 Network = Callable[[dict[str, Any]], Hashable | Mapping[str, Any]]
+Limits = tuple[float, float] | Callable[[dict[str, Any]], bool]
 Key = Hashable
 
 
@@ -34,7 +35,7 @@ class KnownCost:
         *,
         target: float | None = None,
         exponent: float = -0.07,
-        limits: tuple[float, float] | None = None,
+        limits: Limits | None = None,
         network: Network | None = None,
     ) -> None:
         if cost is None and (target is not None or limits is not None):
@@ -43,7 +44,7 @@ class KnownCost:
             raise InputError(f"target must be a positive number, but got {target}")
         if not math.isfinite(exponent):
             raise InputError(f"exponent must be a number, but got {exponent}")
-        if limits is not None and not limits[0] <= limits[1]:
+        if isinstance(limits, tuple) and not limits[0] <= limits[1]:
             raise InputError(f"`low <= high` must hold for limits, but got {limits}")
         self._cost = cost
         self._target = target
@@ -53,7 +54,6 @@ class KnownCost:
         self._known: dict[frozenset[tuple[str, Any]], float] = {}
         self._networks: dict[frozenset[tuple[str, Any]], Any] = {}
         self._values: dict[str, dict[Any, None]] = {}  # met in networks that are mappings
-        self._least, self._most = math.inf, 0.0
 
     @property
     def given(self) -> bool:
@@ -80,10 +80,7 @@ class KnownCost:
         assert self._cost is not None
         key = frozenset(params.items())
         if key not in self._known:
-            cost = self._look_up(dict(params), key)
-            self._known[key] = cost
-            if cost > 0:
-                self._least, self._most = min(self._least, cost), max(self._most, cost)
+            self._known[key] = self._look_up(dict(params), key)
         return self._known[key]
 
     def factor(self, params: Mapping[str, Any]) -> float:
@@ -92,9 +89,16 @@ class KnownCost:
             return 1.0
         return reward(1.0, self.of(params), target=self._target, exponent=self._exponent)
 
-    def range(self) -> tuple[float, float]:
-        """The least and the most cost looked up so far; (1, 1) before the first."""
-        return (self._least, self._most) if self._most else (1.0, 1.0)
+    def range(self, asked: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
+        """The least and the most positive cost among these parameters; (1, 1) where none is known.
+
+        Not of all that was ever looked up: a search that continues has looked up less.
+        """
+        if not self.given:
+            return 1.0, 1.0
+        costs = [self.of(params) for params in asked if self.knows(params)]
+        costs = [cost for cost in costs if cost > 0]
+        return (min(costs), max(costs)) if costs else (1.0, 1.0)
 
     def knows(self, params: Mapping[str, Any]) -> bool:
         """Whether the function or table has a cost for them."""
@@ -110,8 +114,12 @@ class KnownCost:
         if not self.knows(params):
             return False
         cost = self.of(params)
+        if self._target is not None and cost <= 0:  # the reward would be infinite
+            return False
+        if callable(self._limits):
+            return self._limits(dict(params))
         low, high = self._limits or (-math.inf, math.inf)
-        return low <= cost <= high and (self._target is None or cost > 0)
+        return low <= cost <= high
 
     def _made(self, params: Mapping[str, Any]) -> Any:
         if self._network is None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,43 @@ Params = Mapping[str, Any]
 Key = frozenset[tuple[str, Any]]
 
 
+# The user attribute of a trial that was drawn, but not handed out: outside the limits, or tried
+# before. A study in memory holds it, the stored one does not. So it counts until the suggestion is
+# found and never after: else a continued search would propose other networks.
+THROWN_BACK = "thrown_back"
+
+
+@dataclass
+class _Learnt:
+    """What trials have shown of their space. A function of the trials, not of when they came."""
+
+    met: set[int] = field(default_factory=set)  # numbers of the trials that were looked at
+    values: set[tuple[str, Any]] = field(default_factory=set)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    conditions: Conditions | None = None
+
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        """Learn from `trials`, which are all so far; those met before are known."""
+        news = False
+        for trial in trials:
+            if trial.number in self.met:
+                continue
+            self.met.add(trial.number)
+            # A new value may be a new key of a rule, also where the rule foretold it by chance.
+            news |= self.conditions is None or not trial.params.items() <= self.values
+            news |= self.conditions is None or not self.conditions.explain(trial.params)
+            self.values.update(trial.params.items())
+            for name, distribution in trial.distributions.items():
+                news |= self.distributions.get(name) != distribution
+                self.distributions[name] = distribution
+        if news:
+            asked = [trial.params for trial in trials]
+            self.conditions = Conditions.learn(asked, dict(self.distributions))
+
+    def copy(self) -> "_Learnt":
+        return _Learnt(set(self.met), set(self.values), dict(self.distributions), self.conditions)
+
+
 class ProposingSampler(BaseSampler):
     """An Optuna sampler that writes `propose` alone.
 
@@ -30,9 +68,7 @@ class ProposingSampler(BaseSampler):
         self.rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         self._proposals: dict[int, Params] = {}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._conditions: Conditions | None = None
-        self._met: set[int] = set()  # numbers of the trials that were looked at
+        self._learnt = _Learnt()
         self._values: set[tuple[str, Any]] = set()  # each value that each parameter ever had
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
@@ -45,7 +81,7 @@ class ProposingSampler(BaseSampler):
                 f"{type(self).__name__} is for studies of one objective, "
                 f"but got {len(study.directions)}"
             )
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        others = _counted(study.get_trials(deepcopy=False), trial.number)
         with self._lock:
             self._proposals[trial.number] = self.propose(study, others)
 
@@ -93,21 +129,14 @@ class ProposingSampler(BaseSampler):
     def learn(self, others: Sequence[FrozenTrial]) -> Conditions | None:
         """The space as far as trials show it; learnt again when one does not fit in."""
         whole = [t for t in others if t.params and t.state != TrialState.RUNNING]
-        new = [t for t in whole if t.number not in self._met]
-        known = self._conditions
-        news = False
-        for trial in new:
-            self._met.add(trial.number)
-            self._values.update(trial.params.items())
-            news |= known is None or not known.explain(trial.params)
-            for name, distribution in trial.distributions.items():
-                if self._distributions.get(name) != distribution:
-                    self._distributions[name] = distribution
-                    news = True
-        if news:
-            known = Conditions.learn([t.params for t in whole], dict(self._distributions))
-            self._conditions = known
-        return known
+        thrown_back = [t for t in whole if THROWN_BACK in t.user_attrs]
+        self._learnt.add([t for t in whole if THROWN_BACK not in t.user_attrs])
+        learnt = self._learnt
+        if thrown_back:  # known for this one suggestion
+            learnt = learnt.copy()
+            learnt.add(whole)
+        self._values = learnt.values
+        return learnt.conditions
 
     def allows(self, params: Params) -> bool:
         """Whether they may be proposed: within the limits, or a branch never entered.
@@ -127,6 +156,13 @@ class ProposingSampler(BaseSampler):
         running = [t for t in others if t.state == TrialState.RUNNING]
         found = [{**self._proposals.get(t.number, {}), **t.params} for t in running]
         return [params for params in found if params]
+
+
+def _counted(trials: Sequence[FrozenTrial], number: int) -> list[FrozenTrial]:
+    """All but trial `number`, and but those thrown back before an earlier suggestion was found."""
+    begun = [t for t in trials if t.number != number and t.state != TrialState.WAITING]
+    last = max((t.number for t in begun if THROWN_BACK not in t.user_attrs), default=-1)
+    return [t for t in begun if t.number > last or THROWN_BACK not in t.user_attrs]
 
 
 def key_of(params: Params) -> Key:

@@ -38,7 +38,7 @@ def recommend(
     plain = KnownCost(network=network)
     for trial in told:
         plain.network(trial.params)
-    encoding = Encoding.of(distributions, plain)
+    encoding = Encoding.of(distributions, plain, observed.params)
     params, factors = [t.params for t in done], np.array([known.factor(t.params) for t in done])
     whole = _fit(observed, encoding)
     expected, _ = whole.rewards(params, factors)

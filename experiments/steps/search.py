@@ -12,7 +12,6 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.pricing import latency_facts
-from experiments.engine.repeating import continued
 from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
@@ -90,19 +89,15 @@ def run_search(session: Session) -> Architecture:
     enqueued, told = load_warm_start(session, space)
     finished = session.store.trials("search")
 
-    def candidates_after(trials: list[FrozenTrial]) -> SampledCandidates:
-        return SampledCandidates(
-            space,
-            section=section,
-            seed=session.config.seed,
-            finished=trials,
-            enqueued=enqueued,
-            told=told,
-            **session.sizes,
-        )
-
-    opened = session.store.opened("search")
-    candidates = continued(candidates_after, finished=finished, opened=opened)
+    candidates = SampledCandidates(
+        space,
+        section=section,
+        seed=session.config.seed,
+        finished=finished,
+        enqueued=enqueued,
+        told=told,
+        **session.sizes,
+    )
     session.train(
         "search",
         candidates,

@@ -88,7 +88,7 @@ def _predicted(
     for trial in stored:
         distributions |= trial.distributions
     factors = np.array([known.factor(trial.params) for trial in asked])
-    model = AccuracyModel.fit(observed, Encoding.of(distributions, known))
+    model = AccuracyModel.fit(observed, Encoding.of(distributions, known, observed.params))
     mean, deviation = model.rewards([trial.params for trial in asked], factors)
     return [
         {"run": name, "number": t.number, "reward": t.value, "predicted": m, "deviation": d}

@@ -88,3 +88,24 @@ def test_reward_is_the_papers_formula():
 def test_reward_refuses_what_is_not_positive(cost, target):
     with pytest.raises(InputError, match="must be a positive number"):
         reward(0.5, cost, target=target)
+
+
+@pytest.mark.parametrize("sampler", ["cost_aware", "local_search", "regularized_evolution"])
+def test_a_sampler_with_the_stored_trials_alone_suggests_what_the_uninterrupted_one_does(sampler):
+    """Also past 200 trials, and where many draws are thrown back as they lie outside the limits."""
+    section = SearchSection(sampler=sampler, min_flops=1e5, max_flops=6e5, max_params=20_000)
+    first = sampled(SearchSection(sampler="random", max_params=20_000))
+    finished = [ended(first, first.next()) for _ in range(210)]
+    source = sampled(section, finished=finished)
+    for _ in range(4):
+        finished.append(ended(source, source.next()))
+    again = sampled(section, finished=finished)
+    assert again.next().params == source.next().params
+
+
+def ended(source, candidate):
+    """The trial that it becomes: more parameters are better, up to a point."""
+    accuracy = min(0.9, 0.3 + candidate.cost.params / 40_000)
+    trial = freeze(candidate, Outcome("complete", accuracy, curve=(accuracy,)))
+    source.tell(candidate, trial)
+    return trial

@@ -5,7 +5,6 @@ import pytest
 from experiments.config.schema import EarlyStopping, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import Progress
-from experiments.engine.repeating import continued
 from experiments.engine.searcher import StudySearcher
 from experiments.store import parcel
 from experiments.store.checkpoints import Checkpoints
@@ -22,18 +21,13 @@ def begin(tmp_path):
     def start(trials=3, rule=None, sampler="tpe", **options):
         store = Store(tmp_path / "study.db")
 
-        def candidates_after(finished):
-            return SampledCandidates(
-                load_space("mbconv_small").at(8),
-                section=SearchSection(sampler=sampler),
-                seed=0,
-                finished=finished,
-                num_classes=10,
-                in_channels=1,
-            )
-
-        candidates = continued(
-            candidates_after, finished=store.trials("search"), opened=store.opened("search")
+        candidates = SampledCandidates(
+            load_space("mbconv_small").at(8),
+            section=SearchSection(sampler=sampler),
+            seed=0,
+            finished=store.trials("search"),
+            num_classes=10,
+            in_channels=1,
         )
         return StudySearcher(
             candidates,
