@@ -106,6 +106,6 @@ def test_a_sampler_with_the_stored_trials_alone_suggests_what_the_uninterrupted_
 def ended(source, candidate):
     """The trial that it becomes: more parameters are better, up to a point."""
     accuracy = min(0.9, 0.3 + candidate.cost.params / 40_000)
-    trial = freeze(candidate, Outcome("complete", accuracy, curve=(accuracy,)))
+    trial = Trial(candidate).with_curve((accuracy,)).ended("complete", accuracy).frozen()
     source.tell(candidate, trial)
     return trial
