@@ -3,6 +3,7 @@
 Prints the working tree, and beside it a commit where one is named: lines and files of each room,
 the largest folder, functions longer than 60 lines, and public names without a docstring. Counted
 are the Python files of `search_spaces`, `scaler` and `experiments`, without tests and benchmarks.
+`python -m experiments.benchmarks.house --tree` writes the annotated tree of docs/house.md anew.
 """
 
 import ast
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.config.files import write_text
+
 PACKAGES = ("search_spaces", "scaler", "experiments")
 # The rule of CONTRIBUTING.md: a longer function does not fit on one screen.
 LONGEST_FUNCTION = 60
+TREE_BEGINS = "## The tree\n\n```\n"
 
 
 def working_tree(root: Path) -> dict[str, str]:
@@ -95,6 +99,43 @@ def undocumented(files: Mapping[str, str]) -> list[str]:
     ]
 
 
+def tree(files: Mapping[str, str]) -> str:
+    """Every file with the first sentence of its docstring, indented below its folder."""
+    lines: list[str] = []
+    shown: set[str] = set()
+    for path in sorted(files, key=_folders_last):
+        folder, _, name = path.rpartition("/")
+        depth = folder.count("/")
+        if folder not in shown:
+            shown.add(folder)
+            front = _first_sentence(files.get(f"{folder}/__init__.py", ""))
+            lines.append(f"{'  ' * depth + folder.rpartition('/')[2] + '/':<26}{front}".rstrip())
+        if not name.startswith("__"):
+            lines.append(f"{'  ' * (depth + 1) + name:<26}{_first_sentence(files[path])}".rstrip())
+    return "\n".join(lines)
+
+
+def write_tree(page: Path, files: Mapping[str, str]) -> str:
+    """The text of docs/house.md with the tree as it is now."""
+    before, _, rest = page.read_text().partition(TREE_BEGINS)
+    return f"{before}{TREE_BEGINS}{tree(files)}\n```{rest.partition('```')[2]}"
+
+
+def _folders_last(path: str) -> list[tuple[bool, str]]:
+    """Sorts the packages as they import each other, and files before the folders beside them."""
+    package, *parts = path.split("/")
+    return [
+        (False, str(PACKAGES.index(package))),
+        *((i < len(parts) - 1, part) for i, part in enumerate(parts)),
+    ]
+
+
+def _first_sentence(text: str) -> str:
+    told = ast.get_docstring(ast.parse(text)) or ""
+    sentence = " ".join(told.split("\n\n")[0].split()).split(". ")[0]
+    return sentence.removesuffix(".")
+
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -125,6 +166,10 @@ def main(arguments: list[str]) -> None:
     """Print the table; below it, of the working tree, each long function and undocumented name."""
     root = Path(__file__).resolve().parents[2]
     here = working_tree(root)
+    if arguments == ["--tree"]:
+        page = root / "docs" / "house.md"
+        write_text(page, write_tree(page, here))
+        return
     columns = {"working tree": measure(here)}
     if arguments:
         columns = {arguments[0]: measure(committed_tree(root, arguments[0])), **columns}
