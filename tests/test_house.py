@@ -1,6 +1,9 @@
 """The figures of the house: what counts as product, and what each count means."""
 
-from experiments.benchmarks.house import measure, room
+import re
+
+from experiments.benchmarks.house import measure, room, tree, working_tree, write_tree
+from tests.test_layers_of_the_house import ROOMS, ROOT
 
 SMALL = {
     "scaler/cost.py": 'def cost():\n    """FLOPs."""\n\n\ndef _own():\n    def inner(): ...\n',
@@ -29,3 +32,31 @@ def test_a_function_of_sixty_one_lines_is_long_and_a_name_without_docstring_is_t
 def test_a_room_is_a_folder_of_experiments_or_a_whole_package():
     assert room("search_spaces/blocks/block.py") == "search_spaces"
     assert room("experiments/report/charts/bars.py") == "experiments/report"
+
+
+def test_the_tree_of_the_house_is_true():
+    page = ROOT / "docs" / "house.md"
+    assert page.read_text() == write_tree(page, working_tree(ROOT)), (
+        "run `python -m experiments.benchmarks.house --tree`"
+    )
+
+
+def test_each_path_that_the_page_names_exists():
+    text = (ROOT / "docs" / "house.md").read_text()
+    named = re.findall(r"`((?:search_spaces|scaler|experiments)/[\w/.]*)`", text)
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_page_tells_of_every_room():
+    text = (ROOT / "docs" / "house.md").read_text()
+    assert [name for name in ROOMS if f"`experiments/{name}" not in text] == []
+
+
+def test_a_file_stands_in_the_tree_with_its_first_sentence():
+    files = {
+        "scaler/__init__.py": '"""What it costs. And more."""\n',
+        "scaler/cost.py": '"""FLOPs of a\nnetwork.\n\nMore.\n"""\n',
+    }
+    shown = [line.split(maxsplit=1) for line in tree(files).splitlines()]
+    assert shown == [["scaler/", "What it costs"], ["cost.py", "FLOPs of a network"]]

@@ -7,6 +7,7 @@ are the Python files of `search_spaces`, `scaler` and `experiments`, without tes
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -109,9 +110,9 @@ def tree(files: Mapping[str, str]) -> str:
         if folder not in shown:
             shown.add(folder)
             front = _first_sentence(files.get(f"{folder}/__init__.py", ""))
-            lines.append(f"{'  ' * depth + folder.rpartition('/')[2] + '/':<26}{front}".rstrip())
+            lines.append(f"{'  ' * depth + folder.rpartition('/')[2] + '/':<26} {front}".rstrip())
         if not name.startswith("__"):
-            lines.append(f"{'  ' * (depth + 1) + name:<26}{_first_sentence(files[path])}".rstrip())
+            lines.append(f"{'  ' * (depth + 1) + name:<26} {_first_sentence(files[path])}".rstrip())
     return "\n".join(lines)
 
 
@@ -132,8 +133,7 @@ def _folders_last(path: str) -> list[tuple[bool, str]]:
 
 def _first_sentence(text: str) -> str:
     told = ast.get_docstring(ast.parse(text)) or ""
-    sentence = " ".join(told.split("\n\n")[0].split()).split(". ")[0]
-    return sentence.removesuffix(".")
+    return re.split(r"\. (?=[A-Z])", " ".join(told.split("\n\n")[0].split()))[0].removesuffix(".")
 
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
