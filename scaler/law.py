@@ -1,12 +1,22 @@
 """What a layer costs at any size, from two small traces of a layer of its kind.
 
-fvcore counts a convolution's multiply-adds as the pixels of its output times the elements of its
-kernel. So a layer's count is a sum of products of its widths (in, out, expanded, squeezed, ...),
-each times the pixels of one of the maps inside it, whose sizes the layer's windows tell. Layers
-that differ in widths alone are of one kind. A kind is traced once with small primes as its widths:
-factoring what fvcore counted of each operator tells which widths that operator multiplies. A second
-trace, with other primes on another map, must come out as the law says, or there is no law: such a
-layer is then traced with its own widths, and if that too finds none, at the very shape asked for.
+A worked example, EfficientNet-B0's stem: a 3 x 3 convolution with stride 2, from 3 to 32 channels.
+
+1. Trace the same kind of layer with 17 and 23 channels on 3 px, so on an output of 2 x 2 px. fvcore
+   counts 14,076 multiply-adds. Over the 4 pixels that is 3,519 = 17 * 23 * 9. So the count is
+   9 * in * out * (pixels of the output).
+2. Check that with 19 and 29 channels on 4 px: 9 * 19 * 29 * 4 = 19,836, which a trace confirms.
+3. Put in the stem's own sizes: at 224 px its output has 112 x 112 px, and
+   9 * 3 * 32 * 112^2 = 10,838,016 is its cost.
+
+In general: fvcore counts a convolution's multiply-adds as the pixels of its output times the
+elements of its kernel. So a layer's count is a sum of products of its widths (in, out, expanded,
+squeezed, ...), each times the pixels of one of the maps inside it, whose sizes the layer's windows
+tell. Layers that differ in widths alone are of one kind. A kind is traced once with small primes as
+its widths: factoring what fvcore counted of each operator tells which widths that operator
+multiplies. A second trace, with other primes on another map, must come out as the law says, or
+there is no law: such a layer is then traced with its own widths, and if that too finds none, at the
+very shape asked for.
 
 Nothing here knows a block: every coefficient comes out of a trace.
 """
