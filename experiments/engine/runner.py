@@ -4,7 +4,6 @@ import os
 import tempfile
 from contextlib import nullcontext
 
-from experiments.config.messages import WorkFailed as WorkFailed
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import trials_at_a_time
 from experiments.engine.ray_internals import PENDING

@@ -14,13 +14,13 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from experiments.samplers.cost_aware import CostAwareSampler
-from experiments.samplers.known_cost import Cost, KnownCost, Limits, Network
+from experiments.samplers.known_cost import CostOf, KnownCost, Limits, Network
 from experiments.samplers.pareto import ParetoSampler
 from experiments.samplers.recommend import recommend
 from experiments.samplers.simple import GridSampler, LocalSearchSampler, RegularizedEvolutionSampler
 from search_spaces.records import InputError, suggest
 
-__all__ = ["SAMPLERS", "Cost", "Network", "make_sampler", "recommend"]
+__all__ = ["SAMPLERS", "CostOf", "Network", "make_sampler", "recommend"]
 
 
 def _tpe(seed: int | None) -> BaseSampler:
@@ -42,7 +42,7 @@ SAMPLERS: dict[str, Callable[[KnownCost, int | None], BaseSampler]] = {
 def make_sampler(
     name: str,
     *,
-    cost: Cost | None = None,
+    cost: CostOf | None = None,
     target: float | None = None,
     exponent: float = -0.07,
     limits: Limits | None = None,

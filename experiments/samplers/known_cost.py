@@ -13,7 +13,7 @@ from optuna.distributions import (
 from experiments.samplers.parameters import FEW, numeric
 from search_spaces.records import InputError
 
-Cost = Callable[[dict[str, Any]], float] | Mapping[Any, float]
+CostOf = Callable[[dict[str, Any]], float] | Mapping[Any, float]
 Network = Callable[[dict[str, Any]], Hashable | Mapping[str, Any]]
 Limits = tuple[float, float] | Callable[[dict[str, Any]], bool]
 Key = Hashable
@@ -31,7 +31,7 @@ class KnownCost:
 
     def __init__(
         self,
-        cost: Cost | None = None,
+        cost: CostOf | None = None,
         *,
         target: float | None = None,
         exponent: float = -0.07,

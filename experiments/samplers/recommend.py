@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.accuracy_model import AccuracyModel, Observations, informative
 from experiments.samplers.encoding import Encoding
-from experiments.samplers.known_cost import Cost, KnownCost, Network
+from experiments.samplers.known_cost import CostOf, KnownCost, Network
 
 FEWEST = 5  # finished trials below which the best observed is the best guess
 FEWEST_HALVED = 40  # observations whose better half may have a model of its own
@@ -16,7 +16,7 @@ FEWEST_HALVED = 40  # observations whose better half may have a model of its own
 def recommend(
     trials: Sequence[FrozenTrial],
     *,
-    cost: Cost | None = None,
+    cost: CostOf | None = None,
     target: float | None = None,
     exponent: float = -0.07,
     network: Network | None = None,

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
-from experiments.config.messages import say
+from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import CoefficientsSection
-from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.steps.noise import Standing, standings, verdict
 from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats

@@ -2,9 +2,9 @@
 
 from optuna.trial import TrialState
 
+from experiments.config.messages import WorkFailed
 from experiments.config.sections import ComparisonSection
 from experiments.engine.candidates import ListedCandidates
-from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.store.trial import Candidate
 from scaler.cost import measure_cost

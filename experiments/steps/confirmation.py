@@ -9,9 +9,8 @@ import math
 
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.config.messages import say
+from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import ConfirmationSection
-from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.samplers import recommend
 from experiments.steps.noise import standings, verdict

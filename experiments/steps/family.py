@@ -2,8 +2,8 @@
 
 from optuna.trial import FrozenTrial
 
+from experiments.config.messages import WorkFailed
 from experiments.engine.candidates import ListedCandidates
-from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session
 from experiments.steps.repeats import completed
 from experiments.store.trial import Candidate, training_of

@@ -36,11 +36,11 @@ from experiments.store.run_lock import RunLock
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
 from experiments.training.hardware import choose_device
-from experiments.training.loop import TrainingDiverged, train_epochs
+from experiments.training.loop import TrainingDiverged
+from experiments.training.training import Training
 from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture
-from search_spaces.network import build_network
 from search_spaces.records import InputError
 
 _DRAWS = 50  # members drawn, at most, for each that is wanted
@@ -155,30 +155,36 @@ def _trained(
 ) -> Record:
     """Accuracies after each epoch, and seconds; a training that diverges stands at chance."""
     epochs = config.proxy.epochs if training is None else training.epochs
-    resolution = architecture.resolution
+    resolution = None
     if training is not None:
         data = _share(data, training.data)
-        resolution = max(1, round(resolution * training.resolution))
-    torch.set_num_threads(max(1, int(config.cluster.cpus_per_trial)))
-    torch.manual_seed(seed)
-    network = build_network(architecture, num_classes=data.num_classes, in_channels=data.channels)
+        resolution = max(1, round(architecture.resolution * training.resolution))
+    own = replace(
+        _training(architecture, data, config, seed=seed), epochs=epochs, resolution=resolution
+    )
     began = time.perf_counter()
     accuracies = []
     try:
-        for result in train_epochs(
-            network,
-            data,
-            config=config.train,
-            epochs=epochs,
-            resolution=resolution,
-            augmentation=config.data.varied(config.train.augmentation),
-            seed=seed,
-            device=config.train.device,
-        ):
+        for result in own.run():
             accuracies.append(result.accuracy)
     except TrainingDiverged:
         accuracies += [1 / data.num_classes] * (epochs - len(accuracies))
     return {"accuracies": accuracies, "seconds": time.perf_counter() - began}
+
+
+def _training(
+    architecture: Architecture, data: ImageData, config: SearchConfig, *, seed: int
+) -> Training:
+    """The longer training."""
+    return Training(
+        architecture=architecture,
+        data=data,
+        data_config=config.data,
+        config=config.train,
+        epochs=config.proxy.epochs,
+        seed=seed,
+        threads=max(1, int(config.cluster.cpus_per_trial)),
+    )
 
 
 def _share(data: ImageData, share: float) -> ImageData:
@@ -198,13 +204,10 @@ def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -
     images, labels = next(place(data.train, device).batches([chosen]))
     images = prepare(images)
     began = time.perf_counter()
-    scores = {}
-    for name, score in SCORES.items():
-        torch.manual_seed(0)
-        network = build_network(
-            architecture, num_classes=data.num_classes, in_channels=data.channels
-        )
-        scores[name] = score(network.to(device), images, labels)
+    training = _training(architecture, data, config, seed=0)
+    scores = {
+        name: score(training.network().to(device), images, labels) for name, score in SCORES.items()
+    }
     return {"scores": scores, "seconds": time.perf_counter() - began}
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
+from experiments.config.messages import WorkFailed
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.pricing import latency_facts
-from experiments.engine.runner import WorkFailed
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
 from experiments.steps.confirmation import run_confirmation

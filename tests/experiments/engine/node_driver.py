@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from experiments import SearchConfig, search
-from experiments.engine.runner import WorkFailed
+from experiments.config.messages import WorkFailed
 
 config = SearchConfig.load(sys.argv[1])
 SECONDS = float(sys.argv[2])  # an epoch

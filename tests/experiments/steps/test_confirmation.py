@@ -4,8 +4,8 @@ import optuna
 import pytest
 
 from experiments import load_trials, search
+from experiments.config.messages import WorkFailed
 from experiments.config.sections import ConfirmationSection
-from experiments.engine.runner import WorkFailed
 from experiments.samplers import recommend
 from experiments.steps.confirmation import finalists
 from experiments.steps.search import run_search

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from experiments import search
+from experiments.config.messages import WorkFailed
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import FamilySection
 from experiments.engine.session import open_session
 from experiments.steps.family import run_family
-from experiments.steps.search import WorkFailed
 from experiments.store.store import Store
 from scaler import CompoundCoefficients
 from search_spaces import InputError
