@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+PACKAGES = ["search_spaces", "scaler", "experiments", "experiments.config"]
 
-@pytest.mark.parametrize("package", ["search_spaces", "scaler", "experiments"])
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_there(package):
     module = import_module(package)
     assert set(module.__all__) <= set(dir(module))
@@ -16,7 +18,7 @@ def test_every_public_name_is_there(package):
         assert getattr(module, name).__name__ == name
 
 
-@pytest.mark.parametrize("package", ["search_spaces", "scaler", "experiments"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_public_name_is_hidden_by_a_room_of_its_name(package):
     folder = Path(import_module(package).__file__).parent
     rooms = {place.stem for place in folder.iterdir()}

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
+from search_spaces.records import one_line
+
 Mode = Literal["auto", "quiet", "json"]
 
 _mode: Mode = "auto"
@@ -49,10 +51,13 @@ def speak(mode: Mode) -> None:
 
 def say(line: str) -> None:
     """A line for people; in `json` the event `message`."""
+    line = one_line(line)
     event("message", line=line, text=line)
 
 
 def warn(line: str) -> None:
+    """Something that the user should know of; in `json` the event `warning`."""
+    line = one_line(line)
     event("warning", line=f"warning: {line}", text=line)
 
 

@@ -50,6 +50,8 @@ class DataConfig(Record):
     """Download a data set by name where it is not found."""
     image_size: Positive | None = None
     """Side in pixels at which images are stored. Without it: the images' own size."""
+    max_pixels: Positive = 178_956_970
+    """Image files with more pixels are refused. The default is Pillow's own limit."""
     validation_fraction: Fraction = 0.2
     """Share of the training part that is used for validation, where the data give none."""
     test_fraction: Fraction = 0.2

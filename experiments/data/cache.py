@@ -13,7 +13,7 @@ import numpy as np
 from experiments.config.files import replace_file
 from experiments.data.listing import Listing
 
-_FORMAT = 1  # to be raised when decoding changes: older cache files are then no longer found
+_FORMAT = 2  # to be raised when decoding changes: older cache files are then no longer found
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """Image files to square RGB arrays, with Pillow."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from experiments.config.messages import say
 from experiments.config.units import readable_seconds
 from experiments.data.images import FACTS, image_facts
 from experiments.data.listing import ImageFile
 from search_spaces.records import InputError
 
+LARGEST_IMAGE = 178_956_970  # pixels; above it Pillow suspects a file made to fill the memory
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
@@ -24,47 +25,53 @@ _PROGRESS_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
-def decode_files(files: Sequence[ImageFile], *, image_size: int) -> np.ndarray:
-    """All files as uint8 (N, 3, S, S). A damaged file is an InputError that names it."""
+def decode_files(
+    files: Sequence[ImageFile], *, image_size: int, max_pixels: int = LARGEST_IMAGE
+) -> np.ndarray:
+    """All files as uint8 (N, 3, S, S). A damaged or too large file is an InputError."""
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
-    for number, image in enumerate(_decoded(files, image_size)):
+    for number, image in enumerate(_decoded(files, image_size, max_pixels)):
         images[number] = image
     return images
 
 
-def survey_files(files: Sequence[ImageFile], *, image_size: int) -> np.ndarray:
+def survey_files(
+    files: Sequence[ImageFile], *, image_size: int, max_pixels: int = LARGEST_IMAGE
+) -> np.ndarray:
     """FACTS of each file as it decodes, so that a stream breaks down before it starts, if ever.
 
     A damaged file is an InputError that names it.
     """
     facts = np.empty(len(files), dtype=FACTS)
-    for number, image in enumerate(_decoded(files, image_size)):
+    for number, image in enumerate(_decoded(files, image_size, max_pixels)):
         facts[number] = image_facts(image)
     return facts
 
 
-def decode_file(path: str, *, image_size: int) -> np.ndarray:
-    """One file as uint8 (3, S, S). A damaged file is an InputError that names it."""
-    pixels = _read(path, lambda image: to_square(image, image_size))
+def decode_file(path: str, *, image_size: int, max_pixels: int = LARGEST_IMAGE) -> np.ndarray:
+    """One file as uint8 (3, S, S). A damaged or too large file is an InputError that names it."""
+    pixels = _read(path, lambda image: to_square(image, image_size), max_pixels)
     return pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
-def _decoded(files: Sequence[ImageFile], image_size: int) -> Iterator[np.ndarray]:
+def _decoded(files: Sequence[ImageFile], image_size: int, max_pixels: int) -> Iterator[np.ndarray]:
     """Each file as uint8 (3, S, S), in order, with a line now and then where it takes long."""
     started = told = time.monotonic()
-    images = _map(files, lambda path: decode_file(path, image_size=image_size))
+    images = _map(
+        files, lambda path: decode_file(path, image_size=image_size, max_pixels=max_pixels)
+    )
     for done, image in enumerate(images, start=1):
         yield image
         if (now := time.monotonic()) - told > _PROGRESS_SECONDS:
             told = now
             left = (len(files) - done) * (now - started) / done
-            line = f"data: decoded {done:,} of {len(files):,} images, {readable_seconds(left)} left"
-            print(line, file=sys.stderr, flush=True)
+            say(f"data: decoded {done:,} of {len(files):,} images, {readable_seconds(left)} left")
 
 
-def default_size(files: Sequence[ImageFile]) -> int:
+def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE) -> int:
     """The side of the images if all are the same square, else min(median shorter side, 224)."""
-    sizes = np.array(list(_map(files, lambda path: _read(path, lambda image: image.size))))
+    found = _map(files, lambda path: _read(path, lambda image: image.size, max_pixels))
+    sizes = np.array(list(found))
     if (sizes == sizes[0, 0]).all():
         return int(sizes[0, 0])
     return max(1, min(int(np.median(sizes.min(axis=1))), LARGEST_DEFAULT_SIZE))
@@ -95,22 +102,48 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise ValueError("integer pixels of more than 16 bits have no known range")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        grey = (values >> 8).astype(np.uint8)
+        grey[values == image.info.get("transparency", -1)] = 0xFF  # over white
+        image = Image.fromarray(grey)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("RGB")
 
 
-def _read(path: str, use: Callable[[Image.Image], _T]) -> _T:
+def _read(path: str, use: Callable[[Image.Image], _T], max_pixels: int) -> _T:
+    if max_pixels > LARGEST_IMAGE:  # Pillow has one limit a process; the user's may be higher
+        Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         with Image.open(path) as image:
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError
+            _scale_transparency(image)
             return use(image)
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"image '{Path(path)}' has more than {max_pixels:,} pixels; shrink it, or raise "
+            f"`data.max_pixels` in the config"
+        ) from None
     except Exception as error:  # Pillow raises anything from OSError to KeyError on a bad file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"cannot decode image '{Path(path)}' ({reason}); replace it or remove it"
         ) from None
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """A PNG's transparent colour, in the 8 bits that its pixels are decoded to.
+
+    Pillow leaves it in the bits of the file, where it equals no decoded pixel.
+    """
+    colour, tile = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.format != "PNG" or colour is None or not tile:
+        return
+    if tile[0].args == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+    elif tile[0].args in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (0xFF // 3 if tile[0].args == "L;2" else 0xFF // 15)
 
 
 def _map(files: Sequence[ImageFile], use: Callable[[str], _T]) -> Iterator[_T]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -69,6 +69,7 @@ class FileSplit:
     labels: np.ndarray  # int64 (N,)
     image_size: int
     facts: np.ndarray  # FACTS of each image at that size (N,)
+    max_pixels: int  # of a file; larger ones are refused
 
     def __post_init__(self) -> None:
         assert len(self.paths) == len(self.labels) == len(self.facts)
@@ -79,7 +80,7 @@ class FileSplit:
     def take(self, indices: np.ndarray | slice) -> "FileSplit":
         paths = _some(self.paths, indices)
         assert paths is not None
-        return FileSplit(paths, self.labels[indices], self.image_size, self.facts[indices])
+        return replace(self, paths=paths, labels=self.labels[indices], facts=self.facts[indices])
 
     @property
     def shape(self) -> tuple[int, int, int]:

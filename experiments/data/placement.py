@@ -1,10 +1,10 @@
 """Whether decoded images are held in memory or streamed from their files: by size, or as asked."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Literal
 
+from experiments.config.messages import say
 from experiments.config.units import readable_count
 
 Placement = Literal["auto", "device", "stream"]
@@ -14,7 +14,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def streams(placement: Placement, *, images: int, image_size: int) -> bool:
-    """Whether `images` RGB images are streamed; says in a line on standard error what and why.
+    """Whether `images` RGB images are streamed; says in a line what and why.
 
     `auto` streams what takes more than half of the memory that is free on this machine, or of its
     GPU's.
@@ -28,7 +28,7 @@ def streams(placement: Placement, *, images: int, image_size: int) -> bool:
         share = "more than" if stream else "within"
         why = f"{share} half of the {readable_count(free)}B free in {place}"
     size = f"{images:,} images of {image_size} px ({readable_count(needed)}B decoded)"
-    print(f"data: {size} are {where} ({why})", file=sys.stderr, flush=True)
+    say(f"data: {size} are {where} ({why})")
     return stream
 
 

@@ -66,9 +66,9 @@ def _resized(part: Part, size: int) -> Part:
 
 def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     """Listed image files: decoded or from the cache of decoded images, or as files to stream."""
-    image_size = config.image_size or _default_size(listing)
+    image_size = config.image_size or _default_size(listing, config.max_pixels)
     stream = streams(config.placement, images=len(listing.files), image_size=image_size)
-    whole = (_stream_files if stream else _hold_files)(listing, image_size=image_size)
+    whole = (_stream_files if stream else _hold_files)(listing, image_size, config.max_pixels)
     parts, start = {}, 0
     for part, files in listing.parts.items():
         parts[part] = whole.take(slice(start, start + len(files)))
@@ -76,27 +76,28 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     return UndividedData(listing.name, listing.classes, **parts)
 
 
-def _hold_files(listing: Listing, *, image_size: int) -> Part:
+def _hold_files(listing: Listing, image_size: int, max_pixels: int) -> Part:
     images = cached_array(
         cache_key(listing, image_size=image_size),
-        lambda: decode_files(listing.files, image_size=image_size),
+        lambda: decode_files(listing.files, image_size=image_size, max_pixels=max_pixels),
     )
     return Split(images, listing.labels, paths=tuple(file.path for file in listing.files))
 
 
-def _stream_files(listing: Listing, *, image_size: int) -> Part:
+def _stream_files(listing: Listing, image_size: int, max_pixels: int) -> Part:
     facts = cached_array(
         cache_key(listing, image_size=image_size) + "-facts",
-        lambda: survey_files(listing.files, image_size=image_size),
+        lambda: survey_files(listing.files, image_size=image_size, max_pixels=max_pixels),
     )
     paths = tuple(file.path for file in listing.files)
-    return FileSplit(paths, listing.labels, image_size, facts)
+    return FileSplit(paths, listing.labels, image_size, facts, max_pixels)
 
 
-def _default_size(listing: Listing) -> int:
+def _default_size(listing: Listing, max_pixels: int) -> int:
     # The training images alone decide the size: nothing is chosen by looking at the test part.
     key = cache_key(listing, image_size=None) + "-size"
-    (size,) = cached_array(key, lambda: np.array([default_size(listing.parts["train"])]))
+    files = listing.parts["train"]
+    (size,) = cached_array(key, lambda: np.array([default_size(files, max_pixels=max_pixels)]))
     return int(size)
 
 

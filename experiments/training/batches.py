@@ -167,7 +167,10 @@ class _Files(Dataset[tuple[Tensor, int]]):
         self._files = files
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        image = decode_file(self._files.paths[number], image_size=self._files.image_size)
+        files = self._files
+        image = decode_file(
+            files.paths[number], image_size=files.image_size, max_pixels=files.max_pixels
+        )
         return torch.from_numpy(image.copy()), int(self._files.labels[number])
 
 

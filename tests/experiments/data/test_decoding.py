@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,6 +43,41 @@ def test_transparency_is_laid_over_white():
     assert pixel(Image.new("RGBA", (1, 1), (10, 20, 30, 255))) == (10, 20, 30)
 
 
+def png(*, depth: int, colour: int, row: bytes, transparent: tuple[int, ...]) -> bytes:
+    """4 x 4 pixels of equal rows with a transparent colour, written by hand (PNG 11.3.2.1)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", 4, 4, depth, colour, 0, 0, 0)
+    colours = struct.pack(f">{len(transparent)}H", *transparent)
+    pixels = zlib.compress(4 * (b"\0" + row))
+    parts = [(b"IHDR", header), (b"tRNS", colours), (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "transparent"),
+    [
+        (1, 0, b"\x00", (0,)),
+        (2, 0, b"\x55", (1,)),
+        (4, 0, b"\x88\x88", (8,)),
+        (8, 0, b"\x4d" * 4, (0x4D,)),
+        (16, 0, b"\x80\x40" * 4, (0x8040,)),
+        (8, 2, b"\x01\x02\x03" * 4, (1, 2, 3)),
+        (16, 2, b"\x80\x40\x12\x34\x56\x78" * 4, (0x8040, 0x1234, 0x5678)),
+    ],
+)
+def test_a_transparent_colour_is_white_at_every_depth(tmp_path, depth, colour, row, transparent):
+    path = tmp_path / "clear.png"
+    path.write_bytes(png(depth=depth, colour=colour, row=row, transparent=transparent))
+    assert set(decoding.decode_file(str(path), image_size=4).ravel()) == {255}
+    other = tuple(value ^ 1 << depth - 1 for value in transparent)
+    path.write_bytes(png(depth=depth, colour=colour, row=row, transparent=other))
+    assert decoding.decode_file(str(path), image_size=4).min() < 255
+
+
 def test_of_16_bits_the_upper_8_are_kept(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(np.array([[0xABCD]], dtype=np.uint16)).save(path)
@@ -76,6 +114,25 @@ def test_damaged_image_is_named_in_one_line(flat, monkeypatch, threaded_bytes):
     with pytest.raises(InputError, match=f"'{file}' .* replace it or remove it") as told:
         load_data(DataConfig(source=str(flat), image_size=8), seed=0)
     assert "\n" not in str(told.value)
+
+
+def test_a_file_with_a_newline_in_its_name_is_told_in_one_line(flat):
+    (flat / "cat" / "new\nline.png").write_bytes(b"junk")
+    with pytest.raises(InputError) as told:
+        load_data(DataConfig(source=str(flat)), seed=0)
+    assert "new\\nline.png'" in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("placement", ["device", "stream"])
+def test_a_huge_image_is_refused_until_it_is_allowed(flat, monkeypatch, placement):
+    monkeypatch.setattr(decoding, "LARGEST_IMAGE", 1000)  # of a process, as Pillow's
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow refuses above twice its limit
+    Image.new("1", (60, 20)).save(flat / "cat" / "huge.png")
+    config = DataConfig(source=str(flat), max_pixels=1000, placement=placement)
+    with pytest.raises(InputError, match=r"huge\.png' has more than 1,000 pixels; shrink"):
+        load_data(config, seed=0)
+    assert load_data(config.replace(max_pixels=1200), seed=0).image_size == 8
 
 
 def test_floating_point_image_is_refused(flat):
