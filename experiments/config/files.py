@@ -1,8 +1,10 @@
-"""Files that are either the old ones or the new ones, whatever is killed in between."""
+"""Files that are the old ones or the new ones, whatever is killed; the lock of a folder."""
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -56,3 +58,39 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a command on this machine works on the run in `folder` just now."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and hold its lock; a second command on it is refused until this one ends.
+
+    Raises InputError where the folder is in use or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{folder}': {error.strerror}; name another folder with --run"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"'{folder}' is in use by another command; wait for it, or name another "
+                f"folder with --run"
+            ) from None
+        yield

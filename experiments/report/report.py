@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.config.files import write_text
+from experiments.config.files import in_use, write_text
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.report.cells import plain
@@ -15,7 +15,6 @@ from experiments.report.repeats import coefficients_standings
 from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
 from experiments.steps.noise import verdict
-from experiments.store.run_lock import in_use
 from experiments.store.store import STUDIES, reading
 
 _IN_TERMINAL = (

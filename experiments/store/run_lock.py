@@ -4,16 +4,14 @@ In the run's folder it is a lock on the file `.lock`. In a database, which sever
 it is an advisory lock of PostgreSQL. Both end with the process that holds them, however it ends.
 """
 
-import fcntl
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TextIO
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from experiments.config.files import locked
 from experiments.store.database import lock_key, patiently
 from search_spaces.records import InputError
 
@@ -37,7 +35,7 @@ class RunLock:
             if self._engine is not None:
                 self._take_in_database()
                 stack.callback(self._release)
-            stack.enter_context(_open_locked(self._folder))
+            stack.enter_context(locked(self._folder))
             self._stack = stack.pop_all()
         return self
 
@@ -83,35 +81,3 @@ class RunLock:
             with suppress(SQLAlchemyError):  # a lost connection has lost its lock
                 self._held.execute(text("SELECT pg_advisory_unlock_all()"))
             self._held.close()
-
-
-def in_use(folder: Path) -> bool:
-    """Whether a command on this machine works on the run in `folder` just now."""
-    try:
-        with (folder / ".lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-@contextmanager
-def _open_locked(folder: Path) -> Iterator[TextIO]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{folder}': {error.strerror}; name another folder with --run"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"'{folder}' is in use by another command; wait for it, or name another "
-                f"folder with --run"
-            ) from None
-        yield lock

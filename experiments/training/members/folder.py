@@ -1,6 +1,5 @@
 """The folder of one full training: request, curve, checkpoints, and the state to go on from."""
 
-import fcntl
 import io
 import json
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any, Self
 import pandas as pd
 from pydantic import Field
 
-from experiments.config.files import write_text
+from experiments.config.files import locked, write_text
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.schema import DELIVERY, DataConfig, Positive
 from experiments.training.checkpoint import TrainingState, read_state, write_bytes
@@ -107,21 +106,7 @@ class TrainingFolder:
     @contextmanager
     def opened(self, request: TrainRequest) -> Iterator[None]:
         """Make the folder; a second command on it is refused until this one ends."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise InputError(
-                f"cannot write '{self.path}': {error.strerror}; name another folder with --run"
-            ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"'{self.path}' is in use by another command; wait for it, or name another "
-                    f"folder with --run"
-                ) from None
+        with locked(self.path):
             write_text(self.request, request.to_yaml())
             yield
 
