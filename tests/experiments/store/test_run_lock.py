@@ -2,8 +2,9 @@
 
 import pytest
 
+from experiments.config.files import in_use
 from experiments.config.sections import ClusterSection
-from experiments.store.run_lock import RunLock, in_use
+from experiments.store.run_lock import RunLock
 from search_spaces import InputError
 
 
