@@ -35,17 +35,45 @@ UNITS = {
 }
 
 
+class PartNames(Record):
+    """What the parts are called: folders below `source`, or values of a table's column `split`."""
+
+    train: str
+    """The training images."""
+    validation: str | None = None
+    """What choices are made on. Without it: cut from train."""
+    test: str | None = None
+    """What is looked at once, at the end. Without it: cut from train."""
+
+    def named(self) -> dict[str, str]:
+        """{part: its name}, of those that are given."""
+        return {part: name for part, name in dict(self).items() if name is not None}
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        names = self.named()
+        if len(set(names.values())) < len(names):
+            raise ValueError(f"each part must have its own name, but got {names}")
+        return self
+
+
 class DataConfig(Record):
     """What is trained on (docs/data.md): `source` is a name, a folder or a table.
 
     The names are `digits`, `cifar10`, `cifar100`, `fashion_mnist` and `mnist`. A folder holds
-    `train/<class>/*`, and if it likes `validation/` and `test/`; or the class folders themselves. A
-    table is a CSV or Parquet file with the columns `path`, `label`, and if it likes `split`. All
-    are looked for as given and then under the variable SCALER_DATA.
+    `train/<class>/*`, and if it likes `validation/` and `test/`, under any of their usual names; or
+    the class folders themselves. A table is a CSV or Parquet file with the columns `path`, `label`,
+    and if it likes `split`. All are looked for as given and then under the variable SCALER_DATA.
     """
 
     source: str = "digits"
     """A data set's name, a folder of images, or a CSV or Parquet table."""
+    layout: Literal["auto", "parts", "classes"] = "auto"
+    """What the folders of an image folder are: `parts` with class folders in them, or the
+    `classes`. `auto` tells by their names, and refuses what they leave open.
+    """
+    parts: PartNames | None = None
+    """What the parts are called, where their names do not tell. All else is left out."""
     download: bool = False
     """Download a data set by name where it is not found."""
     image_size: Positive | None = None
@@ -70,6 +98,12 @@ class DataConfig(Record):
     """
     augmentation: Augmentation | None = None
     """How training images are varied, in place of the recipe's augmentation."""
+
+    @model_validator(mode="after")
+    def _parts_have_names(self) -> Self:
+        if self.layout == "classes" and self.parts is not None:
+            raise ValueError("`layout: classes` has no parts; remove it, or remove `parts`")
+        return self
 
     def varied(self, recipe: Augmentation | None = None) -> Augmentation:
         """How training images are varied: as `augmentation` says, or else the recipe.

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import BinaryIO
 import numpy as np
 
 from experiments.config.files import replace_file
+from experiments.config.messages import warn
 from experiments.data.listing import Listing
 
 _FORMAT = 2  # to be raised when decoding changes: older cache files are then no longer found
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -49,11 +47,9 @@ def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: _write(file, images))
     except OSError as error:
-        _log.warning(
-            "cannot keep decoded images in '%s' (%s): they will be decoded again next time; "
-            "set SCALER_CACHE to a folder that can be written",
-            path.parent,
-            error.strerror,
+        warn(
+            f"cannot keep decoded images in '{path.parent}' ({error.strerror}): they will be "
+            f"decoded again next time; set SCALER_CACHE to a folder that can be written"
         )
         return images
     kept = _load(path)
@@ -76,9 +72,9 @@ def _load(path: Path) -> np.ndarray | None:
                 return images
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except Exception as error:  # numpy parses the header of a damaged file in many ways
-        _log.debug("%s: %s", path, error)
-    _log.warning("'%s' is damaged: its images are decoded again", path)
+    except Exception:  # numpy parses the header of a damaged file in many ways
+        pass
+    warn(f"'{path}' is damaged: its images are decoded again")
     return None
 
 

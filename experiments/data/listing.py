@@ -1,20 +1,30 @@
-"""Image files with their labels, listed and checked: those of an image folder."""
+"""Image files with their labels, as a folder or a table lists them, and a line that tells of them.
+
+A label is the number of a class. A task with masks or boxes would add its field to `ImageFile`.
+"""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from experiments.config.messages import say
 from search_spaces.records import InputError
 
-PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+PARTS = ("train", "validation", "test")
+_TOLD = 5  # classes that the line names; a person looks at no more
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
+    """One image of a data set, in its file."""
+
     path: str
     relative: str  # to the root, with "/": the order of the images, the same on every machine
     size: int  # bytes
@@ -24,19 +34,56 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
+    """The files of a data set by part, before any is decoded."""
+
     name: str
     root: Path  # resolved
-    classes: tuple[str, ...]  # sorted
+    classes: tuple[str, ...]  # in the order of `class_order`
     parts: dict[str, tuple[ImageFile, ...]]  # train, and validation and test where they are given
+    places: dict[str, str] = field(default_factory=dict)  # what the source calls each part
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # names by kind, as `.heic`
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:
+        """Of all parts, one part after the other."""
         return tuple(file for part in self.parts.values() for file in part)
 
     @property
     def labels(self) -> np.ndarray:
         """int64, of all files."""
         return np.array([file.label for file in self.files], dtype=np.int64)
+
+
+def tell_contents(
+    name: str,
+    classes: tuple[str, ...],
+    labels: Mapping[str, Iterable[int]],
+    *,
+    places: Mapping[str, str] | None = None,
+    left_out: Mapping[str, list[str]] | None = None,
+) -> None:
+    """One line: the parts, the classes, the images in each, and what is left out.
+
+    `labels` are those of each part that is given; the others will be cut from train.
+    """
+    counts = {part: Counter(of_part) for part, of_part in labels.items()}
+    whole = sum(counts.values(), Counter[int]())
+    told = [
+        f"{part} {count.total():,} images" + (f" ('{places[part]}')" if places else "")
+        for part, count in counts.items()
+    ]
+    told += [f"{part} is cut from train" for part in PARTS if part not in counts]
+    of_classes = [f"{each} ({whole[number]:,})" for number, each in enumerate(classes[:_TOLD])]
+    if len(classes) > _TOLD:
+        of_classes.append(f"and {len(classes) - _TOLD:,} more")
+    line = f"data: '{name}': {', '.join(told)}; {len(classes):,} classes: {', '.join(of_classes)}"
+    say(line + (f"; left out: {counted(left_out)}" if left_out else ""))
+
+
+def counted(left_out: Mapping[str, list[str]]) -> str:
+    """As `.heic 3 ('cat/0.heic')`: each kind, how many, and the first."""
+    kinds = sorted(left_out.items())
+    return ", ".join(f"{kind} {len(names):,} ('{names[0]}')" for kind, names in kinds)
 
 
 def image_file(path: str, *, relative: str, label: int) -> ImageFile:
@@ -47,6 +94,29 @@ def image_file(path: str, *, relative: str, label: int) -> ImageFile:
     return ImageFile(path, relative, status.st_size, status.st_mtime_ns, label)
 
 
+def real_path(path: str) -> str:
+    """The file itself, however links and dots spell the way to it."""
+    folder, name = os.path.split(path)
+    whole = os.path.join(_real_folder(folder), name)
+    return os.path.realpath(whole) if name in ("", ".", "..") or os.path.islink(whole) else whole
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def class_order(name: str) -> tuple[int, float, str]:
+    """Numbers first, by their value; then the other names, by their letters."""
+    number = re.fullmatch(r"-?\d+(\.\d+)?", name)
+    return (0, float(name), name) if number else (1, 0.0, name)
+
+
+def composed(name: str) -> str:
+    """The name in one Unicode form (NFC): a Mac's zip spells `é` as two signs, others as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def difference(found: tuple[str, ...], wanted: tuple[str, ...]) -> str:
     """`'cat' is missing and 'hound' is not among them (and 2 more)`."""
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
@@ -54,98 +124,3 @@ def difference(found: tuple[str, ...], wanted: tuple[str, ...]) -> str:
     told += [f"'{extra[0]}' is not among them"] if extra else []
     more = len(missing) + len(extra) - len(told)
     return " and ".join(told) + (f" (and {more} more)" if more else "")
-
-
-# Other files are not images, and are ignored; so is whatever starts with a dot.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
-
-def list_folder(root: Path) -> Listing:
-    """List `<class>/*`, or `train/<class>/*` with optional `validation/` (or `val/`), `test/`.
-
-    Class folders are searched to any depth, as torchvision's ImageFolder does. Raises InputError
-    for what cannot be trained on: fewer than two classes, a class without images, an empty image
-    file, class names that differ between the parts.
-    """
-    root = root.resolve()
-    folders = _part_folders(root)
-    classes = tuple(entry.name for entry in _subfolders(folders["train"]))
-    if len(classes) < 2:
-        raise InputError(
-            f"'{folders['train']}' holds {len(classes)} class folders, and at least 2 are needed; "
-            f"put the images in <class>/ or train/<class>/"
-        )
-    parts = {}
-    for part, folder in folders.items():
-        names = tuple(entry.name for entry in _subfolders(folder))
-        if names != classes:
-            raise InputError(
-                f"the classes of '{folder}' must be those of '{folders['train']}', but "
-                f"{difference(names, classes)}; rename or complete the class folders"
-            )
-        parts[part] = tuple(
-            file
-            for label, name in enumerate(classes)
-            for file in _class_files(folder / name, root=root, label=label)
-        )
-    return Listing(root.name, root, classes, parts)
-
-
-def _part_folders(root: Path) -> dict[str, Path]:
-    """{part: folder}. A folder of that name with images directly in it is a class, not a part."""
-    found: dict[str, Path] = {}
-    for name, part in PARTS.items():
-        folder = root / name
-        if not folder.is_dir() or any(map(_is_image, _entries(folder))):
-            continue
-        if part in found:
-            raise InputError(f"'{root}' holds both validation/ and val/; remove or rename one")
-        found[part] = folder
-    if found and "train" not in found:
-        raise InputError(
-            f"'{root}' holds {' and '.join(f'{f.name}/' for f in found.values())} but no train/; "
-            f"put the training images in train/<class>/"
-        )
-    return found or {"train": root}
-
-
-def _class_files(folder: Path, *, root: Path, label: int) -> list[ImageFile]:
-    files = []
-    try:
-        for entry in _images_below(folder):
-            relative = entry.path.removeprefix(str(root)).lstrip(os.sep).replace(os.sep, "/")
-            files.append(image_file(entry.path, relative=relative, label=label))
-    except OSError as error:
-        raise InputError(f"cannot read '{error.filename or folder}': {error.strerror}") from None
-    if not files:
-        raise InputError(
-            f"class folder '{folder}' holds no images ({', '.join(SUFFIXES)}); "
-            f"put some in or remove the folder"
-        )
-    return sorted(files, key=lambda file: file.relative)
-
-
-def _images_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _images_below(Path(entry.path))
-        elif _is_image(entry):
-            yield entry
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()
-
-
-def _subfolders(folder: Path) -> list[os.DirEntry[str]]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is not hidden, sorted by name."""
-    try:
-        with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"cannot read '{folder}': {error.strerror}") from None
-    return sorted(shown, key=lambda entry: entry.name)

@@ -9,8 +9,9 @@ from PIL import Image
 from experiments.config.schema import DataConfig
 from experiments.data.cache import cache_folder, cache_key, cached_array
 from experiments.data.decoding import decode_files, default_size, survey_files
+from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
-from experiments.data.listing import Listing, list_folder
+from experiments.data.listing import Listing, tell_contents
 from experiments.data.placement import streams
 from experiments.data.published import PUBLISHED, read_digits
 from experiments.data.split import UndividedData, divide, warn_of_shared_images
@@ -31,27 +32,33 @@ def load_data(config: DataConfig, *, seed: int) -> ImageData:
 def read_source(config: DataConfig) -> UndividedData:
     """Digits, a data set by name, a table, or a folder."""
     if config.source == "digits":
-        return _at_size(read_digits(), config)
+        return _from_arrays(read_digits(), config)
     published = _find_published(config)
     if published is not None:
-        return _at_size(PUBLISHED[config.source].read(published), config)
+        return _from_arrays(PUBLISHED[config.source].read(published), config)
     place = _find(config.source)
-    return read_files(list_table(place) if place.is_file() else list_folder(place), config)
+    return read_files((list_table if place.is_file() else list_folder)(place, config), config)
 
 
-def _at_size(source: UndividedData, config: DataConfig) -> UndividedData:
-    """The arrays at the size asked for. InputError where they are to be streamed from files."""
+def _from_arrays(source: UndividedData, config: DataConfig) -> UndividedData:
+    """The arrays at the size asked for. InputError for what only image files can do."""
     if config.placement == "stream":
         raise InputError(
             f"data.placement: stream reads image files, but '{source.name}' comes as arrays; "
             f"leave it out"
         )
+    if config.parts is not None or config.layout != "auto":
+        raise InputError(
+            f"data.parts and data.layout are for folders and tables, but '{source.name}' has its "
+            f"own parts; leave them out"
+        )
+    given = {"train": source.train, "validation": source.validation, "test": source.test}
+    parts = {name: part for name, part in given.items() if part is not None}
+    labels = {name: part.labels.tolist() for name, part in parts.items()}
+    tell_contents(source.name, source.classes, labels)
     if config.image_size is None or config.image_size == source.train.shape[1]:
         return source
-    parts = {"train": source.train, "validation": source.validation, "test": source.test}
-    sized = {
-        name: _resized(part, config.image_size) for name, part in parts.items() if part is not None
-    }
+    sized = {name: _resized(part, config.image_size) for name, part in parts.items()}
     return UndividedData(source.name, source.classes, **sized)
 
 
@@ -66,6 +73,11 @@ def _resized(part: Part, size: int) -> Part:
 
 def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     """Listed image files: decoded or from the cache of decoded images, or as files to stream."""
+    # Before the first file is decoded, which may take minutes: a wrong layout is seen at once.
+    labels = {part: [file.label for file in files] for part, files in listing.parts.items()}
+    tell_contents(
+        listing.name, listing.classes, labels, places=listing.places, left_out=listing.left_out
+    )
     image_size = config.image_size or _default_size(listing, config.max_pixels)
     stream = streams(config.placement, images=len(listing.files), image_size=image_size)
     whole = (_stream_files if stream else _hold_files)(listing, image_size, config.max_pixels)

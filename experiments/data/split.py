@@ -1,11 +1,11 @@
 """Cutting labelled images into training, validation and test parts, class by class."""
 
-import logging
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from experiments.config.messages import warn
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part, fingerprint
 from search_spaces.records import InputError
@@ -118,9 +118,6 @@ def _check_enough(source: UndividedData) -> None:
         )
 
 
-_log = logging.getLogger(__name__)
-
-
 def warn_of_shared_images(data: ImageData) -> None:
     """A line for each two parts that share images, equal pixel by pixel as they are stored."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -129,11 +126,10 @@ def warn_of_shared_images(data: ImageData) -> None:
         shared = where[first].keys() & where[second].keys()
         if shared:
             one = min(shared)
-            _log.warning(
-                "data: %d of the %d images of the %s part are in the %s part too, as %s and %s; "
-                "accuracy on them says little",
-                *(len(shared), len(where[second]), second, first),
-                *(_told(parts[name], where[name][one]) for name in (first, second)),
+            told = (_told(parts[name], where[name][one]) for name in (first, second))
+            warn(
+                f"data: {len(shared)} of the {len(where[second])} images of the {second} part are "
+                f"in the {first} part too, as {' and '.join(told)}; accuracy on them says little"
             )
 
 

@@ -1,4 +1,3 @@
-import logging
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,8 @@ import pytest
 from experiments.config.schema import DataConfig
 from experiments.data import sources
 from experiments.data.cache import cache_folder, cache_key, cached_array
+from experiments.data.folder import list_folder
 from experiments.data.images import Split
-from experiments.data.listing import list_folder
 from experiments.data.sources import load_data
 
 IMAGES = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
@@ -54,21 +53,20 @@ def flip_a_bit(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [flip_a_bit, lambda c: c[:-40], lambda c: c[:20], lambda c: c[:0], lambda c: c + b"x"]
 )
-def test_damaged_file_is_built_anew(damage, caplog):
+def test_damaged_file_is_built_anew(damage, capsys):
     cached_array("key", lambda: IMAGES)
     path = cache_folder() / "key.npy"
     path.write_bytes(damage(path.read_bytes()))
     assert np.array_equal(cached_array("key", lambda: IMAGES), IMAGES)
-    assert "is damaged" in caplog.text
+    assert "is damaged" in capsys.readouterr().err
     assert np.array_equal(cached_array("key", never), IMAGES)
 
 
-def test_unwritable_cache_falls_back_to_memory_with_a_warning(tmp_path, monkeypatch, caplog):
+def test_unwritable_cache_falls_back_to_memory_with_a_warning(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way of a folder")
     monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "file" / "cache"))
-    with caplog.at_level(logging.WARNING):
-        assert cached_array("key", lambda: IMAGES) is IMAGES
-    assert "set SCALER_CACHE" in caplog.text
+    assert cached_array("key", lambda: IMAGES) is IMAGES
+    assert "set SCALER_CACHE" in capsys.readouterr().err
 
 
 def test_writers_at_the_same_time_leave_one_whole_file():

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as oracle
 from experiments.config.schema import DataConfig
 from experiments.data import decoding
 from experiments.data.decoding import decode_files, default_size, to_rgb, to_square
-from experiments.data.listing import list_folder
+from experiments.data.folder import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
 

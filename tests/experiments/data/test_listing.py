@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from experiments.config.schema import DataConfig
-from experiments.data.listing import list_folder
+from experiments.data.folder import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
 
@@ -84,8 +84,8 @@ MISTAKES = {
     one_class: "train' holds 1 class folders, and at least 2 are needed",
     missing_class_in_test: "classes of '.*test' must be .*'cat' is missing; rename or complete",
     other_class_in_validation: "'dog' is missing and 'hound' is not among them",
-    no_train: "holds validation/ and test/ but no train/; put",
-    two_validations: "holds both validation/ and val/; remove",
+    no_train: "holds test/ and validation/ but no train/; put",
+    two_validations: "holds both val/ and validation/ for the validation part; remove",
     broken_link: "cannot read '.*9.png'",
     endless_link: "cannot read '.*again'",
     everything_gone: "parted' holds 0 class folders, .*put the images in",

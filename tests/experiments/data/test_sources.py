@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 
 from experiments.config.schema import DataConfig
 from experiments.data.decoding import decode_files
+from experiments.data.folder import list_folder
 from experiments.data.images import channel_statistics
-from experiments.data.listing import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
 

@@ -1,11 +1,10 @@
-import logging
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import DataConfig, SearchConfig
+from experiments.config.schema import DataConfig, PartNames, SearchConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
@@ -86,11 +85,69 @@ def test_a_run_is_not_continued_with_another_label_in_the_table(rows, load, tmp_
         folder.check_facts({"data": load(rows).fingerprint})
 
 
-def test_rows_that_say_the_same_again_count_once_with_a_warning(rows, load, caplog):
-    with caplog.at_level(logging.WARNING):
-        data = load([*rows, rows[1], rows[1]])
+def test_rows_that_say_the_same_again_count_once_with_a_warning(rows, load, capsys):
+    data = load([*rows, rows[1], rows[1]])
     assert len(data.train) == 6
-    assert "2 rows say the same again, the first of them row 12 ('images/cat1.png')" in caplog.text
+    told = "2 rows say the same again, the first of them row 12 ('images/cat1.png')"
+    assert told in capsys.readouterr().err
+
+
+def write(table: Path, header: str, rows: list[str]) -> DataConfig:
+    table.write_text("\n".join([header, *rows]) + "\n")
+    return DataConfig(source=str(table))
+
+
+def test_empty_cells_and_rows_of_a_spreadsheet_are_nothing(rows, tmp_path):
+    lines = [f"{row['path']},{row['label']},," for row in rows]
+    data = load_data(write(tmp_path / "t.csv", "path, label", [*lines, ",,,"]), seed=0)
+    assert (data.classes, len(data.train)) == (("cat", "dog"), 6)
+
+
+def test_a_cell_without_a_column_is_refused_by_its_row(rows, tmp_path):
+    lines = [f"{row['path']},{row['label']}" for row in rows]
+    lines[3] = "images/cat3.png,with hat,cat"
+    with pytest.raises(InputError, match="row 5 has 3 cells, but the header names 2; name the oth"):
+        load_data(write(tmp_path / "t.csv", "path,label", lines), seed=0)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_whole_numbers_that_became_floats_are_whole_again(rows, load, suffix):
+    numbered = [{**row, "label": 10.0 if row["label"] == "cat" else 2.0} for row in rows]
+    assert load(numbered, suffix=suffix).classes == ("2", "10")
+
+
+def test_a_folder_and_a_table_of_its_files_have_the_same_classes(tmp_path, paint):
+    names = ["11", "2", "1", "0", "-1", "hat"]
+    files = [paint(tmp_path / "im" / name / f"{k}.png") for name in names for k in range(3)]
+    lines = [f"{file},{file.parent.name}" for file in files]
+    table = load_data(write(tmp_path / "t.csv", "path,label", lines), seed=0)
+    folder = load_data(DataConfig(source=str(tmp_path / "im")), seed=0)
+    assert folder.classes == table.classes == ("-1", "0", "1", "2", "11", "hat")
+
+
+def test_two_unicode_forms_of_a_label_are_one_class(rows, load):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    named = [{**row, "label": row["label"].replace("cat", composed)} for row in rows]
+    named[2]["label"] = decomposed
+    assert load(named).classes == (composed, "dog")
+
+
+def test_a_file_whose_name_has_another_unicode_form_is_told(rows, load, tmp_path, paint):
+    paint(tmp_path / "images" / "caf\u00e9.png")
+    rows[0]["path"] = "images/cafe\u0301.png"
+    with pytest.raises(InputError, match=r"has 'caf\\xe9.png' in another Unicode form than"):
+        load(rows)
+
+
+def test_splits_have_their_usual_names_or_those_of_the_config(rows, load):
+    usual = {"train": "Training", "val": "DEV", "test": "test_set"}
+    named = [{**row, "split": usual[row["split"]]} for row in rows]
+    assert load(named).fingerprint == load(rows).fingerprint
+    own = {"train": "a", "val": "b", "test": "c"}
+    named = [{**row, "split": own[row["split"]]} for row in rows]
+    parts = PartNames(train="a", test="c")
+    data = load(named, parts=parts)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [4, 2, 2]
 
 
 def file_missing(rows):
@@ -113,12 +170,21 @@ def two_splits(rows):
     rows.append({**rows[2], "split": "test"})
 
 
+def two_labels_in_two_spellings(rows):
+    rows.append({**rows[0], "path": "images/../images/./cat0.png", "label": "dog"})
+
+
+def two_labels_through_a_link(rows):
+    Path("images/link.png").symlink_to("cat0.png")
+    rows.append({**rows[0], "path": "images/link.png", "label": "dog"})
+
+
 def label_empty(rows):
     rows[4]["label"] = " "
 
 
 def unknown_split(rows):
-    rows[1]["split"] = "dev"
+    rows[1]["split"] = "holdout"
 
 
 def one_class(rows):
@@ -142,9 +208,11 @@ MISTAKES = {
     file_empty: "images/cat0.png' is an empty file",
     file_broken: "cannot decode image '.*images/dog2.png'",
     two_labels: "'images/cat0.png' is cat in train in row 2, but dog in train in row 12",
+    two_labels_in_two_spellings: "but 'images/../images/./cat0.png', the same file, is dog in",
+    two_labels_through_a_link: "but 'images/link.png', the same file, is dog in train in row 12",
     two_splits: "'images/cat2.png' is cat in train in row 4, but cat in test in row 12",
     label_empty: "row 6: `label` is empty",
-    unknown_split: "row 3: unknown split 'dev'; known: train, validation .or val., test",
+    unknown_split: "row 3: unknown split 'holdout'; known: train, .*data.parts",
     one_class: "has 1 class, 'cat', and at least 2 are needed",
     class_missing_in_test: "images in split test of .* but 'cat' is missing",
     no_train: "has no row whose split is train",
