@@ -47,7 +47,7 @@ class CompoundCoefficients(Record):
 
         One without a version is of the first. Raises InputError for one of another version.
         """
-        data = read_mapping(Path(path))
+        data = read_mapping(Path(path), wanted="coefficients")
         version = data.pop("version", FILE_VERSION)
         if version != FILE_VERSION or isinstance(version, bool):
             raise InputError(

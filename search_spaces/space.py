@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError, choose, read_mapping
+from search_spaces.records import InputError, choose, other_kind, read_mapping
+from search_spaces.reference import list_architectures
 
 if TYPE_CHECKING:
     import optuna
@@ -159,10 +160,18 @@ def _labels(options: Any, place: str) -> dict[Any, Any]:
             label = json.dumps(option)
         if isinstance(option, dict) and label in labels:  # two options of one kind
             label = f"{label}#{sum(str(known).split('#')[0] == label for known in labels) + 1}"
-        if label in labels:
+        if any(_as_number(label) == _as_number(known) for known in labels):
             raise InputError(f"{place}: the option {option!r} stands twice in one choice")
         labels[label] = option
     return labels
+
+
+def _as_number(label: Any) -> Any:
+    """The number that a text stands for: a field takes "0.25" and 0.25 alike."""
+    try:
+        return float(label)
+    except (TypeError, ValueError):  # None, or a word
+        return label
 
 
 def _size(node: Any) -> int:
@@ -194,8 +203,10 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
     text = str(name_or_path)
     path = Path(text)
     if text in _shipped() or not (path.suffix in (".yaml", ".yml", ".json") or path.exists()):
+        if text in list_architectures():
+            raise other_kind(text, "an architecture", wanted="a search space")
         path = choose(_shipped(), text, what="search space")
-    tree = read_mapping(path)
+    tree = read_mapping(path, wanted="a search space")
     name = tree.pop("name", path.stem)
     training = tree.pop("training", None) or {}
     if not isinstance(training, dict):

@@ -87,7 +87,7 @@ def configured(*, config: str | None, **options: Any) -> "SearchConfig":
 
 def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     """--target-flops as cost and target; another cost than the config's needs its own target."""
-    from experiments.config.schema import UNITS
+    from scaler.budget import UNITS
 
     options = {name: value for name, value in options.items() if value is not None}
     target_flops = options.pop("target_flops", None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, model_validator
 
 from experiments.config.augmentation import Augmentation
-from search_spaces.records import InputError, Record, read_mapping, suggest
+from search_spaces.records import InputError, KeyMistakeError, Record, read_mapping, suggest
 
 Factor = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(gt=0)]
@@ -140,7 +140,10 @@ class TrainConfig(Record):
         if not isinstance(data, dict) or "recipe" not in data:
             return data
         given = dict(data)
-        return {**read_recipe(str(given.pop("recipe"))), **given}
+        try:
+            return {**read_recipe(str(given.pop("recipe"))), **given}
+        except InputError as error:
+            raise KeyMistakeError(str(error), key="recipe") from None
 
     @property
     def peak_rate(self) -> float:
@@ -169,7 +172,7 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
     if not path.is_file():
         hint = suggest(name_or_path, shipped)
         raise InputError(f"no recipe '{name_or_path}', neither a file nor a name; {hint}")
-    settings = read_mapping(path)
+    settings = read_mapping(path, wanted="a recipe")
     if "recipe" in settings:
         raise InputError(f"recipe '{name_or_path}' builds on a recipe; write its settings out")
     return {"name": path.stem, **settings}

@@ -20,19 +20,13 @@ from experiments.config.sections import (
     ProxySection,
     TrackingSection,
 )
+from scaler.budget import UNITS, CostName
 from scaler.conditions import Conditions
-from search_spaces.records import InputError, Record, read_mapping, suggest
+from search_spaces.records import InputError, KeyMistakeError, Record, read_mapping, suggest
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Limit = Annotated[float, Field(gt=0)]
-CostName = Literal["flops", "params", "activations", "latency"]
-UNITS = {
-    "flops": "multiply-adds",
-    "params": "parameters",
-    "activations": "elements of convolution outputs",
-    "latency": "seconds",
-}
 
 
 class PartNames(Record):
@@ -226,21 +220,23 @@ class SearchSection(Record):
         if not isinstance(data, dict):
             return data
         section = dict(data)
-        cost = str(section.get("cost", "flops"))
+        cost: Any = str(section.get("cost", "flops"))
         if "target_flops" in section:
             target = section.pop("target_flops")
             if cost != "flops":
-                raise ValueError(
+                raise KeyMistakeError(
                     f"`target_flops` is a target of cost flops, but got cost {cost!r}; "
-                    f"write `target:` in {UNITS.get(cost, 'its unit')}"
+                    f"write `target:` in {UNITS.get(cost, 'its unit')}",
+                    key="cost",
                 )
             if section.setdefault("target", target) != target:
-                raise ValueError(
+                raise KeyMistakeError(
                     f"`target_flops` and `target` are one setting, but got "
-                    f"(target_flops={target}, target={section['target']}); leave one out"
+                    f"(target_flops={target}, target={section['target']}); leave one out",
+                    key="target_flops",
                 )
         if cost in UNITS and cost != "flops" and "target" not in section:
-            raise ValueError(f"cost {cost!r} needs a `target:`, in {UNITS[cost]}")
+            raise KeyMistakeError(f"cost {cost!r} needs a `target:`, in {UNITS[cost]}", key="cost")
         return section
 
     @field_validator("metric", mode="before")
@@ -326,7 +322,7 @@ class SearchConfig(Record):
         elif not path.is_file():
             hint = suggest(str(name_or_path), shipped)
             raise InputError(f"no config '{name_or_path}', neither a file nor a name; {hint}")
-        return cls.parse(read_mapping(path), source=str(name_or_path))
+        return cls.parse(read_mapping(path, wanted="a config"), source=str(name_or_path))
 
 
 def _shipped_configs() -> list[Path]:

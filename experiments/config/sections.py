@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
 
-from search_spaces.records import Record
+from search_spaces.records import KeyMistakeError, Record
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -186,9 +186,10 @@ class ClusterSection(Record):
             return data
         section = dict(data)
         if (drivers := section.pop("drivers")) != "one":
-            raise ValueError(
+            raise KeyMistakeError(
                 f"`drivers: {drivers}` is no longer there, as one command drives a run; remove the "
-                f"line, and set `workers:` to train more networks at a time"
+                f"line, and set `workers:` to train more networks at a time",
+                key="drivers",
             )
         return section
 

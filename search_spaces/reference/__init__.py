@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 from search_spaces.architecture import Architecture
-from search_spaces.records import choose, read_mapping
+from search_spaces.records import choose, other_kind, read_mapping
 from search_spaces.reference.densenet import CIFAR, IMAGENET, densenet
 from search_spaces.reference.efficientnet import RELEASED, RELEASED_LITE, efficientnet
 from search_spaces.reference.highway import HIGHWAY, highway
@@ -109,6 +110,8 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     text = str(name_or_path)
     path = Path(text)
     if text not in _REFERENCES and (path.suffix in (".yaml", ".yml", ".json") or path.exists()):
-        return Architecture.parse(read_mapping(path), source=text)
+        return Architecture.parse(read_mapping(path, wanted="an architecture"), source=text)
+    if resources.files("search_spaces").joinpath("spaces", f"{text}.yaml").is_file():
+        raise other_kind(text, "a search space", wanted="an architecture")
     builder: Callable[[str], Architecture] = choose(_REFERENCES, text, what="architecture")
     return builder(text)

@@ -52,3 +52,22 @@ def test_what_contradicts_is_one_clear_line(settings, message):
     with pytest.raises(InputError, match=message) as caught:
         section(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once_the_unknown_keys_first():
+    """Those, too, that a rule over several fields finds only where each field is right."""
+    settings = {
+        "sead": 1,
+        "search": {"min_flops": 9, "max_flops": 1, "trails": 3, "cost": "latency"},
+        "train": {"recipe": "nope", "epoch": 3, "learning_rate": -1},
+        "cluster": {"drivers": "many", "workers": 0},
+    }
+    with pytest.raises(InputError) as caught:
+        SearchConfig.parse(settings, source="mine.yaml")
+    told = str(caught.value)
+    unknown = ["'search.trails'; did you mean 'trials'?", "'sead'; did", "'train.epoch'; did"]
+    others = ["'name' is required", "`min_flops < max_flops`", "cost 'latency' needs", "'nope'"]
+    others += ["train.learning_rate: ", "`drivers: many`", "cluster.workers: "]
+    assert all(part in told for part in (*unknown, *others))
+    assert max(told.index(part) for part in unknown) < min(told.index(part) for part in others)
+    assert told.count("\n") == 1
