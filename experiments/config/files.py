@@ -1,8 +1,10 @@
 """Files that are the old ones or the new ones, whatever is killed; the lock of a folder."""
 
+import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from uuid import uuid4
 
 from search_spaces.records import InputError
 
+FULL = {errno.ENOSPC, errno.EDQUOT}  # of an OSError: no room is left
+_SCRAP = re.compile(r"\.[0-9a-f]{32}\.tmp(-\w+)?$")  # a study's file has a log beside it
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole. Raises InputError where the folder cannot be written to."""
@@ -18,9 +23,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: file.write(data))
     except OSError as error:
-        raise InputError(
-            f"cannot write '{path}': {error.strerror}; name a folder that can be written to"
-        ) from None
+        way_out = "name a folder that can be written to"
+        if error.errno in FULL:
+            way_out = "make room, and the same command goes on"
+        raise InputError(f"cannot write '{path}': {error.strerror}; {way_out}") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -32,15 +38,19 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def replace_file(
+    path: Path, write: Callable[[BinaryIO], object], *, permissions: int = 0o666
+) -> None:
     """Let `write` fill a new file beside `path`, then put it in the place of `path`.
 
     Each writer has a file of its own, so that several at a time are safe: the last one wins.
+    `permissions` are those of the new file, less what the user's umask takes away.
     Raises OSError; the old file is then untouched and the new one gone.
     """
-    new = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    short = path.name.encode()[:150].decode(errors="ignore")  # a name holds 255 bytes
+    new = path.with_name(f".{short}.{uuid4().hex}.tmp")
     try:
-        with open(new, "xb") as file:
+        with open(new, "xb", opener=lambda name, how: os.open(name, how, permissions)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -49,6 +59,22 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         new.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def unbegun(folder: Path) -> bool:
+    """Whether nothing stands in `folder` but what a command leaves that is killed as it begins."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(
+        entry.name == ".lock" or _SCRAP.search(entry.name) is not None for entry in folder.iterdir()
+    )
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a writer left in `folder` that was killed before its file was whole."""
+    for scrap in folder.glob(".*.tmp*"):
+        if _SCRAP.search(scrap.name):
+            scrap.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

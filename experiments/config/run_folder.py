@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from experiments.config.files import write_json, write_text
+from experiments.config.files import sweep, unbegun, write_json, write_text
 from experiments.config.schema import DELIVERY, SearchConfig
 from scaler.compound import FILE_VERSION, CompoundCoefficients
 from search_spaces.architecture import Architecture
@@ -61,15 +61,17 @@ class RunFolder:
         path = config.run_folder
         if (path / "config.yaml").is_file():
             check_same(cls.open(path).config, config, path, begun)
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.exists() and not path.is_dir():
+            raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
+        elif not unbegun(path):
             raise InputError(
                 f"'{path}' is not empty and not a run folder; name a new one with `run:` or --run"
             )
-        elif path.exists() and not path.is_dir():
-            raise InputError(f"'{path}' is a file; name a folder with `run:` or --run")
         return cls(path, config)
 
     def write_config(self) -> None:
+        """The first file of a run, which makes its folder one; needs the run's lock."""
+        sweep(self.path)
         write_text(self.path / "config.yaml", self.config.to_yaml())
 
     def check_facts(self, facts: dict[str, Any]) -> None:
@@ -101,8 +103,22 @@ class RunFolder:
         write_json(self.path / "environment.json", environment_facts(**facts))
 
     def environment(self) -> dict[str, Any]:
+        """What `write_environment` wrote. Raises InputError where the file was cut or changed."""
         path = self.path / "environment.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read '{path}': {error.strerror}") from None
+        except (ValueError, RecursionError):
+            kept = None
+        if not isinstance(kept, dict):
+            raise InputError(
+                f"'{path}' was cut or changed: it is no JSON object; remove it, and the same "
+                f"`scaler search` or `run` writes it anew"
+            )
+        return kept
 
     def write_baseline(
         self, architecture: Architecture, *, recipe: dict[str, Any] | None = None

@@ -15,6 +15,10 @@ from experiments.store import parcel
 from experiments.training.evaluate import Evaluate
 from search_spaces.architecture import Architecture
 
+_DUST = 1e-6  # a float32's mean of ones may be 1 + 1e-7
+_MOST_EPOCHS = 2**31 - 1  # what a database's whole number holds
+_LONGEST_NAME = 200  # characters; Optuna's tables give a name 512 bytes or more
+
 
 @dataclass
 class Job:
@@ -75,8 +79,8 @@ class Evaluation:
     def _report(
         self, epoch: int, accuracy: float, figures: Mapping[str, float] | None = None, /
     ) -> None:
-        self._epoch = int(epoch)
-        told = {name: float(value) for name, value in (figures or {}).items()}
+        self._epoch = _whole(epoch)
+        told = _figures(figures or {})
         result = {"epoch": self._epoch, "accuracy": _checked(accuracy, epoch), "figures": told}
         self._results.put({**result, "checkpoint": self._packed()})
         self._wait()
@@ -108,27 +112,79 @@ class Evaluation:
                 checkpoint_dir=self._folder,
                 **({"training": job.training} if job.training else {}),
             )
-            figures = dict(returned) if isinstance(returned, Mapping) else {"accuracy": returned}
-            figures = {name: float(value) for name, value in figures.items()}
-            accuracy = _checked(figures.pop("accuracy"), self._epoch)
+            told = dict(returned) if isinstance(returned, Mapping) else {"accuracy": returned}
+            if "accuracy" not in told:
+                raise ValueError("what the evaluation returned has no `accuracy`")
+            accuracy, figures = _checked(told.pop("accuracy"), self._epoch), _figures(told)
             left = parcel.pack(self._folder) if parcel.signature(self._folder) else None
             self._results.put({"accuracy": accuracy, "extra": figures, "files": left, "done": True})
         except _Stopped:
             pass
-        except Exception as error:  # a failed trial is an outcome, not the end of the worker
+        # Not `Exception`: nobody hears what ends a thread, and the worker would wait for ever after
+        # `sys.exit()`, a cancelled task or a KeyboardInterrupt.
+        except BaseException as error:
             self._results.put({"failure": reason(error), "done": True})
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def reason(error: Exception) -> str:
-    """Why an evaluation failed, in one line; memory that ran out is named as such."""
-    line = (f"{type(error).__name__}: {error}".splitlines() or [""])[0][:500]
-    exhausted = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+def reason(error: BaseException) -> str:
+    """Why an evaluation failed, in one printable line; memory that ran out is named as such."""
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except BaseException:  # a `__str__` of its own may raise anything
+        said = "its message cannot be printed"
+    line = (f"{kind}: {said}" if said else kind).splitlines()[0][:500]
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    exhausted = isinstance(error, MemoryError) or "OutOfMemory" in kind
     return f"out of memory: {line}" if exhausted else line
 
 
-def _checked(accuracy: float, epoch: int) -> float:
-    if not math.isfinite(accuracy):
-        raise ValueError(f"the accuracy after epoch {epoch} is {accuracy}, which is not a number")
-    return float(accuracy)
+def _number(value: Any) -> float | None:
+    """What is a number, of whatever library; text is none, even where it looks like one."""
+    try:
+        return None if isinstance(value, str | bytes | bytearray) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _checked(accuracy: Any, epoch: int) -> float:
+    """An accuracy that was reported or returned. Raises ValueError outside of [0, 1]."""
+    number = _number(accuracy)
+    if number is None or math.isnan(number):
+        raise ValueError(
+            f"the accuracy after epoch {epoch} is {accuracy!r:.40}, which is not a number"
+        )
+    if not -_DUST <= number <= 1 + _DUST:
+        raise ValueError(
+            f"the accuracy after epoch {epoch} is {number:g}, which is outside of [0, 1]; "
+            f"give a share, not per cent"
+        )
+    return min(max(number, 0.0), 1.0)
+
+
+def _whole(epoch: Any) -> int:
+    number = _number(epoch)
+    if number is None or not 0 <= number <= _MOST_EPOCHS or number != int(number):
+        raise ValueError(
+            f"the reported epoch is {epoch!r:.40}, which is no whole number from 1 to "
+            f"{_MOST_EPOCHS:,}"
+        )
+    return int(number)
+
+
+def _figures(told: Mapping[Any, Any]) -> dict[str, float]:
+    """Further figures by their names. Raises ValueError for what the study cannot keep."""
+    figures = {}
+    for name, value in told.items():
+        if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"a figure is called {name!r:.40}; a name is printable text of at most "
+                f"{_LONGEST_NAME} characters"
+            )
+        number = _number(value)
+        if number is None:
+            raise ValueError(f"the figure '{name}' is {value!r:.40}, which is not a number")
+        figures[name] = number
+    return figures

@@ -5,8 +5,11 @@ when its worker or the driver was lost. When it ends it goes into the study at o
 rests at a rung of early stopping stays open until it is promoted, or can no longer be.
 """
 
+import errno
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,14 +17,16 @@ from experiments.config.messages import WorkFailed
 from experiments.config.schema import EarlyStopping
 from experiments.engine.candidates import Candidates
 from experiments.engine.early_stopping import EarlyStopper
-from experiments.engine.evaluation import Job
+from experiments.engine.evaluation import Job, reason
 from experiments.engine.progress import Progress
 from experiments.engine.tracking import Tracking
 from experiments.store.checkpoints import Checkpoint, Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.store.trial import EpochResult, Trial
+from search_spaces.records import InputError
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 MOST_LOSSES = 2  # of workers under one trial; the next one is its failure
 
 
@@ -40,6 +45,17 @@ class _OnWorker:
     def overdue(self) -> bool:
         """Past its limit, in a hang so deep that its process had to end itself."""
         return self.patience is not None and time.monotonic() - self.began > self.patience
+
+
+@contextmanager
+def _sampling() -> Iterator[None]:
+    """What a sampler raises is told as its own: it has nothing to do with the store."""
+    try:
+        yield
+    except (InputError, WorkFailed):
+        raise
+    except Exception as error:
+        raise WorkFailed(f"the sampler failed with {reason(error)}") from error
 
 
 class StudySearcher:
@@ -180,7 +196,8 @@ class StudySearcher:
     def close(self) -> None:
         """Note what was screened out. Raises WorkFailed where a trial could not be recorded."""
         if self.error is not None:
-            raise WorkFailed(f"cannot record a trial in '{self._store.shown}': {self.error}")
+            told = isinstance(self.error, InputError | WorkFailed)  # it says what it is
+            raise self.error if told else WorkFailed(self._store.trouble(self.error))
         before = Counter(self._store.notes(self.study).get("screened_out", {}))
         screened = dict(before + self._candidates.screened_by)
         self._store.note(self.study, "screened_out", screened)
@@ -209,7 +226,8 @@ class StudySearcher:
             return promoted
         if self._new > 0 and self._lock is not None:
             self._lock.check()
-        candidate = self._candidates.next() if self._new > 0 else None
+        with _sampling():
+            candidate = self._candidates.next() if self._new > 0 else None
         self.progress.screened_by = self._candidates.screened_by
         self._new = self._new - 1 if candidate else 0
         if candidate is not None:
@@ -269,19 +287,35 @@ class StudySearcher:
     def _learn_of_rest(self, trial: Trial) -> None:
         """The sampler learns how far it came, as if it had been stopped."""
         stopped = self._stopped(trial).frozen(**self._attributes)
-        self._candidates.rest(trial.candidate, stopped)
+        with _sampling():
+            self._candidates.rest(trial.candidate, stopped)
 
     def _end(self, trial: Trial, files: bytes | None = None) -> None:
         """Keep a trial that has ended, with what its evaluation left in its checkpoint folder."""
         if files is not None and trial.state == "complete":
-            self._checkpoints.place(trial.name, files)
+            trial = self._placed(trial, files)
         frozen = trial.frozen(**self._attributes)
         self._store.record(self.study, frozen, suggestion=trial.candidate.suggestion)
         self._checkpoints.drop(trial.name)  # only now: a kill before the record needs it
         self._stopper.ended(trial)
-        self._candidates.tell(trial.candidate, frozen)
+        with _sampling():
+            self._candidates.tell(trial.candidate, frozen)
         for watcher in self._watchers:
             watcher.ended(trial)
+
+    def _placed(self, trial: Trial, files: bytes) -> Trial:
+        """The trial with its files in the run folder, or failed where they cannot be put there.
+
+        Raises OSError where the disk is at fault: the trial stays open, and goes on another time.
+        """
+        try:
+            self._checkpoints.place(trial.name, files)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in _OF_THE_DISK:
+                raise
+            why = f"the files that it left cannot be kept: {reason(error)}"
+            return trial.ended("fail", trial.accuracy, reason=why, seconds=trial.took)
+        return trial
 
     def _stopped(self, trial: Trial) -> Trial:
         """Ended by early stopping after its last epoch."""
@@ -295,8 +329,8 @@ class StudySearcher:
         last = trial.epochs[-1].accuracy if trial.epochs else None
         if result is None:
             times = trial.losses + 1
-            reason = f"the worker process was lost {times} times{on_worker.last_words}"
-            return trial.ended("fail", last, reason=reason)
+            why = f"the worker process was lost {times} times{on_worker.last_words}"
+            return trial.ended("fail", last, reason=why)
         seconds = result["seconds"]
         if "accuracy" in result:
             extra = result["extra"]

@@ -145,14 +145,14 @@ def open_session(
     with ExitStack() as stack:
         engine = None if store is None else store.engine
         lock = stack.enter_context(RunLock(folder.path, engine=engine, run=config.name))
-        if store is None:
-            store = Store(folder.study)
-        else:
+        if store is not None:
             _check_shared(store, config, facts, begun)  # again, as now nobody else writes
             _note_shared(store, config, facts)
-        folder.write_config()
+        folder.write_config()  # before the study: a stop in between leaves a run that goes on
+        store = store or Store(folder.study)
         folder.write_environment(**facts)
         stack.callback(store.finish)
+        stack.enter_context(store.working())
         stack.enter_context(ray_session(config.cluster))
         sizes = (num_classes, in_channels)
         yield Session(config, folder, store, data, evaluate, *sizes, lock)

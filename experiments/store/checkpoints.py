@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config.files import replace_file
+from experiments.config.files import replace_file, sweep
 from experiments.store import parcel
 
 _EPOCH = re.compile(r"^epoch_(\d+)\.zip$")
@@ -65,8 +65,7 @@ class Checkpoints:
         folder = self.folder / name
         for _, path in self._epochs(name):
             path.unlink(missing_ok=True)
-        for scrap in folder.glob(".*.tmp"):  # of a driver that was killed while it wrote
-            scrap.unlink(missing_ok=True)
+        sweep(folder)
         if folder.is_dir() and not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -82,7 +82,7 @@ def patiently(
             return work()
         except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
             if time.monotonic() + pause > deadline:
-                raise ConnectionError(f"the database is away: {_reason(error)}") from None
+                raise ConnectionError(f"the database is away: {first_line(error)}") from None
         time.sleep(pause)
         pause *= 2
         try:
@@ -99,7 +99,7 @@ def _unreachable(url: URL, error: Exception) -> str:
             f"no driver is installed for the database '{shown}'; for PostgreSQL: "
             f"pip install 'scaler-nas[postgres]' and a URL that starts with postgresql+psycopg://"
         )
-    reason = _reason(error)
+    reason = first_line(error)
     for secret in filter(None, (url.password, url.query.get("password"))):
         reason = reason.replace(str(secret), HIDDEN)
     return (
@@ -108,7 +108,7 @@ def _unreachable(url: URL, error: Exception) -> str:
     )
 
 
-def _reason(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The database's own words, which SQLAlchemy and Optuna wrap."""
     error = (
         error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error

@@ -1,19 +1,25 @@
 """A folder's files as one piece of bytes, so that they travel between machines without a disk."""
 
 import io
+import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
+_RESERVED = re.compile(r"^epoch_\d+\.zip$")  # see checkpoints.py
 Signature = tuple[tuple[str, int, int], ...]
 
 
 def signature(folder: Path) -> Signature:
-    """What changes when a file in `folder` is written: names, sizes, times."""
+    """What changes when a file in `folder` is written: names, sizes, times.
+
+    Raises ValueError for a name that cannot be kept.
+    """
     files = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            status = path.stat()
-            files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+            status, name = path.stat(), path.relative_to(folder).as_posix()
+            _check_name(name)
+            files.append((name, status.st_size, status.st_mtime_ns))
     return tuple(files)
 
 
@@ -49,3 +55,13 @@ def unpack(content: bytes, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError for a name that cannot travel, and for one of the driver's own files."""
+    if not name.isprintable() or "\\" in name:
+        raise ValueError(f"a checkpoint file is called {name!r:.80}; give it a name of plain text")
+    if _RESERVED.match(name):
+        raise ValueError(
+            f"a checkpoint file is called '{name}', as the run's own are; name it otherwise"
+        )

@@ -6,6 +6,7 @@ known to the next driver. `Studies` reads, `Store` writes too.
 """
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
 from sqlalchemy import (
     Column,
@@ -27,10 +29,12 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
+from experiments.config.messages import WorkFailed, warn
 from experiments.config.run_folder import RunFolder
 from experiments.config.storage_url import masked
-from experiments.store.database import at_once, open_database, patiently
+from experiments.store.database import at_once, first_line, open_database, patiently
 from experiments.store.optuna_tables import (
     TrialRow,
     begun_studies,
@@ -97,8 +101,7 @@ class Store(Studies):
         if database is not None:
             self._storage = open_database(database, tables=_OPEN.metadata)
         else:
-            self._storage = open_sqlite(path)
-            _OPEN.create(self._storage.engine, checkfirst=True)
+            self._storage = open_sqlite(path, tables=_OPEN.metadata)
         super().__init__(self._storage.engine, prefix="" if database is None else f"{run}.")
         self._patiently = at_once if database is None else patiently
         self._ids: dict[str, int] = {}
@@ -178,17 +181,41 @@ class Store(Studies):
         return {name for name in STUDIES if self._prefix + name in begun}
 
     def back_up(self) -> None:
-        """Copy the file to its backup; the next time is not before a minute has gone."""
+        """Copy the file to its backup; the next time is not before a minute has gone.
+
+        A backup that cannot be made, as on a full disk, is a warning: the trials are in the study.
+        """
         began = time.monotonic()
-        back_up(self.path)
+        try:
+            back_up(self.path)
+        except (sqlite3.Error, OSError) as error:
+            warn(f"cannot back up '{self.path}': {first_line(error)}; the study itself is sound")
         took = time.monotonic() - began
         self._next_backup = time.monotonic() + max(BACKUP_PERIOD, 50 * took)
 
     def finish(self) -> None:
         """Leave one file and its backup behind, without a log beside it."""
-        if self._file and self.begun():
-            self.back_up()
+        try:
+            if self._file and self.begun():
+                self.back_up()
+        except SQLAlchemyError as error:
+            warn(f"cannot read '{self.path}' for its backup: {first_line(error)}")
         self.engine.dispose()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Raise WorkFailed for what the store could not do inside."""
+        try:
+            yield
+        except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
+            raise WorkFailed(self.trouble(error)) from error
+
+    def trouble(self, error: BaseException) -> str:
+        """What to tell where the store could not keep a trial or a note of one."""
+        return (
+            f"cannot record a trial in '{self.shown}': {first_line(error)}; every finished trial "
+            f"is kept, the same command goes on"
+        )
 
     def _id(self, name: str) -> int:
         """The key of a study, which is made if it is not there yet."""

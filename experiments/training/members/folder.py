@@ -11,7 +11,7 @@ from typing import Any, Self
 import pandas as pd
 from pydantic import Field
 
-from experiments.config.files import locked, write_text
+from experiments.config.files import locked, sweep, unbegun, write_text
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.schema import DELIVERY, DataConfig, Positive
 from experiments.training.checkpoint import TrainingState, read_state, write_bytes
@@ -98,7 +98,7 @@ class TrainingFolder:
         """Raise InputError where the folder holds something else, or another training."""
         if self.request.is_file():
             TrainRequest.read(self.request).check_same(request, self.path)
-        elif self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+        elif not unbegun(self.path):
             raise InputError(
                 f"'{self.path}' is not empty and holds no training; name a new folder with --run"
             )
@@ -107,6 +107,7 @@ class TrainingFolder:
     def opened(self, request: TrainRequest) -> Iterator[None]:
         """Make the folder; a second command on it is refused until this one ends."""
         with locked(self.path):
+            sweep(self.path)
             write_text(self.request, request.to_yaml())
             yield
 

@@ -1,7 +1,12 @@
 """The searcher as Tune drives it, without Tune: begun, left open, taken up, ended."""
 
-import pytest
+import sqlite3
+import zipfile
 
+import pytest
+import sqlalchemy
+
+from experiments.config.messages import WorkFailed
 from experiments.config.schema import EarlyStopping, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import Progress
@@ -223,3 +228,45 @@ def test_a_search_waits_for_what_is_running_before_it_ends(begin):
     end(searcher, "a", 0.5)
     assert searcher.suggest("c") is None
     assert searcher.finished
+
+
+def test_what_a_sampler_raises_is_told_as_the_samplers(begin, monkeypatch):
+    searcher = begin()
+
+    def broken():
+        raise KeyError("my own mistake")
+
+    monkeypatch.setattr(searcher._candidates, "next", broken)
+    assert searcher.suggest("a") is None
+    with pytest.raises(WorkFailed, match=r"the sampler failed with KeyError: .my own mistake"):
+        searcher.close()
+    assert searcher.finished
+
+
+def test_a_store_that_cannot_be_written_is_told_in_one_line(begin, monkeypatch):
+    searcher = begin()
+    error = sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("disk is full"))
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(searcher._store, "open", full)
+    assert searcher.suggest("a") is None
+    with pytest.raises(WorkFailed, match=r"study.db': disk is full; every finished trial") as told:
+        searcher.close()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("left", ["bad/..//../../x", "a\\b"])
+def test_files_that_cannot_be_kept_fail_their_trial_and_the_search_goes_on(begin, tmp_path, left):
+    archive = tmp_path / "files.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(left, "1")
+    searcher = begin()
+    for name, files in (("a", archive.read_bytes()), ("b", None)):
+        searcher.suggest(name)
+        searcher.told(name, {"accuracy": 0.5, "extra": {}, "files": files, **HOST})
+        searcher.ended(name)
+    first, second = searcher._store.trials("search")
+    assert first.user_attrs["reason"].startswith("the files that it left cannot be kept: ")
+    assert (first.state.name, second.state.name) == ("FAIL", "COMPLETE")

@@ -98,3 +98,28 @@ def test_on_a_full_disk_the_older_checkpoint_stays(tmp_path, small_disk):
     assert newest is not None
     assert (newest.epoch, len(parcel.files(newest.content)["a"])) == (1, 150_000)
     assert [path.name for path in (small_disk / "trial").iterdir()] == ["epoch_00001.zip"]
+
+
+@pytest.mark.parametrize("name", ["epoch_00003.zip", "a\nb", "a\\b", "\udcff", "d/\x1b[2J"])
+def test_a_file_that_cannot_be_kept_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("1")
+    with pytest.raises(ValueError, match="a checkpoint file is called") as told:
+        parcel.pack(tmp_path)
+    assert str(told.value).isprintable()
+
+
+def test_names_of_any_length_and_script_are_kept(tmp_path):
+    names = {"x" * 255, "é" * 127, "a b", "-rf", "~", "d/e/..f", "C:", "%s{0}", ".x.tmp"}
+    worker, checkpoints = tmp_path / "worker", Checkpoints(tmp_path / "run")
+    for name in names:
+        (worker / name).parent.mkdir(parents=True, exist_ok=True)
+        (worker / name).write_text(name)
+    checkpoints.place("trial", parcel.pack(worker))
+    checkpoints.drop("trial")
+    kept = tmp_path / "run" / "trial"
+    found = {
+        str(path.relative_to(kept)): path.read_text() for path in kept.rglob("*") if path.is_file()
+    }
+    assert found == {name: name for name in names}

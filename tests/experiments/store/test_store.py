@@ -1,13 +1,18 @@
 import math
+import os
 import random
 import sqlite3
+import stat
+from contextlib import closing
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._rdb import models
 
 from experiments.store.optuna_tables import COLUMNS, FUNCTIONS, SCHEMA
+from experiments.store.sqlite_file import open_copy
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler import Cost
@@ -150,3 +155,94 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot open the study .*written to"):
         Store(tmp_path / "file" / "study.db")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN),
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM),
+    ],
+)
+@pytest.mark.parametrize("opened", [Store, open_copy])
+def test_a_sound_study_that_cannot_be_opened_is_not_called_damaged(
+    filled, monkeypatch, code, opened
+):
+    def refused(*_arguments, **_options):
+        error = sqlite3.OperationalError("not now")
+        error.sqlite_errorcode = code
+        raise error
+
+    content = filled.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("experiments.store.sqlite_file._damage", refused)
+        with pytest.raises(InputError, match="just now: not now; the study is untouched") as told:
+            opened(filled)
+    assert "damaged" not in str(told.value)
+    assert "\n" not in str(told.value)
+    assert filled.read_bytes() == content
+    assert len(Store(filled).trials("search")) == 50
+
+
+def test_a_study_that_another_program_locks_is_untouched(filled, monkeypatch):
+    monkeypatch.setattr("experiments.store.sqlite_file.PATIENCE", 0.1)
+    with closing(sqlite3.connect(filled)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InputError, match="cannot be opened just now: database is locked"):
+            Store(filled)
+    assert len(Store(filled).trials("search")) == 50
+
+
+@pytest.mark.parametrize("name", ["why?", "why?mode=ro", "100%25", "a#b", "a b&c=d", "ünï"])
+def test_a_folder_may_have_any_name(tmp_path, trial, name):
+    path = tmp_path / name / "study.db"
+    path.parent.mkdir()
+    store = Store(path)
+    store.record("search", trial)
+    store.finish()
+    assert {file.name for file in path.parent.iterdir()} == {"study.db", "study.db.bak"}
+    assert len(Store(path).trials("search")) == 1
+    with open_copy(path).connect() as copy:
+        assert copy.execute(sqlalchemy.text("SELECT count(*) FROM trials")).scalar() == 1
+
+
+def test_a_study_its_log_and_its_backup_are_readable_by_their_owner_alone(tmp_path, trial):
+    before = os.umask(0o022)
+    try:
+        store = Store(tmp_path / "study.db")
+        store.record("search", trial)
+        store.back_up()
+        files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert files == dict.fromkeys(
+        ("study.db", "study.db-wal", "study.db-shm", "study.db.bak"), 0o600
+    )
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_study_is_there_whole_or_not_at_all(tmp_path, monkeypatch, trial, end):
+    def stopped(*_):
+        raise end
+
+    with monkeypatch.context() as patched:
+        patched.setattr("experiments.config.files.os.fsync", stopped)
+        with pytest.raises((KeyboardInterrupt, InputError)):
+            Store(tmp_path / "study.db")
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path / "study.db").record("search", trial)
+
+
+def test_a_backup_that_finds_no_room_is_a_warning(filled, monkeypatch, capsys):
+    backup = filled.with_name("study.db.bak").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("experiments.store.sqlite_file.os.fsync", full)
+    store = Store(filled)
+    store.finish()
+    assert "cannot back up" in capsys.readouterr().err
+    assert filled.with_name("study.db.bak").read_bytes() == backup
+    assert not list(filled.parent.glob(".*"))
