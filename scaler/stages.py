@@ -56,7 +56,7 @@ def stage_rows(
     ]
     sides = architecture.sizes()
     between = list(zip(sides, [*sides[1:], 1], architecture.receptive_fields(), strict=True))
-    for i, auxiliary in enumerate(architecture.auxiliary):
+    for i, auxiliary in enumerate(architecture.auxiliary if num_classes else ()):
         operator = f"Auxiliary {auxiliary.form}, training only"
         table.append((f"auxiliary.{i}", operator, auxiliary.features, 1, 1))
         _, side, field = between[auxiliary.after + 1]  # the stem stands before stage 0

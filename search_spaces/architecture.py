@@ -15,7 +15,7 @@ from search_spaces.blocks import AnyBlock, Conventions, Layer
 from search_spaces.blocks.block import Channels, Rate
 from search_spaces.blocks.window import reach
 from search_spaces.head import AnyHead, Auxiliary, Head
-from search_spaces.records import Record
+from search_spaces.records import InputError, Record
 
 Count = Annotated[int, Field(ge=1)]
 _COLOURS = 3  # where the number of input channels does not matter
@@ -177,7 +177,13 @@ class Architecture(Record):
         return fields
 
     def rows(self, *, num_classes: int, in_channels: int) -> list[Row]:
-        """Every layer from image to scores, resolved."""
+        """Every layer from image to scores, resolved; InputError for sizes that no network has."""
+        if in_channels < 1:
+            raise InputError(f"in_channels must be at least 1, but got {in_channels}")
+        if num_classes < 0:
+            raise InputError(
+                f"num_classes must be at least 1, or 0 for the features, but got {num_classes}"
+            )
         stem, *stages = self._resolved(in_channels)
         body = [
             (f"stages.{i}.{j}", x) for i, stage in enumerate(stages) for j, x in enumerate(stage)
@@ -190,12 +196,8 @@ class Architecture(Record):
         ]
 
     def auxiliary_rows(self, *, num_classes: int) -> list[Row]:
-        """The classifiers that act in training only."""
-        stages = self._resolved(_COLOURS)[1:]
-        return [
-            Row(f"auxiliary.{i}", a.layer(stages[a.after][-1].out_channels, num_classes), 0.0)
-            for i, a in enumerate(self.auxiliary)
-        ]
+        """The classifiers that act in training only. Without classes there are none."""
+        return self._auxiliary_rows(num_classes) if num_classes else []
 
     def _drop_rates(self, layers: int) -> list[float]:
         if self.conventions.drop_connect_schedule == "constant":
@@ -209,12 +211,17 @@ class Architecture(Record):
             [row.layer.identity(), row.drop_rate if row.layer.residual else 0.0]
             for row in self.rows(num_classes=0, in_channels=_COLOURS)
         ]
-        extra = [[a.after, a.weight, row.layer.identity()] for a, row in self._auxiliary_pairs()]
+        pairs = zip(self.auxiliary, self._auxiliary_rows(0), strict=True)
+        extra = [[a.after, a.weight, row.layer.identity()] for a, row in pairs]
         whole = [self.resolution, self.conventions.identity(), rows, extra]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
-    def _auxiliary_pairs(self) -> list[tuple[Auxiliary, Row]]:
-        return list(zip(self.auxiliary, self.auxiliary_rows(num_classes=0), strict=True))
+    def _auxiliary_rows(self, num_classes: int) -> list[Row]:
+        stages = self._resolved(_COLOURS)[1:]
+        return [
+            Row(f"auxiliary.{i}", a.layer(stages[a.after][-1].out_channels, num_classes), 0.0)
+            for i, a in enumerate(self.auxiliary)
+        ]
 
 
 def _stage_layers(stage: Stage, in_channels: int) -> list[Layer]:

@@ -102,7 +102,7 @@ AnyHead = Annotated[
 
 
 class ClassificationHead(nn.Module):
-    """The module of `Head`: (N, C, H, W) -> (N, num_classes)."""
+    """The module of `Head`: (N, C, H, W) -> (N, num_classes), or the features for 0 classes."""
 
     def __init__(
         self,
@@ -133,16 +133,24 @@ class ClassificationHead(nn.Module):
                 conventions=conventions,
             )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features or in_channels, num_classes)
+        self.num_features = features or in_channels  # what the classifier gets
+        self.classifier = _classifier(self.num_features, num_classes)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The map that is pooled: (N, num_features, H, W)."""
+        return self.features(self.normalise(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the classifier gets of that map: (N, num_features)."""
+        return self.dropout(x.mean((2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The scores of the classes."""
-        x = self.features(self.normalise(x)).mean((2, 3))  # (N, features)
-        return self.classifier(self.dropout(x))
+        """The scores of the classes; without classes the pooled features."""
+        return self.classifier(self.pooled(self.maps(x)))
 
 
 class FullyConnected(nn.Module):
-    """The module of `FullyConnectedHead`: (N, C, H, W) -> (N, num_classes)."""
+    """The module of `FullyConnectedHead`: (N, C, H, W) -> (N, num_classes), or the features."""
 
     def __init__(
         self,
@@ -165,11 +173,25 @@ class FullyConnected(nn.Module):
                 [nn.Linear(inputs, width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
             )
             inputs = width
-        self.classifier = nn.Linear(inputs, num_classes)
+        self.num_features = inputs  # what the classifier gets
+        self.classifier = _classifier(inputs, num_classes)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The map that is pooled: the network's last."""
+        return x
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the classifier gets of that map: (N, num_features)."""
+        return self.hidden(self.pool(x).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The scores of the classes."""
-        return self.classifier(self.hidden(self.pool(x).flatten(1)))
+        """The scores of the classes; without classes the last hidden layer's features."""
+        return self.classifier(self.pooled(self.maps(x)))
+
+
+def _classifier(features: int, num_classes: int) -> nn.Module:
+    """From features to scores; 0 classes leave the features as they are."""
+    return nn.Linear(features, num_classes) if num_classes else nn.Identity()
 
 
 class Auxiliary(Growing):

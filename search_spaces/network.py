@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
+from search_spaces.head import ClassificationHead, FullyConnected
 
 
 def build_network(
@@ -14,8 +15,10 @@ def build_network(
 ) -> "Network":
     """The module of `architecture`: (N, in_channels, R, R) -> (N, num_classes).
 
+    `num_classes=0` leaves the classifiers out: it gives the features (N, network.num_features).
     Weights are initialised from torch's global generator by the architecture's conventions. With
     auxiliary classifiers the network gives `TrainingScores` in training; see `weighted_loss`.
+    Raises InputError for `num_classes` below 0 or `in_channels` below 1.
     """
     network = Network(architecture, num_classes=num_classes, in_channels=in_channels)
     initialise(network, scheme=architecture.conventions.initialisation)
@@ -52,21 +55,19 @@ class Network(nn.Module):
             stages[int(row.part.split(".")[1])].append(module)
         self.stem = built[0][1]
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
-        self.head = built[-1][1]
+        self.head = cast(ClassificationHead | FullyConnected, built[-1][1])
+        self.num_features = self.head.num_features  # what the classifier gets
         self.auxiliary = nn.ModuleDict()  # by the stage that it stands behind
         self._auxiliary_weights = {str(a.after): a.weight for a in architecture.auxiliary}
-        for auxiliary, row in zip(
-            architecture.auxiliary,
-            architecture.auxiliary_rows(num_classes=num_classes),
-            strict=True,
-        ):
+        for row in architecture.auxiliary_rows(num_classes=num_classes):
+            auxiliary = architecture.auxiliary[int(row.part.split(".")[1])]
             self.auxiliary[str(auxiliary.after)] = row.layer.build(architecture.conventions)
         strides = [architecture.stem.stride, *(stage.stride for stage in architecture.stages)]
         # The last stage before each further stride, and the last of all, is a tap.
         self._taps = [i for i in range(len(strides)) if i + 1 == len(strides) or strides[i + 1] > 1]
 
     def forward(self, x: Tensor) -> Any:
-        """Scores (N, num_classes); in training with auxiliary classifiers `TrainingScores`."""
+        """Scores or features; in training with auxiliary classifiers `TrainingScores`."""
         x = self.stem(x)
         extra: list[tuple[float, Tensor]] = []
         for i, stage in enumerate(self.stages):

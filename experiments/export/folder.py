@@ -163,7 +163,7 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
     return {
         "architecture": ENTRY_POINT,
         "num_classes": model.num_classes,
-        "num_features": model.network.head.get_submodule("classifier").in_features,
+        "num_features": model.network.num_features,
         **({"label_names": list(model.classes)} if model.classes else {}),
         "model_args": {
             "architecture": model.architecture.model_dump(mode="json", exclude_defaults=True),

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from search_spaces.blocks.block import (
@@ -162,15 +162,20 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of a map padded by its own size."""
-        pads: list[int] = []  # last dimension first, as functional.pad wants them
-        for size, kernel, stride in zip(
-            reversed(x.shape[2:]), reversed(self.kernel_size), reversed(self.stride), strict=True
-        ):
-            total = max((-(-int(size) // stride) - 1) * stride + kernel - int(size), 0)
-            pads += [total // 2, total - total // 2]
+        rows = _same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        columns = _same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         return functional.conv2d(
             functional.pad(x, pads), self.weight, self.bias, self.stride, 0, 1, self.groups
         )
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> int:
+    """The pixels that TensorFlow's SAME adds to a side of `size` pixels."""
+    return max((-(-int(size) // stride) - 1) * stride + kernel - int(size), 0)
+
+
+fx.wrap("_same_padding")  # torch.fx cannot trace max(); it records the call as one step
 
 
 def convolution(

@@ -175,7 +175,8 @@ class DropConnect(nn.Module):
         """The input; in training, samples at random are 0."""
         if not self.training or self.rate == 0.0:
             return x
-        keep = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        # The numbers of torch.rand(N, 1, 1, 1), whose traced size torch.fx would refuse.
+        keep = torch.rand_like(x[:, :1, :1, :1]) >= self.rate  # (N, 1, 1, 1)
         return x * keep / (1.0 - self.rate)
 
     def extra_repr(self) -> str:

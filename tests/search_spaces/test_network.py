@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from search_spaces import build_network, load_architecture
+from scaler import measure_cost
+from search_spaces import (
+    InputError,
+    build_network,
+    list_spaces,
+    load_architecture,
+    load_space,
+)
+from search_spaces.blocks.mbconv import DropConnect
+from tests.members import random_members
 
 
 def test_b0_taps_are_the_published_features():
@@ -37,3 +46,64 @@ def test_training_step_reaches_every_parameter(small):
     network(torch.randn(8, 1, 16, 16)).square().sum().backward()
     silent = [name for name, p in network.named_parameters() if not p.grad.abs().sum() > 0]
     assert silent == []
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "vgg11", "googlenet_aux"])
+def test_without_classes_a_network_gives_what_the_classifier_would_get(name):
+    table = load_architecture(name)
+    if name == "vgg11":
+        table = table.replace(head=table.head.replace(widths=(24, 16)))
+    whole, bare = (build_network(table, num_classes=n).eval() for n in (10, 0))
+    classifier = whole.head.classifier
+    bare.load_state_dict({k: whole.state_dict()[k] for k in bare.state_dict()})
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        features = bare(images)
+        assert features.shape == (2, bare.num_features)
+        assert torch.equal(classifier(features), whole(images))
+    assert isinstance(bare.train()(images), torch.Tensor)  # no auxiliary scores either
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "vgg11", "googlenet_aux"])
+def test_the_cost_without_classes_is_that_of_the_network_without_them(name):
+    table = load_architecture(name)
+    network = build_network(table, num_classes=0)
+    cost = measure_cost(table, num_classes=0)
+    assert cost.params == sum(p.numel() for p in network.parameters())
+    per_class = measure_cost(table, num_classes=2).flops - measure_cost(table, num_classes=1).flops
+    assert per_class == network.num_features
+    assert cost.flops == measure_cost(table, num_classes=1).flops - per_class
+
+
+@pytest.mark.parametrize("take", [build_network, measure_cost])
+@pytest.mark.parametrize("wrong", [{"in_channels": 0}, {"in_channels": -1}, {"num_classes": -1}])
+def test_sizes_that_no_network_has_are_refused(take, wrong, small):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(InputError, match=f"{name} must be at least 1.* but got {value}"):
+        take(small, **wrong)
+
+
+def test_drop_connect_draws_one_uniform_number_a_sample():
+    """The stream is torch.rand's, so that a seed trains the network that it always did."""
+    images = torch.randn(300, 8, 3, 3)
+    torch.manual_seed(3)
+    dropped = DropConnect(0.3)(images)
+    torch.manual_seed(3)
+    keep = torch.rand(300, 1, 1, 1) >= 0.3
+    assert torch.equal(dropped, images * keep / (1.0 - 0.3))
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("space", list_spaces())
+def test_torch_fx_traces_networks_with_drop_connect_in_training(space, padding):
+    for member in random_members(load_space(space), 2):
+        conventions = member.conventions.replace(padding=padding)
+        member = member.replace(drop_connect=0.3, auxiliary=(), conventions=conventions)
+        network = build_network(member, num_classes=3)
+        graph = torch.fx.symbolic_trace(network)
+        images = torch.randn(2, 3, member.resolution, member.resolution)
+        outputs = []
+        for form in (network, graph):
+            torch.manual_seed(1)
+            outputs.append(form(images))
+        assert torch.equal(*outputs)
