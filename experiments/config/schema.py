@@ -27,6 +27,7 @@ from search_spaces.records import InputError, KeyMistakeError, Record, read_mapp
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Limit = Annotated[float, Field(gt=0)]
+Fit = Literal["crop", "stretch", "pad"]
 
 
 class PartNames(Record):
@@ -74,6 +75,10 @@ class DataConfig(Record):
     """Side in pixels at which images are stored. Without it: the images' own size."""
     max_pixels: Positive = 178_956_970
     """Image files with more pixels are refused. The default is Pillow's own limit."""
+    fit: Fit = "crop"
+    """How an image that is not square becomes one: `crop` keeps the centre square, `stretch` the
+    whole image in another shape, `pad` the whole image with black at two sides.
+    """
     validation_fraction: Fraction = 0.2
     """Share of the training part that is used for validation, where the data give none."""
     test_fraction: Fraction = 0.2

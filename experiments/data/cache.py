@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.config.files import replace_file
 from experiments.config.messages import warn
+from experiments.config.schema import Fit
 from experiments.data.listing import Listing
 
 _FORMAT = 2  # to be raised when decoding changes: older cache files are then no longer found
@@ -25,10 +26,10 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "scaler"
 
 
-def cache_key(listing: Listing, *, image_size: int | None) -> str:
-    """Changes with the folder's place, any file's name, size or time, and the size asked for."""
+def cache_key(listing: Listing, *, image_size: int | None, fit: Fit = "crop") -> str:
+    """Changes with the folder's place, any file's name, size or time, the size or the fit."""
     files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
-    content = json.dumps([_FORMAT, str(listing.root), image_size, files])
+    content = json.dumps([_FORMAT, str(listing.root), image_size, fit, files])
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

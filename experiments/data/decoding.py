@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from experiments.config.messages import say
+from experiments.config.schema import Fit
 from experiments.config.units import readable_seconds
 from experiments.data.images import FACTS, image_facts
 from experiments.data.listing import ImageFile
@@ -22,43 +23,59 @@ _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL)
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
 _PROGRESS_SECONDS = 10.0
 
+# Pillow's number of the filter: `scaler show --code` prints `fit_square`, which imports nothing.
+BILINEAR = 2
+
 _T = TypeVar("_T")
 
 
 def decode_files(
-    files: Sequence[ImageFile], *, image_size: int, max_pixels: int = LARGEST_IMAGE
+    files: Sequence[ImageFile],
+    *,
+    image_size: int,
+    fit: Fit = "crop",
+    max_pixels: int = LARGEST_IMAGE,
 ) -> np.ndarray:
     """All files as uint8 (N, 3, S, S). A damaged or too large file is an InputError."""
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
-    for number, image in enumerate(_decoded(files, image_size, max_pixels)):
+    for number, image in enumerate(_decoded(files, image_size, fit, max_pixels)):
         images[number] = image
     return images
 
 
 def survey_files(
-    files: Sequence[ImageFile], *, image_size: int, max_pixels: int = LARGEST_IMAGE
+    files: Sequence[ImageFile],
+    *,
+    image_size: int,
+    fit: Fit = "crop",
+    max_pixels: int = LARGEST_IMAGE,
 ) -> np.ndarray:
     """FACTS of each file as it decodes, so that a stream breaks down before it starts, if ever.
 
     A damaged file is an InputError that names it.
     """
     facts = np.empty(len(files), dtype=FACTS)
-    for number, image in enumerate(_decoded(files, image_size, max_pixels)):
+    for number, image in enumerate(_decoded(files, image_size, fit, max_pixels)):
         facts[number] = image_facts(image)
     return facts
 
 
-def decode_file(path: str, *, image_size: int, max_pixels: int = LARGEST_IMAGE) -> np.ndarray:
+def decode_file(
+    path: str, *, image_size: int, fit: Fit = "crop", max_pixels: int = LARGEST_IMAGE
+) -> np.ndarray:
     """One file as uint8 (3, S, S). A damaged or too large file is an InputError that names it."""
-    pixels = _read(path, lambda image: to_square(image, image_size), max_pixels)
+    pixels = _read(path, lambda image: to_square(image, image_size, fit=fit), max_pixels)
     return pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
-def _decoded(files: Sequence[ImageFile], image_size: int, max_pixels: int) -> Iterator[np.ndarray]:
+def _decoded(
+    files: Sequence[ImageFile], image_size: int, fit: Fit, max_pixels: int
+) -> Iterator[np.ndarray]:
     """Each file as uint8 (3, S, S), in order, with a line now and then where it takes long."""
     started = told = time.monotonic()
     images = _map(
-        files, lambda path: decode_file(path, image_size=image_size, max_pixels=max_pixels)
+        files,
+        lambda path: decode_file(path, image_size=image_size, fit=fit, max_pixels=max_pixels),
     )
     for done, image in enumerate(images, start=1):
         yield image
@@ -77,18 +94,40 @@ def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE)
     return max(1, min(int(np.median(sizes.min(axis=1))), LARGEST_DEFAULT_SIZE))
 
 
-def to_square(image: Image.Image, size: int) -> np.ndarray:
-    """The centre square of an image as RGB uint8 (size, size, 3), antialiased bilinear.
+def to_square(image: Image.Image, size: int, *, fit: Fit = "crop") -> np.ndarray:
+    """An image, upright as image viewers show it, as RGB uint8 (size, size, 3)."""
+    _scale_transparency(image)
+    return np.asarray(fit_square(to_rgb(ImageOps.exif_transpose(image)), size, fit=fit))
 
-    Equal to resizing the shorter side and cropping the centre, without the pixels cut off.
+
+def fit_square(image: Any, size: int, *, fit: Fit) -> Any:
+    """A Pillow image as `size` x `size` pixels, antialiased bilinear.
+
+    `crop` takes the centre square, `stretch` the whole image whatever its shape, and `pad` the
+    whole image in its shape, with black at both sides. Cropping is equal to resizing the shorter
+    side and cutting out the centre, without the pixels that are cut off.
     """
-    image = to_rgb(ImageOps.exif_transpose(image))  # upright, as image viewers show it
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.resize(
-        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(square)
+    width, height = image.size
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.resize((size, size), BILINEAR, box=(left, top, left + side, top + side))
+    if fit == "stretch" or width == height:
+        return image.resize((size, size), BILINEAR)
+    longest = max(width, height)
+    wide, tall = (max(1, round(length * size / longest)) for length in (width, height))
+    left, top = (size - wide) // 2, (size - tall) // 2
+    inner = image.resize((wide, tall), BILINEAR)
+    return inner.crop((-left, -top, size - left, size - top))  # beyond the edges is black
+
+
+def fit_arrays(images: np.ndarray, size: int, *, fit: Fit) -> np.ndarray:
+    """uint8 (N, C, H, W) as (N, C, size, size), each plane as `fit_square` makes it."""
+    if images.shape[2:] == (size, size):
+        return images
+    planes = images.reshape(-1, *images.shape[2:])
+    squares = [np.asarray(fit_square(Image.fromarray(each), size, fit=fit)) for each in planes]
+    return np.stack(squares).reshape(*images.shape[:2], size, size)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -118,7 +157,6 @@ def _read(path: str, use: Callable[[Image.Image], _T], max_pixels: int) -> _T:
         with Image.open(path) as image:
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
-            _scale_transparency(image)
             return use(image)
     except Image.DecompressionBombError:
         raise InputError(

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from experiments.config.schema import Fit
+
 _CHUNK = 1024  # images at a time, so that counting pixels needs little memory
 
 # What is known of an image once it was decoded: enough for a fingerprint and for statistics.
@@ -70,6 +72,7 @@ class FileSplit:
     image_size: int
     facts: np.ndarray  # FACTS of each image at that size (N,)
     max_pixels: int  # of a file; larger ones are refused
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         assert len(self.paths) == len(self.labels) == len(self.facts)

@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from experiments.config.schema import DataConfig
 from experiments.data.cache import cache_folder, cache_key, cached_array
-from experiments.data.decoding import decode_files, default_size, survey_files
+from experiments.data.decoding import decode_files, default_size, fit_arrays, survey_files
 from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
 from experiments.data.listing import Listing, tell_contents
@@ -65,10 +65,7 @@ def _from_arrays(source: UndividedData, config: DataConfig) -> UndividedData:
 def _resized(part: Part, size: int) -> Part:
     """(N, C, H, W) -> (N, C, S, S), antialiased bilinear, as image files are."""
     assert isinstance(part, Split)
-    planes = part.images.reshape(-1, *part.shape[1:])
-    bilinear = Image.Resampling.BILINEAR
-    resized = [np.asarray(Image.fromarray(each).resize((size, size), bilinear)) for each in planes]
-    return Split(np.stack(resized).reshape(len(part), -1, size, size), part.labels)
+    return Split(fit_arrays(part.images, size, fit="stretch"), part.labels)  # they are square
 
 
 def read_files(listing: Listing, config: DataConfig) -> UndividedData:
@@ -80,7 +77,7 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     )
     image_size = config.image_size or _default_size(listing, config.max_pixels)
     stream = streams(config.placement, images=len(listing.files), image_size=image_size)
-    whole = (_stream_files if stream else _hold_files)(listing, image_size, config.max_pixels)
+    whole = (_stream_files if stream else _hold_files)(listing, image_size, config)
     parts, start = {}, 0
     for part, files in listing.parts.items():
         parts[part] = whole.take(slice(start, start + len(files)))
@@ -88,21 +85,23 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     return UndividedData(listing.name, listing.classes, **parts)
 
 
-def _hold_files(listing: Listing, image_size: int, max_pixels: int) -> Part:
+def _hold_files(listing: Listing, image_size: int, config: DataConfig) -> Part:
+    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
     images = cached_array(
-        cache_key(listing, image_size=image_size),
-        lambda: decode_files(listing.files, image_size=image_size, max_pixels=max_pixels),
+        cache_key(listing, image_size=image_size, fit=config.fit),
+        lambda: decode_files(listing.files, image_size=image_size, **how),
     )
     return Split(images, listing.labels, paths=tuple(file.path for file in listing.files))
 
 
-def _stream_files(listing: Listing, image_size: int, max_pixels: int) -> Part:
+def _stream_files(listing: Listing, image_size: int, config: DataConfig) -> Part:
+    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
     facts = cached_array(
-        cache_key(listing, image_size=image_size) + "-facts",
-        lambda: survey_files(listing.files, image_size=image_size, max_pixels=max_pixels),
+        cache_key(listing, image_size=image_size, fit=config.fit) + "-facts",
+        lambda: survey_files(listing.files, image_size=image_size, **how),
     )
     paths = tuple(file.path for file in listing.files)
-    return FileSplit(paths, listing.labels, image_size, facts, max_pixels)
+    return FileSplit(paths, listing.labels, image_size, facts, **how)
 
 
 def _default_size(listing: Listing, max_pixels: int) -> int:

@@ -8,6 +8,13 @@ from search_spaces.records import dump_yaml
 _TRAINED_WITH = ("optimizer", "learning_rate", "batch_size", "weight_decay", "label_smoothing")
 
 
+_FITS = {
+    "crop": "the centre square",
+    "stretch": "the whole image, stretched",
+    "pad": "the whole image, padded with black",
+}
+
+
 def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> str:
     """README.md of an exported folder, with the Hugging Face Hub's header."""
     name = model.architecture.name
@@ -60,9 +67,9 @@ def _input(model: Model) -> str:
     told = "" if p.measured else " They are conventional values, not those of training data."
     mean, std = ([round(value, 4) for value in values] for values in (p.mean, p.std))
     return (
-        f"## Input\n\n{p.channels} channels, {p.size} x {p.size} pixels ({p.interpolation}, "
-        f"antialiased), scaled to 0 to 1, then normalised with mean {mean} and standard deviation "
-        f"{std}.{told}\n"
+        f"## Input\n\n{p.channels} channels, {p.size} x {p.size} pixels ({_FITS[p.fit]}, "
+        f"{p.interpolation}, antialiased), scaled to 0 to 1, then normalised with mean {mean} and "
+        f"standard deviation {std}.{told}\n"
     )
 
 

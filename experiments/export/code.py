@@ -23,11 +23,12 @@ from experiments.export.layer_calls import (
     stage_calls,
     written,
 )
+from experiments.export.model import prepare
 from search_spaces.architecture import Architecture, Row
 from search_spaces.blocks import Conventions, Layer
 from search_spaces.network import Network, initialise, weighted_loss
 
-_OURS = "search_spaces"
+_OURS = ("search_spaces", "experiments")
 _NOQA = re.compile(r"\s*# noqa: [A-Z0-9, ]+(?:, (?P<reason>.*))?$", re.MULTILINE)
 
 
@@ -62,7 +63,7 @@ def extracted(roots: Iterable[Place], *, replaced: dict[str, str]) -> tuple[Impo
         source = _source(place.module)
         if place.name in source.imported:
             module, name = source.imported[place.name]
-            if name is not None and module.split(".")[0] == _OURS:
+            if name is not None and module.split(".")[0] in _OURS:
                 follow(Place(module, name))
             else:
                 imports.setdefault(module, set()).add(name)
@@ -157,7 +158,7 @@ def network_code(
     rows = architecture.rows(num_classes=num_classes, in_channels=in_channels)
     auxiliary = architecture.auxiliary_rows(num_classes=num_classes)
     layers = [row.layer for row in [*rows, *auxiliary]]
-    helpers = [initialise, *([weighted_loss] if auxiliary else [])]
+    helpers = [initialise, prepare, *([weighted_loss] if auxiliary else [])]
     imports, definitions = extracted(
         [*map(_place, helpers), *dict.fromkeys(_places(layers))],
         replaced={"Conventions": _conventions(architecture.conventions)},
@@ -171,6 +172,7 @@ def network_code(
         f"{architecture.resolution} images; needs torch alone.\n\n"
         f"Written by `scaler show {architecture.name} --code`. Weights that it exports have the "
         f'same names:\nNetwork().load_state_dict(safetensors.torch.load_file("model.safetensors"))'
+        f'\nIts input: prepare(PIL.Image.open(...), json.load(open("preprocessing.json")))'
         f'\n"""\n\nfrom __future__ import annotations'
     )
     body = _network(architecture, rows, auxiliary, shared, num_classes)

@@ -22,6 +22,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError, Record, read_mapping
 
+# What timm calls the ways to a square. Its border has the mean's colour, ours is black.
+_TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
 
 
@@ -177,7 +179,7 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
             "fixed_input_size": False,
             "interpolation": p.interpolation,
             "crop_pct": 1.0,
-            "crop_mode": "squash",
+            "crop_mode": _TIMM_CROP_MODES[p.fit],
             "mean": list(p.mean),
             "std": list(p.std),
             "num_classes": model.num_classes,

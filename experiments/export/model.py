@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from experiments.config.schema import Fit
+from experiments.data.decoding import fit_arrays, fit_square, to_square
 from experiments.data.images import ChannelStatistics
-from experiments.training.augmentation import Preparation
+from experiments.training.augmentation import Preparation, normalise, resize, scale_and_shift
 from experiments.training.checkpoint import load_weights, read_metadata
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
@@ -24,9 +28,11 @@ IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Preprocessing(Record):
-    """Normalise with `mean` and `std` (of pixels from 0 to 1), then resize to a square.
+    """What the training did to its validation and test images, from any image to the input.
 
-    Called with uint8 images (N, C, H, W) it gives float32 (N, C, size, size), as in training.
+    `fit` makes a square of `image_size` pixels; that is normalised with `mean` and `std` (of pixels
+    from 0 to 1) and resized to `size`. Called with uint8 images (N, C, H, W) or with an image of
+    Pillow's (N is 1) it gives float32 (N, C, size, size).
     """
 
     size: int
@@ -35,12 +41,52 @@ class Preprocessing(Record):
     std: tuple[float, ...]
     interpolation: Literal["bilinear"] = "bilinear"  # antialiased where it shrinks
     measured: bool = True  # False: mean and std are conventional, not the training data's
+    fit: Fit = "crop"
+    image_size: int | None = None  # side of the stored images; None: as large as what `fit` takes
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | Image.Image) -> Tensor:
+        squares = self._square(images)
         statistics = ChannelStatistics(self.mean, self.std)
-        return Preparation.of(statistics, resolution=self.size, device=torch.device(images.device))(
-            images
-        )
+        prepare = Preparation.of(statistics, resolution=self.size, device=squares.device)
+        return prepare(squares)
+
+    def _square(self, images: Tensor | Image.Image) -> Tensor:
+        """uint8 (N, C, S, S)."""
+        if isinstance(images, Tensor):
+            side = stored_side(tuple(images.shape[2:]), image_size=self.image_size, fit=self.fit)
+            if images.shape[2:] == (side, side):
+                return images
+            arrays = fit_arrays(images.cpu().numpy(), side, fit=self.fit)
+            return torch.from_numpy(arrays).to(images.device)
+        side = stored_side(images.size, image_size=self.image_size, fit=self.fit)
+        pixels = to_square(images, side, fit=self.fit)  # (S, S, 3)
+        if self.channels == 1:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+def prepare(image: Any, settings: dict[str, Any]) -> Tensor:
+    """A Pillow image without transparency as the network's input (1, C, size, size).
+
+    `settings` are an export's preprocessing.json. This is what `Preprocessing` does, for the file
+    that `scaler show --code` prints.
+    """
+    from PIL import ImageOps  # here, because the rest of that file needs torch alone
+
+    mode = "L" if len(settings["mean"]) == 1 else "RGB"
+    image = ImageOps.exif_transpose(image).convert(mode)  # upright, as image viewers show it
+    fit = settings.get("fit", "crop")
+    side = stored_side(image.size, image_size=settings.get("image_size"), fit=fit)
+    square = fit_square(image, side, fit=fit)
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
+    pixels = pixels.view(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, S, S)
+    scale, shift = scale_and_shift(settings["mean"], settings["std"])
+    return resize(normalise(pixels, scale=scale, shift=shift), settings["size"])
+
+
+def stored_side(shape: tuple[int, ...], *, image_size: int | None, fit: Fit) -> int:
+    """Side of the square that an image of `shape` becomes before it is resized to the input."""
+    return image_size or (max(shape) if fit == "pad" else min(shape))
 
 
 def conventional(*, size: int, channels: int) -> Preprocessing:
@@ -121,7 +167,11 @@ def checkpoint_model(path: Path, *, architecture: str | None = None) -> Model:
     preprocessing = conventional(size=table.resolution, channels=channels)
     if "mean" in metadata:
         preprocessing = preprocessing.replace(
-            mean=metadata["mean"], std=metadata["std"], measured=True
+            mean=metadata["mean"],
+            std=metadata["std"],
+            measured=True,
+            fit=metadata.get("fit", "crop"),  # the only one that earlier versions knew
+            image_size=metadata.get("image_size"),
         )
     return Model(
         network=network.eval(),

@@ -14,7 +14,13 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import Network, initialise
 from search_spaces.reference import load_architecture
 
-default_cfgs = {"scaler_network": {"classifier": "head.classifier", "interpolation": "bilinear"}}
+default_cfgs = {
+    "scaler_network": {
+        "classifier": "head.classifier",
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+    }
+}
 
 
 class TimmNetwork(Network):

@@ -169,7 +169,10 @@ class _Files(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         files = self._files
         image = decode_file(
-            files.paths[number], image_size=files.image_size, max_pixels=files.max_pixels
+            files.paths[number],
+            image_size=files.image_size,
+            fit=files.fit,
+            max_pixels=files.max_pixels,
         )
         return torch.from_numpy(image.copy()), int(self._files.labels[number])
 

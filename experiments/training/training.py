@@ -94,6 +94,8 @@ class Training:
             "data_name": data.name,
             "mean": data.statistics.mean,
             "std": data.statistics.std,
+            "image_size": data.image_size,
+            "fit": self.data_config.fit,
             "train_images": len(data.train),
             "epochs": self.epochs,
             "seed": self.seed,

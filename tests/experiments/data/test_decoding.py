@@ -13,6 +13,8 @@ from experiments.data.folder import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
 
+FITS = ("crop", "stretch", "pad")
+
 
 def pixel(image: Image.Image) -> tuple[int, ...]:
     return to_rgb(image).getpixel((0, 0))
@@ -94,6 +96,28 @@ def test_square_is_the_resized_and_centre_cropped_image(size):
     assert np.abs(difference).mean() < 6  # half a pixel, at most, lies between the two crops
     if size[0] == size[1]:
         assert not difference.any()
+
+
+def test_each_fit_keeps_the_part_of_the_image_that_it_says():
+    """A white image of 8 x 4 pixels with two black columns at the left."""
+    pixels = np.full((4, 8, 3), 255, dtype=np.uint8)
+    pixels[:, :2] = 0
+    fitted = {fit: to_square(Image.fromarray(pixels), 4, fit=fit)[..., 0] for fit in FITS}
+    assert (fitted["crop"][:, 1:] == 255).all()  # the four columns in the middle
+    assert (fitted["stretch"][:, 0] < 128).all()
+    assert (fitted["stretch"][:, 2:] == 255).all()
+    assert not fitted["pad"][[0, 3]].any()
+    assert (fitted["pad"][1:3] == fitted["stretch"][1:3]).all()
+
+
+def test_a_stream_and_the_cache_know_the_fit(flat, paint):
+    paint(flat / "cat" / "wide.png", size=(30, 8), level=200)
+    streamed = DataConfig(source=str(flat), image_size=8, placement="stream")
+    held = streamed.replace(placement="device")
+    configs = [config.replace(fit=fit) for fit in FITS for config in (streamed, held)]
+    prints = [load_data(config, seed=0).fingerprint for config in configs]
+    assert prints[::2] == prints[1::2]
+    assert prints[0] != prints[4]  # cropped or padded
 
 
 def test_default_size_is_the_common_square_or_the_median_side(flat, paint):
