@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from typing import Any
 
 from experiments.config.files import sweep, unbegun, write_json, write_text
 from experiments.config.schema import DELIVERY, SearchConfig
+from experiments.config.storage_url import without_passwords
 from scaler.compound import FILE_VERSION, CompoundCoefficients
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, dump_yaml, read_mapping
@@ -160,14 +160,10 @@ def environment_facts(**facts: Any) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": [_without_password(part) for part in sys.argv],
+        "command": [without_passwords(part) for part in sys.argv],
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         **facts,
     }
-
-
-def _without_password(argument: str) -> str:
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", argument)
 
 
 def _version(package: str) -> str | None:

@@ -206,7 +206,13 @@ class TrackingSection(Record):
 
     to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     """The tools that trials are sent to."""
-    mlflow_uri: str | None = None
+    mlflow_uri: Annotated[str | None, Field(repr=False)] = None
     """MLflow's address. Without it: MLFLOW_TRACKING_URI, or mlflow.db in the run folder."""
     wandb_project: str | None = None
     """Project of Weights & Biases. Without it: the run's name."""
+
+    @field_serializer("mlflow_uri", when_used="json")
+    def _without_password(self, uri: str | None) -> str | None:
+        from experiments.config.storage_url import without_passwords
+
+        return None if uri is None else without_passwords(uri)

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import MetaData
 from sqlalchemy.engine import URL
 
-from experiments.config.storage_url import HIDDEN, VARIABLE, full_url, masked
+from experiments.config.storage_url import HIDDEN, VARIABLE, full_url, masked, secrets
 from search_spaces.records import InputError
 
 PATIENCE = 60.0  # seconds that a database may be away, as in a restart
@@ -100,8 +100,8 @@ def _unreachable(url: URL, error: Exception) -> str:
             f"pip install 'scaler-nas[postgres]' and a URL that starts with postgresql+psycopg://"
         )
     reason = first_line(error)
-    for secret in filter(None, (url.password, url.query.get("password"))):
-        reason = reason.replace(str(secret), HIDDEN)
+    for secret in secrets(url):
+        reason = reason.replace(secret, HIDDEN)
     return (
         f"cannot use the database '{shown}': {reason}; check cluster.storage, and its password in "
         f"{VARIABLE}, PGPASSWORD or ~/.pgpass"
