@@ -147,7 +147,7 @@ def _check_classes(root: Path, folders: list[Folder], alike: list[Folder]) -> No
             f"folders; sort these into class folders or give a table, or set `data.layout: "
             f"classes` if they are classes"
         )
-    if len(folders) < 2 or any(folder.images for folder in folders):
+    if len(folders) < 2 or any(folder.is_flat for folder in folders):
         return
     shared = sorted(set.intersection(*(set(folder.folders) for folder in folders)))
     if inner := [name for name in shared if named_part(name)]:
@@ -158,7 +158,7 @@ def _check_classes(root: Path, folders: list[Folder], alike: list[Folder]) -> No
         )
     if len(shared) > 1:
         raise InputError(
-            f"{_quoted(folders)} of '{root}' hold no images, but each holds '{shared[0]}' and "
+            f"{_quoted(folders)} of '{root}' hold no or few images, and each has '{shared[0]}' and "
             f"'{shared[1]}': are they parts or classes? Name the parts, as "
             f"{_setting(folders)}, or set `data.layout: classes`"
         )

@@ -70,6 +70,13 @@ def test_a_stray_image_beside_the_class_folders_is_left_out(tree, paint):
     assert listing.left_out == {"images in no class folder": ["train/sheet.png", "test/sheet.png"]}
 
 
+def test_a_stray_image_makes_no_class_of_a_part_with_an_own_name(tree, paint):
+    root = tree(*classes_in("A", "B"))
+    paint(root / "A" / "sheet.png")
+    with pytest.raises(InputError, match=r"'A', 'B' .* are they parts or classes"):
+        list_folder(root)
+
+
 UNCLEAR = {
     ("train/cat", "train/dog", "holdout_test/cat"): "holdout_test/ beside.* `data.parts: {tr",
     ("train/cat", "train/dog", "test/cat", "test/dog", "more/cat"): "more/ beside",
