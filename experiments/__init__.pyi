@@ -4,6 +4,7 @@ from .report.frame_files import save_frame as save_frame
 from .report.tables import load_coefficients as load_coefficients
 from .report.tables import load_family as load_family
 from .samplers import make_sampler as make_sampler
+from .samplers import recommend as recommend
 from .samplers.known_cost import reward as reward
 from .steps.search import SearchResult as SearchResult
 from .steps.search import search as search

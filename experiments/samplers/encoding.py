@@ -9,12 +9,11 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.parameters import levels, numeric, position
+from experiments.samplers.parameters import ABSENT, levels, numeric, position
 
 THRESHOLDS = 16  # steps over a range, so that its columns are 0 or 1 as a choice's are
 
 _STEP = np.sqrt(1 / THRESHOLDS)
-_INACTIVE = object()
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ class Encoding:
     def _of(self, name: str, params: Mapping[str, Any]) -> tuple[float, ...]:
         choices = self.columns[name]
         if choices:
-            known = choices.get(params.get(name, _INACTIVE))
-            return choices[_INACTIVE] if known is None else known
+            known = choices.get(params.get(name, ABSENT))
+            return choices[ABSENT] if known is None else known
         if name not in params:
             return (*[_STEP / 2] * THRESHOLDS, np.sqrt(0.5))
         return (*_steps(position(self.distributions[name], params[name])), 0.0)
@@ -100,10 +99,10 @@ def _choices(distribution: BaseDistribution) -> dict[Any, tuple[float, ...]]:
     same = np.sqrt(0.25 if ordered else 0.5)
     step = np.sqrt(0.5 / (len(values) - 1)) if ordered else 0.0
     found: dict[Any, tuple[float, ...]] = {}
-    for at, value in enumerate((*values, _INACTIVE)):
+    for at, value in enumerate((*values, ABSENT)):
         row = [same * (at == i) for i in range(len(values) + 1)]
         if ordered:
-            inactive = value is _INACTIVE
+            inactive = value is ABSENT
             row += [step * (0.5 if inactive else at >= i) for i in range(1, len(values))]
         found[value] = tuple(row)
     return found

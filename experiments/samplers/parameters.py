@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 import numpy as np
 from optuna.distributions import (
@@ -30,6 +31,7 @@ def levels(distribution: BaseDistribution) -> tuple[Any, ...]:
 
 
 def numeric(values: tuple[Any, ...]) -> bool:
+    """Whether all are numbers; True and False are not."""
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
@@ -75,7 +77,18 @@ def grid(distribution: BaseDistribution, name: str) -> tuple[Any, ...]:
     if distribution.step is None:
         raise InputError(f"grid needs steps, but '{name}' is continuous; give suggest_float a step")
     count = round((distribution.high - distribution.low) / distribution.step)
-    return tuple(distribution.low + i * distribution.step for i in range(count + 1))
+    # 3 * 0.1 is a little above 0.3: the last value would not be held by its own range.
+    values = (distribution.low + i * distribution.step for i in range(count + 1))
+    return tuple(min(value, distribution.high) for value in values)
+
+
+def place(distribution: BaseDistribution, value: Any) -> int:
+    """Where a value stands in `grid`; a float that is off by rounding stands with its neighbour."""
+    at = distribution.to_internal_repr(value)
+    if isinstance(distribution, CategoricalDistribution):
+        return int(at)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return round((at - distribution.low) / (distribution.step or 1))
 
 
 def _ends(distribution: BaseDistribution) -> tuple[float, float]:
@@ -99,7 +112,13 @@ def _at(distribution: BaseDistribution, place: float) -> Any:
     return int(value) if isinstance(distribution, IntDistribution) else value
 
 
-ABSENT = object()  # the value of a parameter that was not asked for
+class _Absent(Enum):
+    """An enum, as its members stay themselves in a copy and a pickle; an `object()` does not."""
+
+    ABSENT = "not asked for"
+
+
+ABSENT: Final = _Absent.ABSENT  # the value of a parameter that was not asked for
 
 Params = Mapping[str, Any]
 
@@ -119,6 +138,7 @@ class Conditions:
     def learn(
         cls, trials: Sequence[Params], distributions: dict[str, BaseDistribution]
     ) -> "Conditions":
+        """The conditions that all `trials` keep to; `distributions` in the order of asking."""
         names = list(distributions)
         parents: dict[str, tuple[str, dict[Any, bool]]] = {}
         for at, child in enumerate(names):

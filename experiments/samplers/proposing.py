@@ -53,6 +53,7 @@ class _Learnt:
             self.conditions = Conditions.learn(asked, dict(self.distributions))
 
     def copy(self) -> "_Learnt":
+        """One that learns on its own."""
         return _Learnt(set(self.met), set(self.values), dict(self.distributions), self.conditions)
 
 
@@ -76,20 +77,39 @@ class ProposingSampler(BaseSampler):
         raise NotImplementedError
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        if len(study.directions) > 1:
-            raise ValueError(
-                f"{type(self).__name__} is for studies of one objective, "
-                f"but got {len(study.directions)}"
-            )
-        others = _counted(study.get_trials(deepcopy=False), trial.number)
+        """Make the trial's proposal. Raises ValueError for a study of several objectives.
+
+        Optuna has stored the trial by now, as running. Whatever is raised here, it is ended first:
+        else it would run for ever, and parallel workers would be told of it.
+        """
+        try:
+            if len(study.directions) > 1:
+                raise ValueError(
+                    f"{type(self).__name__} is for studies of one objective, "
+                    f"but got {len(study.directions)}"
+                )
+            with self._lock:  # also over the look: two workers may begin at the same time
+                others = counted(study, trial.number)
+                self._proposals[trial.number] = self.propose(study, others)
+        except BaseException:
+            study.tell(trial.number, state=TrialState.FAIL)
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which can be neither pickled nor copied."""
         with self._lock:
-            self._proposals[trial.number] = self.propose(study, others)
+            return {name: part for name, part in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
 
     def infer_relative_search_space(
         self,
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
+        """None: `before_trial` has proposed all parameters together."""
         return {}
 
     def sample_relative(
@@ -98,6 +118,7 @@ class ProposingSampler(BaseSampler):
         trial: FrozenTrial,  # noqa: ARG002
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
+        """None, as there is no relative search space."""
         return {}
 
     def sample_independent(
@@ -107,6 +128,7 @@ class ProposingSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """The proposal's value; a random one where it has none or one that does not fit."""
         with self._lock:
             proposal = self._proposals.get(trial.number, {})
             if param_name in proposal and fits(param_distribution, proposal[param_name]):
@@ -120,10 +142,12 @@ class ProposingSampler(BaseSampler):
         state: TrialState,  # noqa: ARG002
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
+        """Forget the trial's proposal: from now on its parameters say more."""
         with self._lock:
             self._proposals.pop(trial.number, None)
 
     def reseed_rng(self) -> None:
+        """Draw other random numbers than a copy of this sampler does, as Optuna asks."""
         self.rng = np.random.default_rng()
 
     def learn(self, others: Sequence[FrozenTrial]) -> Conditions | None:
@@ -158,14 +182,16 @@ class ProposingSampler(BaseSampler):
         return [params for params in found if params]
 
 
-def _counted(trials: Sequence[FrozenTrial], number: int) -> list[FrozenTrial]:
+def counted(study: Study, number: int) -> list[FrozenTrial]:
     """All but trial `number`, and but those thrown back before an earlier suggestion was found."""
+    trials = study.get_trials(deepcopy=False)
     begun = [t for t in trials if t.number != number and t.state != TrialState.WAITING]
     last = max((t.number for t in begun if THROWN_BACK not in t.user_attrs), default=-1)
     return [t for t in begun if t.number > last or THROWN_BACK not in t.user_attrs]
 
 
 def key_of(params: Params) -> Key:
+    """Equal for equal parameters, whatever their order."""
     return frozenset(params.items())
 
 

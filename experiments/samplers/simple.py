@@ -1,18 +1,20 @@
 """Three simple strategies: regularized evolution, local search, and a grid."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.optuna_names import stop
-from experiments.samplers.parameters import change, grid, neighbours
+from experiments.samplers.optuna_names import fits, stop
+from experiments.samplers.parameters import change, grid, neighbours, place
 from experiments.samplers.proposing import (
     Params,
     ProposingSampler,
     asked_for,
+    counted,
     finished,
     key_of,
 )
@@ -88,39 +90,121 @@ class LocalSearchSampler(ProposingSampler):
             yield {**trial.params, name: value}
 
 
+class _Path(NamedTuple):
+    """What one trial has asked for so far, in order."""
+
+    params: Params
+    distributions: Mapping[str, BaseDistribution]
+    ended: bool  # a trial that has ended asks for nothing more
+
+
 class GridSampler(ProposingSampler):
     """Counts like an odometer: the last parameter first, and what follows a change starts anew.
 
-    It goes on from the latest trial, whatever became of it; after the last setting
-    `study.optimize` stops. Ranges need steps.
+    It goes on after the latest trial, leaves out what another trial has or had, and begins again
+    at the first setting; when trials of all settings have ended, `study.optimize` stops. Workers
+    at the same time get different settings, but for the last ones: while a trial runs, nobody
+    knows whether more settings follow from what it will ask for, so another may repeat it.
+    Ranges need steps.
     """
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
-        whole = [t for t in others if t.params]
-        if not whole:
-            return {}
-        following = _following(whole[-1])
-        if following is None:
+        """The next setting, up to the parameter after which no trial has been."""
+        paths = self._paths(others)
+        following = _following(paths, {})
+        if following is None and paths:
             stop(study)
-            return {}
-        return following
+        return following or {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
-        """The proposal's value, else the first."""
-        if param_name in self._proposals.get(trial.number, {}):
-            return super().sample_independent(study, trial, param_name, param_distribution)
-        return grid(param_distribution, param_name)[0]
+        """The proposal's value; beyond it, the first that no worker has just begun with."""
+        values = grid(param_distribution, param_name)
+        with self._lock:
+            proposal = self._proposals.get(trial.number, {})
+            followed = trial.params.items() <= proposal.items()  # else some were enqueued
+            if not (followed and param_name in proposal):
+                proposal = self._below(study, trial, param_name, param_distribution)
+            value = proposal.get(param_name)
+            value = value if fits(param_distribution, value) else values[0]
+            self._proposals[trial.number] = {**proposal, **trial.params, param_name: value}
+            return value
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Stop `study.optimize` if that was the last setting."""
+        super().after_trial(study, trial, state, values)
+        if trial.params:
+            with self._lock:
+                paths = self._paths(counted(study, trial.number))
+            ended = _Path(trial.params, trial.distributions, ended=True)
+            if _following([*paths, ended], {}) is None:
+                stop(study)
+
+    def _below(self, study: Study, trial: FrozenTrial, name: str, distribution: Any) -> Params:
+        """What follows for a trial that has its parameters so far and asks for `name` now."""
+        paths = [
+            path._replace(distributions={**path.distributions, name: distribution})
+            for path in self._paths(counted(study, trial.number))
+            if trial.params.items() <= path.params.items() and name in path.params
+        ]
+        return _following(paths, trial.params) or {}
+
+    def _paths(self, trials: Sequence[FrozenTrial]) -> list[_Path]:
+        """Those of the trials that have asked, or are about to ask, for something."""
+        proposed = [{**t.params, **self._proposals.get(t.number, {})} for t in trials]
+        return [
+            _Path({**params, **t.params}, t.distributions, ended=t.state.is_finished())
+            for t, params in zip(trials, proposed, strict=True)
+            if params
+        ]
 
 
-def _following(trial: FrozenTrial) -> dict[str, Any] | None:
-    """The setting after a trial's: the parameters up to the one that moves on; None at the end."""
-    names = list(trial.params)
-    for at in reversed(range(len(names))):
-        name = names[at]
-        values = grid(trial.distributions[name], name)
-        place = values.index(trial.params[name])
-        if place + 1 < len(values):
-            return {**{n: trial.params[n] for n in names[:at]}, name: values[place + 1]}
-    return None
+def _following(paths: Sequence[_Path], before: Params) -> Params | None:
+    """The next setting after the latest path, then the first; None if there is none.
+
+    All paths begin with `before`. A setting that a running trial may yet have comes last.
+    """
+    latest = _position(paths[-1], before) if paths else ()
+    first = unsure = None
+    for position, params, sure in _open(paths, before):
+        if sure and position > latest:
+            return params
+        if sure and first is None:
+            first = params
+        if not sure and unsure is None:
+            unsure = params
+    return unsure if first is None else first
+
+
+def _position(path: _Path, before: Params) -> tuple[int, ...]:
+    """Where the path stands in the order of all settings."""
+    names = [name for name in path.params if name not in before and name in path.distributions]
+    return tuple(place(path.distributions[name], path.params[name]) for name in names)
+
+
+def _open(paths: Sequence[_Path], before: Params) -> Iterator[tuple[tuple[int, ...], Params, bool]]:
+    """What no path has taken, in order: its position, its parameters, and whether that is sure.
+
+    All paths begin with `before`; what they ask for next is learnt from the first that tells.
+    """
+    asked = ((name, p) for p in paths for name in p.distributions if name not in before)
+    name, known = next(asked, (None, None))
+    if name is None or known is None:
+        if not any(path.ended for path in paths):
+            yield (), before, not paths
+        return
+    distribution = known.distributions[name]
+    through: dict[int, list[_Path]] = {}
+    for path in paths:
+        if name in path.params:
+            through.setdefault(place(distribution, path.params[name]), []).append(path)
+    for at, value in enumerate(grid(distribution, name)):
+        for position, params, sure in _open(through.get(at, []), {**before, name: value}):
+            yield (at, *position), params, sure

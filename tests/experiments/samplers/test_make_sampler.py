@@ -1,9 +1,14 @@
+import copy
+import itertools
+import pickle
+import threading
+
 import numpy as np
 import optuna
 import pytest
 
-from experiments import make_sampler
-from experiments.samplers import SAMPLERS, recommend
+from experiments import make_sampler, recommend
+from experiments.samplers import SAMPLERS
 from search_spaces import InputError
 from tests.objectives import TARGET, Conditional, Drawn, reward, search
 
@@ -88,23 +93,104 @@ def test_a_table_of_costs_does_what_the_function_does():
     assert [t.params for t in by_table.trials] == [t.params for t in by_function.trials]
 
 
-def test_grid_tries_every_setting_of_a_conditional_space_once_and_stops():
-    def objective(trial):
-        if trial.suggest_categorical("kind", ["a", "b"]) == "a":
-            return trial.suggest_int("a.n", 1, 3)
-        return trial.suggest_float("b.x", 0.0, 1.0, step=0.5)
+def _conditional(trial):
+    if trial.suggest_categorical("kind", ["a", "b"]) == "a":
+        return trial.suggest_int("n", 1, 3)
+    return trial.suggest_float("x", 0.0, 0.3, step=0.1)
 
+
+def test_grid_tries_every_setting_of_a_conditional_space_once_and_stops():
     study = optuna.create_study(direction="maximize", sampler=make_sampler("grid"))
-    study.optimize(objective, n_trials=100)
-    tried = [tuple(t.params.values()) for t in study.trials[:6]]
-    assert tried == [("a", 1), ("a", 2), ("a", 3), ("b", 0.0), ("b", 0.5), ("b", 1.0)]
-    assert len(study.trials) <= 7
+    study.optimize(_conditional, n_trials=100)
+    tried = [tuple(t.params.values()) for t in study.trials]
+    steps = [("b", pytest.approx(x)) for x in (0.0, 0.1, 0.2, 0.3)]
+    assert tried == [("a", 1), ("a", 2), ("a", 3), *steps]
+
+
+@pytest.mark.parametrize(
+    "enqueued",
+    [[{"kind": "b", "x": 0.3}], [{"kind": "b"}], [{"kind": "a", "n": 2}, {"kind": "b", "x": 0.1}]],
+)
+def test_grid_tries_every_other_setting_once_after_those_that_were_enqueued(enqueued):
+    study = optuna.create_study(sampler=make_sampler("grid"))
+    for params in enqueued:
+        study.enqueue_trial(params)
+    study.optimize(_conditional, n_trials=100)
+    tried = {
+        (t.params["kind"], t.params.get("n"), round(t.params.get("x", 0), 3)) for t in study.trials
+    }
+    assert len(tried) == len(study.trials) == 7
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_at_the_same_time_share_a_grid_between_them(workers):
+    """In each round all workers ask for one parameter before any asks for the next."""
+    barrier = threading.Barrier(workers, timeout=60)
+
+    def objective(trial):
+        x, _, y = trial.suggest_int("x", 0, 2), barrier.wait(), trial.suggest_int("y", 0, 3)
+        barrier.wait()
+        return x + y
+
+    study = optuna.create_study(sampler=make_sampler("grid"))
+    study.optimize(objective, n_trials=12, n_jobs=workers)
+    tried = {tuple(t.params.values()) for t in study.trials}
+    assert tried == set(itertools.product(range(3), range(4)))
+
+
+def test_grid_tries_again_what_a_worker_that_died_had_begun():
+    study = optuna.create_study(sampler=make_sampler("grid"))
+    dead = study.ask()
+    dead.suggest_categorical("kind", ["a", "b"])
+    study.optimize(_conditional, n_trials=100)
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    assert len({tuple(t.params.values()) for t in done}) == len(done) == 7
 
 
 def test_grid_refuses_a_range_without_steps():
     study = optuna.create_study(sampler=make_sampler("grid"))
     with pytest.raises(InputError, match="'x' is continuous"):
         study.ask().suggest_float("x", 0, 1)
+
+
+def _conditional_cost(params):  # a lambda cannot be pickled
+    return Conditional().cost(params)
+
+
+def _broken(params):
+    return len(params) / 0
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_of_a_sampler_goes_on_as_the_sampler_does(name, copied):
+    objective = Conditional() if name != "grid" else Drawn(seed=0)
+    trials = 8 if name in ("cost_aware", "gp") else 32
+    cost = None if name == "grid" else _conditional_cost
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, cost=cost, seed=0))
+    evaluate = lambda trial: objective.accuracy(objective.suggest(trial))  # noqa: E731
+    study.optimize(evaluate, n_trials=trials)
+    other = optuna.create_study(direction="maximize", sampler=copied(study.sampler))
+    other.add_trials(study.trials)
+    for each in (study, other):
+        each.optimize(evaluate, n_trials=3)
+    assert [t.params for t in other.trials] == [t.params for t in study.trials]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", ["cost_aware", "grid", "local_search", "nsga2"])
+def test_several_objectives_are_refused_and_no_trial_is_left_running(name, workers):
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=make_sampler(name))
+    with pytest.raises(ValueError, match="for studies of one objective, but got 2"):
+        study.optimize(lambda _: (0.0, 0.0), n_trials=6, n_jobs=workers)
+    assert {trial.state.name for trial in study.trials} == {"FAIL"}
+
+
+def test_an_error_in_the_cost_leaves_no_trial_running():
+    study = optuna.create_study(sampler=make_sampler("regularized_evolution", cost=_broken))
+    with pytest.raises(ZeroDivisionError):
+        study.optimize(lambda trial: trial.suggest_int("x", 0, 999), n_trials=30)
+    assert study.trials[-1].state.name == "FAIL"
 
 
 def test_regularized_evolution_changes_one_parameter_of_a_living_parent():

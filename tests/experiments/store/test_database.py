@@ -17,18 +17,9 @@ from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
 from scaler import Cost
 from search_spaces import InputError
-from tests.postgres_server import PASSWORD, binaries, free_port, running
+from tests.postgres_server import PASSWORD
 
 SIZES = {"num_classes": 10, "in_channels": 1}
-
-
-@pytest.fixture(scope="module")
-def server():
-    programs = binaries()
-    if programs is None:
-        pytest.skip("this machine has no PostgreSQL server (no initdb)")
-    with running(programs, free_port()) as started:
-        yield started
 
 
 @pytest.fixture
