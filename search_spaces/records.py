@@ -45,8 +45,11 @@ class Record(BaseModel):
             raise InputError(f"{source}: {_all_mistakes(cls, data, error)}") from None
 
     def replace(self, **changes: Any) -> Self:
-        """A validated copy with some fields changed."""
-        return type(self).model_validate({**dict(self), **changes})
+        """A validated copy with some fields changed. Raises InputError where a rule is broken."""
+        try:
+            return type(self).model_validate({**dict(self), **changes})
+        except ValidationError as error:
+            raise InputError(first_mistake(error, type(self))) from None
 
     def pairs(self, *names: str) -> tuple[tuple[str, Any], ...]:
         """The fields of these names with their values, as a layer's arguments."""

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
 from search_spaces.architecture import Architecture, Stage
 from search_spaces.blocks.block import Widening
-from search_spaces.records import InputError, choose, first_mistake
+from search_spaces.records import InputError, choose
 
 _DUST = 1e-9  # 2.2 * 25 is 55.000000000000007 in floats: that is 55 repeats, not 56
 
@@ -129,9 +127,7 @@ def resize(
     except ValueError as error:
         least = smallest_resolution(architecture)
         if size >= least:
-            raise InputError(
-                f"'{architecture.name}' cannot be resized so: {_told(error)}"
-            ) from None
+            raise InputError(f"'{architecture.name}' cannot be resized so: {error}") from None
         raise InputError(
             f"resolution {size} is too small for the strides of '{architecture.name}'; "
             f"use {least} px or more"
@@ -169,10 +165,6 @@ def _widened(stage: Stage, width: Widening, *, in_channels: int) -> Stage:
 def _out_channels(stage: Stage, in_channels: int) -> int:
     layers = stage.block.layers(in_channels, stage.channels, stage.layers, stage.stride)
     return layers[-1].out_channels
-
-
-def _told(error: ValueError) -> str:
-    return first_mistake(error, Architecture) if isinstance(error, ValidationError) else str(error)
 
 
 def smallest_resolution(architecture: Architecture) -> int:

@@ -6,9 +6,10 @@ import click
 
 from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
+from experiments.cli.options import CheckedCommand
 
 
-@click.command("compare")
+@click.command("compare", cls=CheckedCommand)
 @config_options
 @click.argument("architectures", nargs=-1, shell_complete=complete_architecture)
 @click.option("--epochs", type=int, help="Of each training.")

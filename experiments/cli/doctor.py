@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from experiments.cli.options import json_option, print_json
+from experiments.cli.options import CheckedCommand, json_option, print_json
 
 
-@click.command("doctor")
+@click.command("doctor", cls=CheckedCommand)
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     help="Where runs are to be written; this folder by default.",
 )

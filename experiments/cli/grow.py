@@ -6,10 +6,11 @@ import click
 
 from experiments.cli.completion import complete_architecture
 from experiments.cli.launch import config_options, configured
+from experiments.cli.options import CheckedCommand
 from experiments.config.messages import say
 
 
-@click.command("coefficients")
+@click.command("coefficients", cls=CheckedCommand)
 @click.argument("architecture", shell_complete=complete_architecture)
 @config_options
 @click.option(

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiments.cli.options import json_option, print_json, print_table, size_options
+from experiments.cli.options import (
+    PIXELS,
+    SECONDS,
+    SEED,
+    CheckedCommand,
+    json_option,
+    print_json,
+    print_table,
+    size_options,
+)
 
 if TYPE_CHECKING:
     from scaler.latency import Latency
@@ -28,7 +37,7 @@ def latency_options(command: Command) -> Command:
         click.option("--threads", type=int, help="Of torch on a CPU; 1 is steadiest."),
         click.option("--training-step", is_flag=True, default=None, help="Instead of inference."),
         click.option("--compile", "compiled", is_flag=True, default=None, help="torch.compile."),
-        click.option("--seconds", type=float, help=f"At most, a network.  [default: {BUDGET:g}]"),
+        click.option("--seconds", type=SECONDS, help=f"At most, a network.  [default: {BUDGET:g}]"),
     ]
     for option in reversed(options):
         command = option(command)
@@ -107,19 +116,24 @@ def explain_latency(latency: "Latency") -> None:
     )
 
 
-@click.command("latency")
+@click.command("latency", cls=CheckedCommand)
 @click.argument("architectures", nargs=-1)
 @click.option("--space", help="Take random members of a space (a name or a file) as well.")
 @click.option("--members", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option(
     "--resolution",
     "resolutions",
-    type=click.IntRange(min=1),
+    type=PIXELS,
     multiple=True,
     help="In pixels; given several times, the networks take turns.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random members.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The latency file to write.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random members.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The latency file to write.",
+)
 @latency_options
 @size_options
 @json_option

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiments.cli.options import json_option, print_json, progress_options
+from experiments.cli.options import (
+    PIXELS,
+    SEED,
+    CheckedCommand,
+    json_option,
+    print_json,
+    progress_options,
+)
 from experiments.config.messages import say
 
 if TYPE_CHECKING:
@@ -53,7 +60,7 @@ def config_options(command: Command) -> Command:
         click.option(
             "--download", is_flag=True, default=None, help="A data set by name that is not found."
         ),
-        click.option("--seed", type=int),
+        click.option("--seed", type=SEED),
         click.option("--workers", type=int, help="Trials at a time."),
         click.option("--address", help="A running Ray cluster; without it an embedded Ray."),
         click.option(
@@ -101,10 +108,10 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     return options
 
 
-@click.command("search")
+@click.command("search", cls=CheckedCommand)
 @config_options
 @click.option("--space", help="A search space's name or a YAML file.")
-@click.option("--resolution", type=int, help="Of the candidates' input, in pixels.")
+@click.option("--resolution", type=PIXELS, help="Of the candidates' input, in pixels.")
 @click.option("--sampler", help="As tpe, random.")
 @click.option(
     "--warm-start",
@@ -154,7 +161,7 @@ def search_command(**options: Any) -> None:
     say(f"Report: {report}")
 
 
-@click.command("run")
+@click.command("run", cls=CheckedCommand)
 @config_options
 @click.option("--trials", type=int, help="Of the search.")
 def run_command(**options: Any) -> None:
@@ -170,7 +177,7 @@ def run_command(**options: Any) -> None:
     click.echo(f"\nReport: {folder.report}")
 
 
-@click.command("report")
+@click.command("report", cls=CheckedCommand)
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "-o",

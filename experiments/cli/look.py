@@ -13,13 +13,20 @@ from experiments.cli.latency import (
     latency_row,
     measured_latencies,
 )
-from experiments.cli.options import json_option, print_json, print_table, size_options
+from experiments.cli.options import (
+    PIXELS,
+    CheckedCommand,
+    json_option,
+    print_json,
+    print_table,
+    size_options,
+)
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 
-@click.command("list")
+@click.command("list", cls=CheckedCommand)
 @json_option
 def list_command(as_json: bool) -> None:
     """Named architectures and search spaces."""
@@ -38,13 +45,13 @@ def list_command(as_json: bool) -> None:
         click.echo(f"  {space['space']:<16}{space['settings']:.3g} settings")
 
 
-@click.command("show")
+@click.command("show", cls=CheckedCommand)
 @click.argument("architecture", shell_complete=complete_architecture)
-@click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
+@click.option("--resolution", type=PIXELS, help="Instead of its own, in pixels.")
 @click.option(
     "--yaml",
     "yaml_path",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
     help="Write it as a file to edit; - for standard output.",
 )
 @click.option("--code", is_flag=True, help="Print it as a PyTorch file that needs torch alone.")
@@ -85,9 +92,9 @@ def show_command(
     )
 
 
-@click.command("cost")
+@click.command("cost", cls=CheckedCommand)
 @click.argument("architectures", nargs=-1, required=True, shell_complete=complete_architecture)
-@click.option("--resolution", type=click.IntRange(min=1), help="Instead of its own, in pixels.")
+@click.option("--resolution", type=PIXELS, help="Instead of its own, in pixels.")
 @click.option("--by", type=click.Choice(["operator", "stage"]), help="What the cost is made of.")
 @click.option("--latency", is_flag=True, help="Measure it on this machine; options below say how.")
 @click.option("--latency-model", help="A file of `scaler latency`, to predict latency from cost.")

@@ -10,17 +10,44 @@ from experiments.config.messages import speak
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+CLASSES = click.IntRange(1, 10**6)  # a layer for more would not fit into memory
+CHANNELS = click.IntRange(1, 10**4)  # hyperspectral cameras have hundreds
+PIXELS = click.IntRange(1, 2**14)  # one image of this side is 3 GB as floats
+SEED = click.IntRange(0, 2**31 - 1)  # what a config allows
+SECONDS = click.FloatRange(0, 86_400, min_open=True)
+_LARGEST = 2**31 - 1  # of a count; torch, Ray and databases take no more everywhere
+
+
+class CheckedCommand(click.Command):
+    """A command whose every option and argument is checked for what no value may be."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raise UsageError for an empty value, for nan, and for an endless number."""
+        for before, value in zip(["", *args], args, strict=False):
+            if value == "" or (value.startswith("--") and value.endswith("=")):
+                named = value.rstrip("=") or (before if before.startswith("-") else "an argument")
+                raise click.UsageError(f"{named} is given an empty value; name one.", ctx)
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            given = ctx.params.get(parameter.name or "")
+            for value in given if isinstance(given, tuple) else (given,):
+                if isinstance(value, int | float) and (value != value or _too_large(value)):
+                    wanted = "a number" if value != value else f"at most {_LARGEST:,}"
+                    raise click.BadParameter(f"{value} is not {wanted}.", ctx, parameter)
+        return rest
+
+
+def _too_large(value: float) -> bool:
+    return isinstance(value, int) and value > _LARGEST
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document, no tables.")
 
 
 def size_options(command: Command) -> Command:
     """What a cost is counted for."""
-    classes = click.option(
-        "--num-classes", type=click.IntRange(min=1), default=1000, show_default=True
-    )
-    channels = click.option(
-        "--in-channels", type=click.IntRange(min=1), default=3, show_default=True
-    )
+    classes = click.option("--num-classes", type=CLASSES, default=1000, show_default=True)
+    channels = click.option("--in-channels", type=CHANNELS, default=3, show_default=True)
     return classes(channels(command))
 
 

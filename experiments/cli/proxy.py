@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from experiments.cli.launch import config_options, configured
-from experiments.cli.options import json_option, print_json
+from experiments.cli.options import CheckedCommand, json_option, print_json
 
 
-@click.command("proxy")
+@click.command("proxy", cls=CheckedCommand)
 @config_options
 @click.option("--space", help="A search space's name or a YAML file.")
 @click.option("--networks", type=int, help="How many random ones; a continued run adds to them.")
@@ -27,6 +27,8 @@ def proxy_command(
     Prints how well each ranking agrees with the longer training's, and its cost; the cheapest that
     agrees well enough is the proxy to search with. Continues what was begun.
     """
+    if options["address"] is not None:
+        raise click.UsageError("`scaler proxy` trains in this process; leave --address out.")
     config = configured(**options)
     if options["config"] is None:
         config = config.replace(name="proxy")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.completion import complete_architecture
-from experiments.cli.options import json_option, print_json, print_table, size_options
+from experiments.cli.options import (
+    CheckedCommand,
+    json_option,
+    print_json,
+    print_table,
+    size_options,
+)
 
 if TYPE_CHECKING:
     from scaler.budget import CostName
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 _FAMILIES = ("phi", "released", "budgets", "dimensions")
 
 
-@click.command("scale")
+@click.command("scale", cls=CheckedCommand)
 @click.argument(
     "architectures",
     nargs=-1,

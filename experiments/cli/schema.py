@@ -2,10 +2,10 @@
 
 import click
 
-from experiments.cli.options import print_json
+from experiments.cli.options import CheckedCommand, print_json
 
 
-@click.command("schema")
+@click.command("schema", cls=CheckedCommand)
 @click.argument("what", type=click.Choice(["config", "architecture", "space"]), default="config")
 def schema_command(what: str) -> None:
     """Print the JSON Schema of a config, an architecture or a search space.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.completion import complete_architecture
-from experiments.cli.options import json_option, print_json
+from experiments.cli.options import CHANNELS, CLASSES, SEED, CheckedCommand, json_option, print_json
 
 if TYPE_CHECKING:
     from experiments.export.model import Model
 
 
-@click.command("export")
+@click.command("export", cls=CheckedCommand)
 @click.argument("model", metavar="ARCH|CHECKPOINT", shell_complete=complete_architecture)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
 @click.option(
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 )
 @click.option("--fold-batch-norm", "folded", is_flag=True, help="Into convolutions; for inference.")
 @click.option("--architecture", help="Of a checkpoint, where it should be another than it says.")
-@click.option("--seed", type=int, help="Of an untrained network's weights; 0 by default.")
-@click.option("--num-classes", type=click.IntRange(min=1), help="Of an architecture; default 1000.")
-@click.option("--in-channels", type=click.IntRange(min=1), help="Of an architecture; default 3.")
+@click.option("--seed", type=SEED, help="Of an untrained network's weights; 0 by default.")
+@click.option("--num-classes", type=CLASSES, help="Of an architecture; default 1000.")
+@click.option("--in-channels", type=CHANNELS, help="Of an architecture; default 3.")
 @click.option(
     "--init-from",
     "weights",
@@ -87,4 +87,6 @@ def _model(name: str, *, architecture: str | None, **options: Any) -> "Model":
         choose({"timm": 0, "torchvision": 0}, given["source"], what="source")
         if "source_model" not in given:
             raise click.UsageError("--source goes with --source-model, as resnet50.")
+    if "source_model" in given and "weights" not in given:
+        raise click.UsageError("--source-model goes with --init-from, a file of weights.")
     return untrained_model(name, **given)

@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from experiments.cli.completion import complete_architecture
-from experiments.cli.options import json_option, print_json, progress_options
+from experiments.cli.options import (
+    PIXELS,
+    SEED,
+    CheckedCommand,
+    json_option,
+    print_json,
+    progress_options,
+)
 
 _ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradient_norms")
 
@@ -19,7 +26,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
         context.exit()
 
 
-@click.command("train")
+@click.command("train", cls=CheckedCommand)
 @click.argument("architecture", metavar="ARCH", shell_complete=complete_architecture)
 @click.option("--config", help="A config whose sections `data` and `train` to begin with.")
 @click.option("--data", help="A name as `digits` or `cifar10`, an image folder, or a table.")
@@ -36,8 +43,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch-size", type=int, help="Instead of the recipe's.")
 @click.option("--learning-rate", type=float, help="Instead of the recipe's.")
-@click.option("--resolution", type=click.IntRange(min=1), help="Of the input, in pixels.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--resolution", type=PIXELS, help="Of the input, in pixels.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--run", type=click.Path(path_type=Path), help="The folder; default runs/train-ARCH.")
 @click.option("--init-from", help="Begin with a checkpoint's weights, or a library's file of them.")
 @click.option("--source", help="Of a safetensors file of weights: timm or torchvision.")
@@ -49,8 +56,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option("--gradient-norms/--no-gradient-norms", default=True, help="Record and draw them.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes, through Ray.")
-@click.option("--gpus-per-worker", type=float, default=0.0)
-@click.option("--cpus-per-worker", type=float, default=1.0)
+@click.option("--gpus-per-worker", type=click.FloatRange(0, 1024), default=0.0)
+@click.option("--cpus-per-worker", type=click.FloatRange(0, 1024, min_open=True), default=1.0)
 @click.option("--address", help="A running Ray cluster; without it an embedded Ray.")
 @progress_options
 @json_option
@@ -91,7 +98,7 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     from experiments.config.recipe import TrainConfig, load_recipe
     from experiments.config.schema import DataConfig, SearchConfig
     from experiments.training.members.folder import TrainRequest
-    from search_spaces import load_architecture
+    from search_spaces import load_architecture, resize
 
     base = SearchConfig.load(config) if config else None
     data = base.data if base else DataConfig()
@@ -107,9 +114,11 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     epochs = options["epochs"] or train.epochs
     if epochs is None:
         raise click.UsageError("Give --epochs, or a --recipe that says them.")
+    if options["source_model"] is not None and options["init_from"] is None:
+        raise click.UsageError("--source-model goes with --init-from, a file of weights.")
     table = load_architecture(architecture)
     if options["resolution"]:
-        table = table.replace(resolution=options["resolution"])
+        table = resize(table, resolution=options["resolution"])
     return TrainRequest.parse(
         {
             "architecture": table,

@@ -218,6 +218,7 @@ def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
     Raises InputError for a folder that holds something else, and for a space with too few members
     within the limits.
     """
+    load_space(config.search.space)  # before anything is written
     data = load_data(config.data, seed=config.seed)
     kept = config.run_folder / "proxies.jsonl"
     begun = {"proxy"} if kept.is_file() else set()
