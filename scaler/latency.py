@@ -63,6 +63,7 @@ class Latency:
 
     @property
     def images_per_second(self) -> float:
+        """The batch size over a batch's time."""
         return self.conditions.batch_size / self.seconds
 
 

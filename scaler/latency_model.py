@@ -50,6 +50,7 @@ class MeasuredNetwork(Record):
 
     @property
     def cost(self) -> Cost:
+        """FLOPs, parameters and activations together."""
         return Cost(self.flops, self.params, self.activations)
 
 
@@ -81,6 +82,7 @@ class LatencyTable(Record):
         return cls.parse(read_mapping(Path(path)), source=str(path))
 
     def to_json(self) -> str:
+        """The table as the text of a JSON file."""
         return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
 
 
@@ -120,6 +122,7 @@ class LatencyModel:
 
     @classmethod
     def of(cls, table: LatencyTable, *, source: str = "latency table") -> Self:
+        """The model fitted to a table. Raises InputError for too few networks."""
         return cls(table, fit_latency(table.networks, FEATURES[0], source=source))
 
     def __call__(self, cost: Cost) -> float:

@@ -38,6 +38,8 @@ class Operator:
 
 @dataclass(frozen=True)
 class Trace:
+    """What one forward pass of a module did."""
+
     operators: tuple[Operator, ...]
     weights: tuple[int, ...]  # elements of each trainable tensor
     output_shape: tuple[int, ...]  # without the batch: (C, H, W), or (classes,) of a head

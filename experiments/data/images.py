@@ -38,6 +38,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray | slice) -> "Split":
+        """The images at these places."""
         taken = Split(self.images[indices], self.labels[indices], _some(self.paths, indices))
         if "digests" in self.__dict__:  # need not be counted again
             taken.__dict__["digests"] = self.digests[indices]
@@ -60,6 +61,7 @@ class Split:
 
     @cached_property
     def statistics(self) -> "ChannelStatistics":
+        """Mean and deviation of each channel."""
         return channel_statistics(self.images)
 
 
@@ -81,6 +83,7 @@ class FileSplit:
         return len(self.labels)
 
     def take(self, indices: np.ndarray | slice) -> "FileSplit":
+        """The files at these places."""
         paths = _some(self.paths, indices)
         assert paths is not None
         return replace(self, paths=paths, labels=self.labels[indices], facts=self.facts[indices])
@@ -97,6 +100,7 @@ class FileSplit:
 
     @property
     def statistics(self) -> "ChannelStatistics":
+        """Mean and deviation of each channel, from the sums noted with each file."""
         sums, squares = (self.facts[name].sum(axis=0) for name in ("sum", "squares"))
         return _statistics(len(self) * self.image_size**2, sums.tolist(), squares.tolist())
 
@@ -138,10 +142,12 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
     @property
     def channels(self) -> int:
+        """1 for grey images, 3 for coloured ones."""
         return self.train.shape[0]
 
     @property

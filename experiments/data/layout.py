@@ -54,6 +54,7 @@ class Folder:
 
     @property
     def name(self) -> str:
+        """The folder's own name."""
         return self.path.name
 
     @cached_property
@@ -63,6 +64,7 @@ class Folder:
 
     @cached_property
     def folders(self) -> tuple[str, ...]:
+        """The names of the folders directly in it."""
         return tuple(composed(entry.name) for entry in subfolders(self.path))
 
     @cached_property

@@ -19,16 +19,19 @@ _FIRST = "train-images-idx3-ubyte"
 
 
 def read_mnist(folder: Path) -> UndividedData:
+    """MNIST's two parts, from its IDX files."""
     return _read("mnist", folder, tuple(str(digit) for digit in range(10)))
 
 
 def read_fashion_mnist(folder: Path) -> UndividedData:
+    """Fashion-MNIST's two parts, from its IDX files."""
     from torchvision.datasets import FashionMNIST
 
     return _read("fashion_mnist", folder, tuple(FashionMNIST.classes))
 
 
 def holds_idx(folder: Path) -> bool:
+    """Whether the folder has IDX files, packed or not."""
     return any((folder / f"{_FIRST}{suffix}").is_file() for suffix in ("", ".gz"))
 
 
@@ -80,6 +83,8 @@ def read_digits() -> UndividedData:
 
 @dataclass(frozen=True)
 class Published:
+    """A published data set: where it lies, and how it is read."""
+
     torchvision: str  # its class there, which downloads
     folders: tuple[str, ...]  # below a root, the preferred first
     holds: Callable[[Path], bool]

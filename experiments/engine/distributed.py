@@ -30,10 +30,12 @@ class _Keeper:
         self._rows: list[dict[str, float]] = []
 
     def keep(self, epoch: KeptEpoch) -> None:
+        """Keep an epoch in the training's folder."""
         self._folder.keep(epoch)
         self._rows.append(epoch.row)
 
     def rows(self, since: int) -> list[dict[str, float]]:
+        """The epochs' rows from number `since` on."""
         return self._rows[since:]
 
 

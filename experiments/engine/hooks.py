@@ -30,9 +30,11 @@ class StudyTrial(ray_internals.Trial):  # type: ignore[misc]
         self._resources_asked = resources
 
     def get_trainable_cls(self) -> type:
+        """The worker's class, without a look into Tune's registry."""
         return self._trainable
 
     def create_placement_group_factory(self) -> None:
+        """The resources were made once, for all trials."""
         self.placement_group_factory = self._resources_asked
 
     def set_ray_actor(self, ray_actor: Any) -> None:
@@ -44,6 +46,7 @@ class StudyTrial(ray_internals.Trial):  # type: ignore[misc]
         self.run_metadata.last_result = result
 
     def get_json_state(self) -> tuple[str, str]:
+        """Nothing: the study is stored, so Tune need not store its trials."""
         return "{}", "{}"
 
 
@@ -65,10 +68,12 @@ class StudySearch(ray_internals.SearchAlgorithm):  # type: ignore[misc]
         self._storage: Any = None
 
     def add_configurations(self, experiments: Any) -> None:
+        """Tune calls it once, before the first trial."""
         (experiment,) = experiments if isinstance(experiments, list) else [experiments]
         self._storage = experiment.spec["storage"]
 
     def next_trial(self) -> StudyTrial | None:
+        """The next trial, or None while enough run and when none is left."""
         if self._searcher.running >= self._at_a_time:
             return None
         trial_id = ray_internals.Trial.generate_id()
@@ -89,9 +94,11 @@ class StudySearch(ray_internals.SearchAlgorithm):  # type: ignore[misc]
         result: dict[str, Any] | None = None,  # noqa: ARG002, the callback had it
         error: bool = False,
     ) -> None:
+        """Tell the searcher that a trial has ended, or was lost by an error."""
         self._searcher.ended(trial_id, error=error)
 
     def is_finished(self) -> bool:
+        """Whether no trial will follow."""
         return self._finished or self._searcher.finished
 
 
@@ -103,10 +110,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._searcher = searcher
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop the trial or let it go on."""
         stops = self._searcher.stops(trial.trial_id, result)
         return self.STOP if stops else self.CONTINUE
 
     def on_trial_error(self, _controller: Any, trial: Any) -> None:
+        """Tell the searcher why the trial was lost."""
         self._searcher.lost(trial.trial_id, _last_words(trial.error_file))
 
     def choose_trial_to_run(self, _controller: Any) -> None:
@@ -120,13 +129,16 @@ class StudyCallback(Callback):  # type: ignore[misc]
         self._searcher = searcher
 
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:
+        """Tell the searcher that a worker has begun."""
         trial.config["job"].checkpoint = None  # the worker has it now
         self._searcher.started(trial.trial_id)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """Hand an epoch's result to the searcher."""
         self._searcher.told(trial.trial_id, result)
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
+        """Free what a trial holds."""
         trial.config, trial.evaluated_params = {}, {}  # Tune keeps every trial to the end
 
 

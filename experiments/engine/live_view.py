@@ -31,9 +31,11 @@ class LiveView:
         )
 
     def start(self) -> None:
+        """Show the view, and redraw it from now on."""
         self._live.start(refresh=True)
 
     def stop(self) -> None:
+        """Leave the last view on the screen."""
         self._live.stop()
 
     def lines(self) -> RenderableType:

@@ -160,9 +160,11 @@ class Progress:
         )
 
     def warn(self, line: str) -> None:
+        """One line in the log, which begins with the study's name."""
         messages.event("warning", line=f"{self.study}: {line}", study=self.study, text=line)
 
     def summary(self) -> None:
+        """The last line of a study: how many trials ended how, and how long it took."""
         own = {state: number - self._earlier[state] for state, number in self.counts.items()}
         counts = ", ".join(f"{number} {state}" for state, number in own.items() if number)
         screened = screened_text(self.screened_by)

@@ -50,9 +50,11 @@ class _Trial:
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
+        """Ray's loggers ask for it: the same as the config."""
         return self.config
 
     def init_local_path(self) -> None:
+        """Make the folder of this trial's logs."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
@@ -70,6 +72,7 @@ class Tracking:
 
     @classmethod
     def of(cls, section: TrackingSection, *, run: str, study: str, folder: Path) -> "Tracking":
+        """The trackers that the section names, for one study of a run."""
         makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
         made: dict[str, Any] = {n: makers[n](section, run, study, folder) for n in section.to}
         return cls(study, folder / "tensorboard", made)
@@ -90,6 +93,7 @@ class Tracking:
             self._each(lambda callback: callback.on_experiment_end(trials=[]))
 
     def started(self, candidate: Candidate) -> None:
+        """Open a candidate's run, unless it goes on on another worker."""
         if candidate.suggestion in self._trials:  # it goes on on another worker
             return
         name = f"{self.study}-{candidate.suggestion}"
@@ -105,6 +109,7 @@ class Tracking:
         self._each(lambda callback: callback.log_trial_start(trial))
 
     def told(self, candidate: Candidate, epoch: EpochResult) -> None:
+        """Log an epoch."""
         reward = epoch.accuracy * candidate.reward_factor
         figures = {"accuracy": epoch.accuracy, "reward": reward, "seconds": epoch.seconds}
         self._log(candidate, epoch.epoch, {**epoch.figures, **figures})

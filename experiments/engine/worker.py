@@ -19,11 +19,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     """Keeps its process from trial to trial; of an earlier trial only the imports are left."""
 
     def setup(self, config: dict[str, Any], evaluate: Evaluate) -> None:
+        """Ray calls it once, in the worker's process."""
         self._evaluate = evaluate
         self._hangs = False
         self._begin(config["job"])
 
     def step(self) -> dict[str, Any]:
+        """Ray calls it for each result; what the evaluation reports next."""
         if self._hangs:
             self._leave()
         with exit_after(self._patience):
@@ -35,6 +37,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return {**result, "host": platform.node(), "device": _device()}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process, which spares a start of torch."""
         if self._hangs or not self._evaluation.stop():
             self._leave()
         _free_memory()
@@ -42,6 +45,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return True
 
     def cleanup(self) -> None:
+        """Ray calls it before the process ends."""
         self._evaluation.stop(patience=2.0)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -131,6 +131,7 @@ def _without_noqa(text: str) -> str:
 
 
 def import_lines(imports: Imports) -> list[str]:
+    """Import statements, sorted."""
     lines = [f"import {module}" for module in sorted(imports) if None in imports[module]]
     for module in sorted(imports):
         names = sorted(name for name in imports[module] if name is not None)

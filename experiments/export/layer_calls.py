@@ -17,6 +17,8 @@ class Name(str):
 
 
 class Call(NamedTuple):
+    """A call in printed code."""
+
     function: str
     positional: tuple[Any, ...]
     keywords: tuple[tuple[str, Any], ...] = ()
@@ -121,6 +123,7 @@ class Shared(NamedTuple):
 
 
 def shared_arguments(layers: list[Layer]) -> dict[str, Shared]:
+    """The arguments that all layers of a kind have alike, by the kind's name."""
     shared = {}
     for kind in dict.fromkeys(layer.module.__name__ for layer in layers):
         alike = [layer for layer in layers if layer.module.__name__ == kind]
@@ -198,6 +201,7 @@ def layer_call(
     out_channels: Any = None,
     drop_rate: Any = 0.0,
 ) -> Call:
+    """The call that builds a layer, without what is shared."""
     kind = layer.module.__name__
     common = shared.get(kind, Shared(kind, ()))
     keywords = tuple(pair for pair in _keywords(layer) if pair not in common.arguments)

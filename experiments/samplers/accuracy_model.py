@@ -146,6 +146,8 @@ def _finite(value: float | None) -> bool:
 
 @dataclass(frozen=True)
 class AccuracyModel:
+    """A Gaussian process of the accuracies, and how it sees parameters."""
+
     encoding: Encoding
     process: GaussianProcess
     logistic: bool

@@ -57,6 +57,7 @@ class KnownCost:
 
     @property
     def given(self) -> bool:
+        """Whether there is a cost at all."""
         return self._cost is not None
 
     def network(self, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ class ParetoSampler(ProposingSampler):
         self._population = population
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:  # noqa: ARG002
+        """A child of two of the best; random before `population` trials are done."""
         observed = Observations.of(finished(others), self.cost)
         conditions = self.learn(others)
         if conditions is None or len(observed.values) < self._population:

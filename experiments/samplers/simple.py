@@ -36,6 +36,7 @@ class RegularizedEvolutionSampler(ProposingSampler):
         self._sample = sample
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
+        """A child of the best of a few living; random before `population` trials are done."""
         alive = [t for t in finished(others)[-self._population :] if t.params]
         conditions = self.learn(others)
         if conditions is None or len(alive) < self._population:
@@ -66,6 +67,7 @@ class LocalSearchSampler(ProposingSampler):
         super().__init__(cost, seed=seed)
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
+        """An untried neighbour of the best; random before `STARTUP` trials are done."""
         done = [t for t in finished(others) if t.params]
         conditions = self.learn(others)
         if conditions is None or len(done) < STARTUP:

@@ -33,6 +33,7 @@ class Standing:
 
     @property
     def mean(self) -> float:
+        """The arithmetic mean."""
         return float(np.mean(self.values))
 
     @property
@@ -76,6 +77,7 @@ class Difference:
 
     @property
     def beyond_noise(self) -> bool:
+        """Whether the difference is larger than chance explains, at `LEVEL`."""
         return self.p < LEVEL
 
 

@@ -59,6 +59,7 @@ def train_repeats(
 
 
 def completed(session: Session, study: str) -> list[FrozenTrial]:
+    """The study's trials that were trained to their end."""
     return [t for t in session.store.trials(study) if t.state == TrialState.COMPLETE]
 
 

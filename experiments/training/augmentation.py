@@ -121,6 +121,7 @@ class Preparation:
         device: torch.device,
         layout: torch.memory_format = torch.contiguous_format,
     ) -> Self:
+        """The preparation for images with these statistics."""
         scale, shift = scale_and_shift(statistics.mean, statistics.std)
         return cls(scale.to(device), shift.to(device), resolution, layout)
 

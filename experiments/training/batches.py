@@ -60,6 +60,7 @@ class DeviceSplit:
 
     @classmethod
     def of(cls, split: Split, device: torch.device) -> Self:
+        """The split's images and labels, all on the device."""
         return cls(_shared(split.images).to(device), _shared(split.labels).to(device))
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
@@ -116,6 +117,7 @@ class StreamedSplit:
 
     @cached_property
     def labels(self) -> Tensor:
+        """(N,) classes, on the device."""
         return torch.from_numpy(self.files.labels).to(self.device)
 
     def part(self, rank: int, of: int) -> Self:
