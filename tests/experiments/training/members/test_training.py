@@ -138,7 +138,8 @@ def test_a_training_that_diverges_ends_in_one_line_and_status_1(tiny, tmp_path):
     command += ["--epochs", "1", "--learning-rate", "1e30", "--run", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    contents, line = done.stderr.splitlines()
+    assert contents.startswith("data: 'digits'")
     assert line.startswith("error: training diverged: the loss is")
 
 
