@@ -19,6 +19,9 @@ from experiments.cli.schema import schema_command
 from experiments.cli.take_away import export_command
 from experiments.cli.train import train_command
 from experiments.config.messages import complain, speaking
+from experiments.engine.processes import Terminated, ending_with_signals, status_of_signal
+
+_STOPPED = "stopped; every finished trial is kept, the same command goes on"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,8 +54,8 @@ for _command in (
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 the work failed, 2 the user's input was wrong."""
-    with speaking():
+    """Exit status: 0 done, 1 the work failed, 2 the user's input was wrong, 128 + n by signal n."""
+    with speaking(), ending_with_signals():
         sys.exit(_status())
 
 
@@ -68,11 +71,10 @@ def _status() -> int:
         status = _complain(f"{error.format_message()} See `{command} --help`.", 2)
     except click.ClickException as error:
         status = _complain(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        status = _complain("stopped; every finished trial is kept, the same command goes on", 130)
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        sys.stdout = None
-        status = 0
+    except (click.Abort, KeyboardInterrupt, Terminated):
+        status = _complain(_STOPPED, status_of_signal() or 130)
+    except OSError as error:
+        status = _of_the_system(error)
     except RuntimeError as error:
         if type(error).__name__ != "WorkFailed":
             raise
@@ -80,6 +82,18 @@ def _status() -> int:
     return status if isinstance(status, int) else 0
 
 
+def _of_the_system(error: OSError) -> int:
+    from experiments.config.files import FULL
+
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as `head` does
+        sys.stdout = None
+        return 0
+    if error.errno in FULL:
+        where = f" for '{error.filename}'" if error.filename else ""
+        return _complain(f"no room is left{where}; make room, and the same command goes on", 1)
+    raise error
+
+
 def _complain(message: str, status: int) -> int:
-    complain(f"error: {message}" if status != 130 else message, status=status)
+    complain(message if message is _STOPPED else f"error: {message}", status=status)
     return status

@@ -17,7 +17,14 @@ from experiments.config.messages import WorkFailed
 from experiments.config.sections import ClusterSection
 from experiments.engine import ray_internals
 from experiments.engine.cluster_check import answers, fits, no_node, slots
-from experiments.engine.processes import children, descendants, kill
+from experiments.engine.own_ray import own_ray_place
+from experiments.engine.processes import (
+    children,
+    descendants,
+    ending_with_signals,
+    kill,
+    signals_kept,
+)
 from search_spaces.records import InputError
 
 PAUSE = 2.0  # seconds between two looks at the head
@@ -34,34 +41,18 @@ def ray_session(cluster: ClusterSection) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with _silenced():
+    with _silenced(), ending_with_signals():
         yield from _started(cluster)
 
 
 def _started(cluster: ClusterSection) -> Iterator[None]:
+    if cluster.address is None:
+        with own_ray_place() as folder:
+            yield from _embedded(cluster, folder)
+        return
     import ray
 
-    before = set(children())
-    try:
-        ray.init(
-            address=cluster.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **(_joining() if cluster.address else _embedded(cluster)),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot reach Ray at '{cluster.address or 'local'}': {first}") from None
-    if cluster.address is None:
-        ours = set(children()) - before
-        try:
-            yield
-        finally:
-            left = [pid for child in ours for pid in (child, *descendants(child))]
-            ray.shutdown()
-            kill(left)  # processes that an evaluation started outlive their worker
-        return
+    _init(cluster, address=cluster.address, **_joining())
     head = ray.get_runtime_context().gcs_address
     try:
         with head_watched(head):
@@ -71,6 +62,46 @@ def _started(cluster: ClusterSection) -> Iterator[None]:
     finally:
         if answers(head):  # without a head `shutdown` would not return
             ray.shutdown()
+
+
+def _embedded(cluster: ClusterSection, folder: str | None) -> Iterator[None]:
+    import ray
+
+    before = set(children())
+    shown: dict[str, Any] = {"include_dashboard": cluster.dashboard_host is not None}
+    if cluster.dashboard_host is not None:
+        shown["dashboard_host"] = cluster.dashboard_host
+    try:
+        _init(cluster, address="local", _temp_dir=folder, num_cpus=slots(cluster), **shown)
+        yield
+    finally:
+        ours = set(children()) - before
+        left = [pid for child in ours for pid in (child, *descendants(child))]
+        ray.shutdown()
+        kill(left)  # processes that an evaluation started outlive their worker
+
+
+def _init(cluster: ClusterSection, **options: Any) -> None:
+    """Raises InputError where a cluster cannot be joined, WorkFailed where our Ray does not start.
+
+    Ray's own SIGTERM handler, and that of its C++ part, would end this process with a crash dump:
+    signals end it as before.
+    """
+    import ray
+
+    try:
+        with signals_kept():
+            ray.init(
+                log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options
+            )
+    except Exception as error:  # a slow start is a bare Exception
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if cluster.address is None:
+            raise WorkFailed(
+                f"Ray did not start on this machine: {first}; is it short of time, memory or room? "
+                f"The same command tries again (`scaler doctor` looks closer)"
+            ) from None
+        raise InputError(f"cannot reach Ray at '{cluster.address}': {first}") from None
 
 
 @contextmanager
@@ -106,13 +137,6 @@ def trials_at_a_time(cluster: ClusterSection) -> int:
         for node in _nodes()
     ]
     return max(1, sum(places))
-
-
-def _embedded(cluster: ClusterSection) -> dict[str, Any]:
-    shown: dict[str, Any] = {"include_dashboard": cluster.dashboard_host is not None}
-    if cluster.dashboard_host is not None:
-        shown["dashboard_host"] = cluster.dashboard_host
-    return {"num_cpus": slots(cluster), **shown}
 
 
 def _joining() -> dict[str, Any]:

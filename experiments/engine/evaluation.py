@@ -1,6 +1,7 @@
 """One trial's evaluation on a worker: in a thread of its own, let on from report to report."""
 
 import math
+import os
 import queue
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from experiments.store import parcel
 from experiments.training.evaluate import Evaluate
 from search_spaces.architecture import Architecture
 
+TRIALS = "SCALER_TRIALS"  # names the folder in which a run's own Ray keeps its trials' folders
 _DUST = 1e-6  # a float32's mean of ones may be 1 + 1e-7
 _MOST_EPOCHS = 2**31 - 1  # what a database's whole number holds
 _LONGEST_NAME = 200  # characters; Optuna's tables give a name 512 bytes or more
@@ -52,7 +54,8 @@ class Evaluation:
         self._seconds = 0.0
         self._limit = job.seconds_left
         self._epoch = 0
-        self._folder = Path(tempfile.mkdtemp(prefix="scaler-trial-"))
+        place = os.environ.get(TRIALS)
+        self._folder = Path(tempfile.mkdtemp(prefix="scaler-trial-", dir=place))
         self._sent: parcel.Signature = ()
         self._thread = threading.Thread(target=self._run, args=(evaluate, job), daemon=True)
         self._thread.start()

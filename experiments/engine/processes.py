@@ -4,8 +4,71 @@ import contextlib
 import faulthandler
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # what a scheduler, a container, a closed terminal sends
+
+
+_received: list[int] = []
+
+
+class Terminated(SystemExit):
+    """A signal ends this process in order; its exit status is 128 and the signal's number."""
+
+
+def status_of_signal() -> int | None:
+    """The exit status that a signal of ENDING asks for; None where none has come."""
+    return 128 + _received[0] if _received else None
+
+
+@contextlib.contextmanager
+def ending_with_signals() -> Iterator[None]:
+    """Let the signals of ENDING end what is inside in order, as Ctrl-C does, with Terminated.
+
+    A signal that the user ignores (nohup) or handles stays as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that has handlers
+        yield
+        return
+    ours = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _end)
+    try:
+        yield
+    except BaseException:  # Ray may have made another error of it
+        if (status := status_of_signal()) is not None:
+            raise Terminated(status) from None
+        raise
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _frame: object) -> None:
+    for each in ENDING:  # a second one would cut the end short
+        signal.signal(each, signal.SIG_IGN)
+    _received.append(number)
+    raise KeyboardInterrupt  # the one that Ray and Tune know; of a SystemExit they make another
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Put the handlers of signals back that what is inside replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    except SystemExit:  # of Ray's handler, which was there for a moment
+        _received.append(signal.SIGTERM)
+        raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # of C, which Python cannot put back
+                signal.signal(number, handler)
 
 
 def children() -> list[int]:

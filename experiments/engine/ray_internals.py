@@ -62,6 +62,12 @@ NAMES: dict[str, tuple[str, str, str]] = {
         "",
         "tells before the start that the dashboard is not installed",
     ),
+    # RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER is public, but is read only once, when Ray is imported.
+    "ray_constants": (
+        "ray._private",
+        "ENABLE_RAY_CLUSTER",
+        "lets a Ray of the run's own listen on loopback alone",
+    ),
     "request_resources": ("ray.autoscaler.sdk", "", "asks an autoscaler for a node"),
     # RAY_DEDUP_LOGS_SKIP_REGEX is public, but is read only once, when Ray is imported.
     "stdout_deduplicator": (

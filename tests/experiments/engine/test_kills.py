@@ -243,9 +243,41 @@ def test_an_interrupted_driver_ends_soon_and_leaves_no_process(driver, tmp_path,
     process.send_signal(sign)
     process.communicate(timeout=120)
     assert time.monotonic() - began < 60
-    assert process.returncode != 0
+    assert process.returncode == {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: 143}[sign]
     until(lambda: not any(alive(pid) for pid in family))
     assert load_trials(tmp_path / "stopped").key.is_unique
+
+
+FIRST_MOMENTS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5)  # seconds after the folder is made
+
+
+def search_of(run: Path) -> list[str]:
+    options = "--space mbconv_small --resolution 8 --trials 2 --epochs 1 --target-flops 1e5"
+    return [sys.executable, "-m", "experiments", "search", *options.split(), "--run", str(run)]
+
+
+def stopped_at(run: Path, moment: float, *, sign: signal.Signals) -> subprocess.Popen:
+    """A search of two trials that is stopped so long after its folder was made."""
+    process = subprocess.Popen(search_of(run), start_new_session=True, stderr=subprocess.DEVNULL)
+    until(lambda: run.exists() or process.poll() is not None, seconds=300)
+    time.sleep(moment)
+    os.killpg(process.pid, sign) if sign == signal.SIGKILL else process.send_signal(sign)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_a_search_stopped_in_its_first_moments_goes_on(tmp_path, sign):
+    for moment in FIRST_MOMENTS:
+        stopped_at(tmp_path / "run", moment, sign=sign).communicate(timeout=120)
+        if sign == signal.SIGKILL:
+            stopped_at(tmp_path / f"own-{moment}", moment, sign=sign).communicate(timeout=120)
+    for run in tmp_path.iterdir():
+        done = subprocess.run(search_of(run), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert len(load_trials(run, study="search")) == 2
+        assert not list(run.glob(".*.tmp*"))
 
 
 def below(pid: int) -> list[int]:

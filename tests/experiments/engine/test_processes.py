@@ -3,6 +3,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from experiments.engine.processes import children, descendants, kill
 
 
@@ -27,3 +29,26 @@ def test_a_process_that_holds_its_lock_too_long_ends_itself():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "Timeout" in ended.stderr
+
+
+SIGNALLED = """
+import os, signal, sys
+from experiments.engine.processes import ending_with_signals, signals_kept
+with ending_with_signals():
+    try:
+        with signals_kept():
+            signal.signal(signal.SIGTERM, lambda *_: None)  # as a library does
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        signal.pause()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # a second one does not cut the end short
+        print("in order")
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_process_in_order_with_its_status(name, status):
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, name], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, "in order\n", "")
