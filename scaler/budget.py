@@ -84,6 +84,10 @@ class Budget:
         """How far `value` is from the target, as a share of the target."""
         return abs(value / self.target - 1)
 
+    def near(self, member: "Architecture") -> bool:
+        """Whether `member` meets the target within the tolerance and keeps every limit."""
+        return self.miss(self.value(member)) <= self.tolerance and self.fits(member)
+
     def projected(self, member: "Architecture", value: float, name: CostName) -> float:
         """About what `member` would have of a cost at the resolution that meets the target.
 
@@ -95,8 +99,9 @@ class Budget:
 
     def explain(self, baseline: str, seen: "list[tuple[Architecture, float]]") -> str:
         """Why no member of `baseline` will do, when `seen` are those tried, with their values."""
+        close = [(member, value) for member, value in seen if self.miss(value) <= 0.1] or seen
         for name, limit in self.limits.items():
-            least = min(self.projected(member, value, name) for member, value in seen)
+            least = min(self.projected(member, value, name) for member, value in close)
             if least > limit:
                 return (
                     f"{self.name} {self.target:g} and at most {limit:g} {UNITS[name]} contradict "

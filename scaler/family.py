@@ -5,11 +5,12 @@ Top-1 is ImageNet's, in per cent.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
-from scaler.scaled import Scaled, scale_to_flops, scaled_by_phi
+from scaler.scaled import Scaled, at_resolution, scale_to, scaled_by_phi
+from scaler.shapes import dominates
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.reference.efficientnet import RELEASED
@@ -80,6 +81,8 @@ def scale_family(
     targets: Sequence[float] | None = None,
     tolerance: float = 0.01,
     rounding: RoundingName = "ceil",
+    resolution: int | None = None,
+    max_resolution: int | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Iterator[Scaled]:
@@ -87,11 +90,14 @@ def scale_family(
 
     `phi`: phi = 1..7 (or `phis`) by the formula. `released`: the hand-rounded depth, width and
     resolution of B1..B7, which no single phi gives. `budgets`: scaled to the published ratios of
-    FLOPs, or to `targets`. `dimensions`: four times the depth, twice the width, twice the
-    resolution, and all three by 1.4, 1.2 and 1.3 (arXiv:1905.11946, Tables 3 and 7).
+    FLOPs, or to `targets`, smallest first; no member is below the one before it in any dimension.
+    `resolution` and `max_resolution` are those of `scale_to`. `dimensions`: four times the depth,
+    twice the width, twice the resolution, and all three by 1.4, 1.2 and 1.3 (arXiv:1905.11946,
+    Tables 3 and 7).
     """
     rule = coefficients or CompoundCoefficients()
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    held: dict[str, Any] = {"resolution": resolution, "max_resolution": max_resolution}
     if kind == "phi":
         for phi in phis or range(1, 8):
             yield scaled_by_phi(
@@ -99,33 +105,40 @@ def scale_family(
                 phi=phi,
                 coefficients=rule,
                 rounding=rounding,
-                num_classes=num_classes,
-                in_channels=in_channels,
+                **held,
+                **sizes,
             )
+    elif kind == "budgets":
+        base = at_resolution(architecture, resolution, max_resolution)
+        options: dict[str, Any] = {"tolerance": tolerance, "rounding": rounding, **held, **sizes}
+        yield from _to_budgets(base, targets, coefficients=rule, **options)
+    elif resolution is not None or max_resolution is not None:
+        raise InputError(f"a family of kind {kind} has its own resolutions; leave resolution out")
     elif kind == "released":
         for member in ("b1", "b2", "b3", "b4", "b5", "b6", "b7"):
             yield _released(architecture, member, **sizes)
     elif kind == "dimensions":
         for dimension, factors in DIMENSIONS.items():
             yield _by_factors(architecture, factors, f"{architecture.name}_{dimension}", **sizes)
-    elif kind == "budgets":
-        if targets is None:
-            baseline = measure_cost(architecture, **sizes).flops
-            targets = [ratio * baseline for ratio in PUBLISHED_RATIOS]
-        for target in targets:
-            yield scale_to_flops(
-                architecture,
-                target_flops=target,
-                coefficients=rule,
-                tolerance=tolerance,
-                rounding=rounding,
-                num_classes=num_classes,
-                in_channels=in_channels,
-            )
     else:
         raise InputError(
             f"unknown kind of family '{kind}' (known: phi, released, budgets, dimensions)"
         )
+
+
+def _to_budgets(
+    base: Architecture, targets: Sequence[float] | None, **options: Any
+) -> Iterator[Scaled]:
+    """The members at `targets`, each with at least what the one before it has, part by part."""
+    sizes = {name: options[name] for name in ("num_classes", "in_channels")}
+    flops = measure_cost(base, **sizes).flops
+    before: Architecture | None = None
+    for target in sorted(targets or [ratio * flops for ratio in PUBLISHED_RATIOS]):
+        if target >= flops and (before is None or not dominates(before, base)):
+            before = base
+        member = scale_to(base, target=target, above=before, **options)
+        before = member.architecture
+        yield member
 
 
 def _released(

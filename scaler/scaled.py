@@ -1,5 +1,6 @@
 """A scaled network: made by phi or to a budget, and what was asked for against what came of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 from scaler.budget import UNITS, Budget, CostName, TimeOf
 from scaler.compound import CompoundCoefficients, scale
 from scaler.cost import Cost, measure_cost
+from scaler.shapes import Rule, dominates, factors_of
 from scaler.solver import solve
 from scaler.stages import stage_rows
 from search_spaces.architecture import Architecture
-from search_spaces.resizing import RoundingName
+from search_spaces.records import InputError
+from search_spaces.resizing import RoundingName, resize, rounding_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Scaled:
     `depth`, `width`, `resolution` are the rule's factors before rounding; `phi` is None where a
     released row, a single dimension or another rule gave them. `target` is a budget in the unit of
     `target_cost`, None where there was none; `latency` is in seconds, None where not measured.
+    `moved` names the dimensions that moved although their coefficient is 1.
     """
 
     architecture: Architecture
@@ -32,6 +36,7 @@ class Scaled:
     target: float | None = None
     target_cost: CostName = "flops"
     latency: float | None = None
+    moved: tuple[str, ...] = ()
 
     @property
     def target_flops(self) -> float | None:
@@ -49,11 +54,23 @@ class Scaled:
 
     def reached_factors(self) -> tuple[float, float, float]:
         """Depth, width and resolution as rounded: layers, mean channels, pixels over baseline's."""
-        small, big = self.baseline, self.architecture
-        layers = sum(s.layers for s in big.stages) / sum(s.layers for s in small.stages)
-        pairs = zip(big.stages, small.stages, strict=True)
-        channels = sum(b.channels / s.channels for b, s in pairs) / len(small.stages)
-        return layers, channels, big.resolution / small.resolution
+        return factors_of(self.architecture, self.baseline)
+
+    @property
+    def note(self) -> str:
+        """What moved against the rule, and why; empty where nothing did."""
+        against = [f"{name} moved although the coefficient is 1" for name in self.moved]
+        if self.phi and self.target is not None:
+            big, small = self.architecture, self.baseline
+            pair = (big, small) if self.phi > 0 else (small, big)
+            if not dominates(*pair):
+                against.append(f"a part is {'smaller' if self.phi > 0 else 'larger'} than before")
+        if not against:
+            return ""
+        return (
+            f"{self.architecture.name}: {' and '.join(against)}: nothing else meets the target "
+            f"within the tolerance and the limits"
+        )
 
     def _stage_table(self) -> list[dict[str, Any]]:
         """Channels and layers of the baseline and of the member, stage by stage."""
@@ -80,7 +97,8 @@ class Scaled:
         heading = f"{self.architecture.name}: {self._asked()}{self._costs()}"
         moved = tabulate(dimensions, headers=["dimension", "rule", "rounded", "off the rule"])
         stages = tabulate(self._stage_table(), headers="keys", colalign=("left", "left"))
-        return f"{heading}\n\n{moved}\n\n{stages}"
+        note = f"{self.note}\n\n" if self.note else ""
+        return f"{heading}\n\n{moved}\n\n{note}{stages}"
 
     def _asked(self) -> str:
         rule = "" if self.phi is None else f"phi {self.phi:.4g}, "
@@ -108,13 +126,24 @@ def scaled_by_phi(
     phi: float,
     coefficients: CompoundCoefficients,
     rounding: RoundingName = "ceil",
+    resolution: int | None = None,
+    max_resolution: int | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Scaled:
-    """`scale`, with the factors and the cost beside it."""
-    member = scale(architecture, phi=phi, coefficients=coefficients, rounding=rounding)
+    """`scale`, with the factors and the cost beside it.
+
+    `resolution` fixes the input side in pixels and `max_resolution` bounds it, as in `scale_to`.
+    """
+    base = at_resolution(architecture, resolution, max_resolution)
+    if resolution is not None:
+        coefficients = coefficients.replace(gamma=1.0)
+    member = scale(base, phi=phi, coefficients=coefficients, rounding=rounding)
+    if max_resolution is not None and member.resolution > max_resolution:
+        member = resize(member, resolution=max_resolution)
     cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
-    return Scaled(member, architecture, phi, *coefficients.factors(phi), cost)
+    rule = Rule(coefficients, _cap(base, max_resolution))
+    return Scaled(member, base, phi, *rule.factors(phi), cost)
 
 
 def scale_to_flops(
@@ -125,6 +154,8 @@ def scale_to_flops(
     tolerance: float = 0.01,
     limits: Mapping[CostName, float] | None = None,
     rounding: RoundingName = "ceil",
+    resolution: int | None = None,
+    max_resolution: int | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Scaled:
@@ -136,6 +167,8 @@ def scale_to_flops(
         tolerance=tolerance,
         limits=limits,
         rounding=rounding,
+        resolution=resolution,
+        max_resolution=max_resolution,
         num_classes=num_classes,
         in_channels=in_channels,
     )
@@ -151,6 +184,9 @@ def scale_to(
     limits: Mapping[CostName, float] | None = None,
     latency: TimeOf | None = None,
     rounding: RoundingName = "ceil",
+    resolution: int | None = None,
+    max_resolution: int | None = None,
+    above: Architecture | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Scaled:
@@ -158,7 +194,13 @@ def scale_to(
 
     `cost` is what the target counts: flops, params, activations, or latency in seconds. For a
     latency, or a limit of it, `latency` gives the seconds of an architecture. `limits` hold the
-    most that the member may have of each cost. `scaler.solver` says how the member is found.
+    most that the member may have of each cost. `scaler.solver` says how the member is found. Each
+    stage rounds its own way; of `rounding` only the multiple of pixels counts.
+
+    `resolution` fixes the input side in pixels: the architecture is first brought to it, and the
+    factors are over that. `max_resolution` bounds it. A dimension whose coefficient is 1 stays as
+    it is unless nothing within the tolerance fits; `moved` then names it. With `above`, the member
+    before it in a family, no dimension is below that one's.
 
     Raises InputError for a target that is not positive, that no member reaches, or that none comes
     within the tolerance of: then the message names the nearest member on each side. Raises it also
@@ -177,17 +219,51 @@ def scale_to(
         measure=measure,
         time_of=latency,
     )
-    member, phi = solve(architecture, budget, coefficients=coefficients, rounding=rounding)
-    if phi:
+    base = at_resolution(architecture, resolution, max_resolution)
+    if resolution is not None:
+        coefficients = coefficients.replace(gamma=1.0)
+    rule = Rule(coefficients, _cap(base, max_resolution))
+    found = solve(
+        base,
+        budget,
+        rule=rule,
+        by_hand=resolution is not None,
+        above=above,
+        pixels=rounding_of(rounding).pixels,
+    )
+    member = found.member
+    if member is not base:
         unit = {"latency": "s"}.get(cost, cost)
         member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
     return Scaled(
         member,
-        architecture,
-        phi,
-        *coefficients.factors(phi),
+        base,
+        found.phi,
+        *rule.factors(found.phi),
         measure(member),
         target=target,
         target_cost=cost,
         latency=latency(member) if latency is not None else None,
+        moved=found.moved,
+    )
+
+
+def _cap(base: Architecture, max_resolution: int | None) -> float:
+    return math.inf if max_resolution is None else max_resolution / base.resolution
+
+
+def at_resolution(
+    architecture: Architecture, resolution: int | None, max_resolution: int | None
+) -> Architecture:
+    """The architecture at the resolution given, or at most at the largest one allowed.
+
+    Raises InputError where both are given and contradict each other.
+    """
+    if resolution is not None and max_resolution is not None and resolution > max_resolution:
+        raise InputError(
+            f"resolution {resolution} is over max_resolution {max_resolution}; give one of them"
+        )
+    size = min(resolution or architecture.resolution, max_resolution or 10**9)
+    return (
+        architecture if size == architecture.resolution else resize(architecture, resolution=size)
     )

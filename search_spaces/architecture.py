@@ -6,7 +6,7 @@ Everything that searches, scales, stores, compares or prints works on `Architect
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -224,6 +224,7 @@ class Architecture(Record):
         ]
 
 
+@lru_cache(maxsize=4096)  # many members of a family, and of a space, share most of their stages
 def _stage_layers(stage: Stage, in_channels: int) -> list[Layer]:
     """The stage's layers; ValueError where its block cannot have its channels or layers."""
     block = stage.block

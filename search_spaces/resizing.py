@@ -1,11 +1,12 @@
 """The one way to grow or shrink an architecture, and the rounding rules it keeps."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from search_spaces.architecture import Architecture, Stage
+from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks.block import Widening
 from search_spaces.records import InputError, choose
 
@@ -61,6 +62,17 @@ ROUNDINGS: dict[RoundingName, Rounding] = {
 }
 
 
+@dataclass(frozen=True)
+class Widened:
+    """A widening by a factor; equal ones are one, so that what was widened can be remembered."""
+
+    rounded: Callable[[int, float], int]
+    factor: float
+
+    def __call__(self, channels: int) -> int:
+        return self.rounded(channels, self.factor)
+
+
 def rounding_of(name: RoundingName) -> Rounding:
     """InputError for an unknown name."""
     rounding: Rounding = choose(ROUNDINGS, name, what="rounding")
@@ -99,37 +111,58 @@ def resize(
     last = len(architecture.stages) - 1
     rule = rounding_of(rounding)
 
-    def widened(channels: int) -> int:
-        """`channels` times the width factor, rounded."""
-        return rule.channels(channels, width)
+    widened = Widened(rule.channels, width)
+    ends = Widened(rule.channels, 1.0) if fix_stem_and_head else widened
+    layers = [
+        stage.layers
+        if fix_stem_and_head and i in (0, last)
+        else deepened(stage, depth, rounding=rounding)
+        for i, stage in enumerate(architecture.stages)
+    ]
+    return reshape(
+        architecture,
+        layers=layers,
+        widenings=[ends, *[widened] * len(layers), ends],
+        resolution=architecture.resolution if resolution is None else resolution,
+        name=name,
+    )
 
+
+def reshape(
+    architecture: Architecture,
+    *,
+    layers: Sequence[int],
+    widenings: Sequence[Widening],
+    resolution: int,
+    name: str | None = None,
+) -> Architecture:
+    """The architecture with these layers in its stages, and with other widths and pixels.
+
+    `widenings` map the baseline's channels: of the stem, of each stage, of the head. Blocks that
+    tie their widths together may change what comes out. Raises InputError where nothing fits.
+    """
     stem, head = architecture.stem, architecture.head
-    if not fix_stem_and_head:
-        stem = stem.replace(channels=widened(stem.channels), block=stem.block.widen(widened))
-        head = head.widen(widened)
+    stem = stem.replace(channels=widenings[0](stem.channels), block=stem.block.widen(widenings[0]))
     stages: list[Stage] = []
     channels = stem.channels
-    for i, stage in enumerate(architecture.stages):
-        fixed = fix_stem_and_head and i in (0, last)
-        layers = stage.layers if fixed else deepened(stage, depth, rounding=rounding)
-        stages.append(_widened(stage.replace(layers=layers), widened, in_channels=channels))
-        channels = _out_channels(stages[-1], channels)
-    size = architecture.resolution if resolution is None else resolution
+    for stage, count, widening in zip(architecture.stages, layers, widenings[1:-1], strict=True):
+        grown, channels = _grown(stage, count, widening, channels)
+        stages.append(grown)
     changed = {
         "name": name or architecture.name,
         "stem": stem,
         "stages": tuple(stages),
-        "head": head,
-        "auxiliary": tuple(a.widen(widened) for a in architecture.auxiliary),
+        "head": head.widen(widenings[-1]),
+        "auxiliary": tuple(a.widen(widenings[a.after + 1]) for a in architecture.auxiliary),
     }
     try:
-        return architecture.replace(resolution=size, **changed)
+        return architecture.replace(resolution=resolution, **changed)
     except ValueError as error:
         least = smallest_resolution(architecture)
-        if size >= least:
+        if resolution >= least:
             raise InputError(f"'{architecture.name}' cannot be resized so: {error}") from None
         raise InputError(
-            f"resolution {size} is too small for the strides of '{architecture.name}'; "
+            f"resolution {resolution} is too small for the strides of '{architecture.name}'; "
             f"use {least} px or more"
         ) from None
 
@@ -139,32 +172,35 @@ def deepened(stage: Stage, depth: float, *, rounding: RoundingName = "ceil") -> 
     return stage.block.fixed_layers or rounding_of(rounding).layers(stage.layers, depth)
 
 
-def stage_widths(architecture: Architecture) -> list[int]:
-    """Every width of the stages that `resize` rounds, the blocks' own among them."""
-    widths = [stage.channels for stage in architecture.stages]
+def place_widths(architecture: Architecture) -> list[list[int]]:
+    """The distinct widths that grow in the stem, in each stage and in the head, channels first."""
+    stem, head = architecture.stem, architecture.head
+    places: list[list[int]] = []
 
     def note(channels: int) -> int:
-        """Keep a width that the block asks to grow, unchanged."""
-        widths.append(channels)
+        """Keep a width that the part asks to grow, unchanged."""
+        places[-1].append(channels)
         return channels
 
-    for stage in architecture.stages:
-        stage.block.widen(note)
-    return list(dict.fromkeys(widths))
+    parts: list[Stem | Stage] = [stem, *architecture.stages]
+    for part in parts:
+        places.append([part.channels])
+        part.block.widen(note)
+    places.append([])
+    head.widen(note)
+    return [list(dict.fromkeys(widths)) for widths in places]
 
 
-def _widened(stage: Stage, width: Widening, *, in_channels: int) -> Stage:
-    """The stage with its block's own widths grown, and the width that then comes out of it."""
-    block = stage.block.widen(width)
+@lru_cache(maxsize=4096)
+def _grown(stage: Stage, layers: int, widening: Widening, in_channels: int) -> tuple[Stage, int]:
+    """The stage with other layers and widths, and the width that then comes out of it."""
+    block = stage.block.widen(widening)
     channels = block.fitting_channels(
-        width(stage.channels), in_channels=in_channels, layers=stage.layers
+        widening(stage.channels), in_channels=in_channels, layers=layers
     )
-    return stage.replace(channels=channels, block=block)
-
-
-def _out_channels(stage: Stage, in_channels: int) -> int:
-    layers = stage.block.layers(in_channels, stage.channels, stage.layers, stage.stride)
-    return layers[-1].out_channels
+    grown = stage.replace(layers=layers, channels=channels, block=block)
+    resolved = block.layers(in_channels, channels, layers, stage.stride)
+    return grown, resolved[-1].out_channels
 
 
 def smallest_resolution(architecture: Architecture) -> int:

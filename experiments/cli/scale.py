@@ -44,6 +44,8 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
     flag_value="budgets",
     help="All members; `budgets` if none is named. `dimensions` is the papers' Table 3.",
 )
+@click.option("--resolution", type=click.IntRange(min=1), help="The input side in px, fixed.")
+@click.option("--max-resolution", type=click.IntRange(min=1), help="No more px than these.")
 @click.option("--max-flops", type=float, help="With a budget: no more FLOPs than these.")
 @click.option("--max-params", type=float, help="With a budget: no more parameters than these.")
 @click.option("--max-activations", type=float, help="With a budget: no more activations.")
@@ -86,6 +88,8 @@ def scale_command(
     rule: str | None,
     rounding: Any,
     tolerance: float | None,
+    resolution: int | None,
+    max_resolution: int | None,
     latency_model: Path | None,
     output: Path | None,
     run: Path | None,
@@ -110,6 +114,8 @@ def scale_command(
     options: dict[str, Any] = {
         "coefficients": _coefficients(coefficients_path, rule),
         "rounding": rounding,
+        "resolution": resolution,
+        "max_resolution": max_resolution,
         **sizes,
     }
     options |= {"tolerance": tolerance} if phi is None else {"phi": phi}
@@ -223,6 +229,9 @@ def _print(members: list["Scaled"], *, family: str | None, written: bool) -> Non
             "rounding (layers, mean channels, pixels over the baseline's).",
             err=True,
         )
+        for member in members:
+            if member.note:
+                click.echo(member.note, err=True)
     if not written:
         figure = ", and a figure of the family" if family is not None else ""
         click.echo(f"Add `-o FOLDER` to write files to train or edit{figure}.", err=True)
@@ -271,6 +280,7 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
         "target_flops": member.target_flops,
         **vars(member.cost),
         "latency": member.latency,
+        "moved": list(member.moved),
         "factors": {
             "depth": member.depth,
             "width": member.width,

@@ -182,7 +182,9 @@ def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
         (math.log(depth), 2 * math.log(width), 2 * math.log(resolution))
         for depth, width, resolution in (member.reached_factors(), direction.factors(1))
     )
-    total = max(sum(reached), 1e-9)
+    total = sum(reached)
+    if total < 1e-9:  # stem and head alone grew
+        return 1.0
     shares = zip(reached, wanted, strict=True)
     return sum(abs(r / total - w / math.log(direction.growth)) for r, w in shares) / 2
 

@@ -2,7 +2,7 @@
 
 from optuna.trial import FrozenTrial
 
-from experiments.config.messages import WorkFailed
+from experiments.config.messages import WorkFailed, say
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.session import Session
 from experiments.steps.repeats import completed
@@ -33,6 +33,9 @@ def run_family(
     )
     members = [Scaled(baseline, baseline, 0.0, 1.0, 1.0, 1.0, cost), *grown]
     members = [_named(member, f"b{i}") for i, member in enumerate(members)]
+    for member in members:
+        if member.note:
+            say(f"family: {member.note}")
     done = _trained(session, baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []

