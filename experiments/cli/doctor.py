@@ -1,10 +1,24 @@
-"""`scaler doctor`: what works on this machine, what does not, and the remedy."""
+"""`scaler doctor`: what a run needs of this machine, each thing tried, with the remedy."""
 
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.cli.options import CheckedCommand, json_option, print_json
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_PACKAGE = "scaler-nas"
 
 
 @click.command("doctor", cls=CheckedCommand)
@@ -20,8 +34,6 @@ def doctor_command(folder: Path, as_json: bool) -> int:
 
     Exit status 0 if all that a run needs works, 1 otherwise.
     """
-    from experiments.cli.health import examine
-
     findings = []
     for finding in examine(folder):
         findings.append(finding)
@@ -38,3 +50,142 @@ def doctor_command(folder: Path, as_json: bool) -> int:
         told = "All that a run needs works." if healthy else "Some of what a run needs fails."
         click.echo(f"\n{told}")
     return 0 if healthy else 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that works or does not; without `needed` things a run can do its work."""
+
+    name: str
+    works: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Try everything in turn, slowest last.
+
+    Files are written in `folder`, or in the nearest one above it that exists, and taken away again.
+    """
+    folder = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir()
+    )
+    yield _python()
+    yield from _packages()
+    yield _tried("devices", _devices, "reinstall torch and torchvision from one place")
+    writable = _tried(
+        "write access", lambda: _write(folder), "name a folder that can be written to with --folder"
+    )
+    yield writable
+    if writable.works:
+        remedy = "name a folder on a local disk with --folder; network file systems lock badly"
+        yield _tried("store", lambda: _store(folder), remedy)
+    yield _data()
+    yield _tried("ray", _ray, "`pip install 'ray[tune]'`; see that nothing blocks local ports")
+
+
+def _python() -> Finding:
+    works = sys.version_info >= (3, 11)
+    return Finding("python", works, platform.python_version(), "use Python 3.11 or later")
+
+
+def _packages() -> Iterator[Finding]:
+    """Those that the installed package asks for, the optional ones as such."""
+    from packaging.requirements import Requirement
+
+    try:
+        listed = requires(_PACKAGE) or []
+    except PackageNotFoundError:
+        yield Finding("packages", False, f"{_PACKAGE} is not installed", "pip install -e .")
+        return
+    for requirement in map(Requirement, listed):
+        marker = requirement.marker
+        extra = re.search(r'extra == "(\w+)"', str(marker)) if marker else None
+        if requirement.name == _PACKAGE or (extra and extra[1] == "dev"):
+            continue
+        if marker and not marker.evaluate({"extra": extra[1] if extra else ""}):
+            continue
+        yield _package(requirement, extra=extra[1] if extra else None)
+
+
+def _package(requirement: "Requirement", *, extra: str | None) -> Finding:
+    wanted = f"{requirement.name}{requirement.specifier}"
+    remedy = f"pip install '{_PACKAGE}[{extra}]'" if extra else f"pip install '{wanted}'"
+    try:
+        found = version(requirement.name)
+    except PackageNotFoundError:
+        return Finding(requirement.name, False, "not installed", remedy, needed=extra is None)
+    fits = requirement.specifier.contains(found, prereleases=True)
+    told = found if fits else f"{found}, but {requirement.specifier} is needed"
+    return Finding(requirement.name, fits, told, remedy, needed=extra is None)
+
+
+def _tried(name: str, attempt: Callable[[], str], remedy: str) -> Finding:
+    """`attempt` returns what it found, or raises whatever the libraries raise."""
+    try:
+        return Finding(name, True, attempt(), remedy)
+    except Exception as error:  # a doctor reports any illness
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        return Finding(name, False, reason, remedy)
+
+
+def _devices() -> str:
+    """A convolution is run on the device that `train.device: auto` takes."""
+    import torch
+
+    from experiments.training.hardware import choose_device
+
+    device = choose_device("auto")
+    ones = torch.ones(1, 1, 3, 3, device=device)
+    torch.nn.functional.conv2d(ones, ones)
+    cores = f"{len(os.sched_getaffinity(0))} CPU cores"
+    if device.type != "cuda":
+        return f"{cores}, no GPU that torch can use"
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{cores}, {', '.join(gpus)}"
+
+
+def _write(folder: Path) -> str:
+    """A file written and locked in a scratch folder, as runs do."""
+    import fcntl
+
+    from experiments.config.files import write_text
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as scratch:
+        path = Path(scratch) / "file"
+        write_text(path, "text")
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return f"files in '{folder}' can be written and locked"
+
+
+def _store(folder: Path) -> str:
+    """A trial written into a study and read back."""
+    import optuna
+
+    from experiments.store.store import Store
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as scratch:
+        store = Store(Path(scratch) / "study.db")
+        store.record("search", optuna.create_trial(value=0.5))
+        values = [trial.value for trial in store.trials("search")]
+        if values != [0.5]:
+            raise OSError(f"a trial was written into SQLite, but {values} was read back")
+    return f"SQLite in '{folder}' keeps trials"
+
+
+def _data() -> Finding:
+    remedy = "set SCALER_DATA to the folder of your data sets; `--data FOLDER` works without it"
+    place = os.environ.get("SCALER_DATA")
+    if not place:
+        return Finding("data", False, "SCALER_DATA is not set", remedy, needed=False)
+    works = Path(place).is_dir()
+    found = f"SCALER_DATA is '{place}'" + ("" if works else ", which is no folder")
+    return Finding("data", works, found, remedy, needed=False)
+
+
+def _ray() -> str:
+    from experiments.engine.cluster import run_one_task
+
+    return f"an embedded Ray ran a task, {run_one_task():g} at a time"

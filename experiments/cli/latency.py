@@ -95,6 +95,7 @@ def latency_row(latency: "Latency") -> dict[str, Any]:
 
 
 def latency_data(latency: "Latency") -> dict[str, Any]:
+    """A measured latency as JSON data, seconds in plain numbers."""
     data = dict(vars(latency))
     return {**data, "conditions": latency.conditions.model_dump(mode="json")}
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.cli.completion import complete_architecture
 from experiments.cli.latency import (
     explain_latency,
     latency_data,
@@ -16,6 +15,7 @@ from experiments.cli.latency import (
 from experiments.cli.options import (
     PIXELS,
     CheckedCommand,
+    complete_architecture,
     json_option,
     print_json,
     print_table,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.cli.completion import complete_architecture
 from experiments.cli.options import (
     CheckedCommand,
+    complete_architecture,
     json_option,
     print_json,
     print_table,

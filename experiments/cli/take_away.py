@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.cli.completion import complete_architecture
-from experiments.cli.options import CHANNELS, CLASSES, SEED, CheckedCommand, json_option, print_json
+from experiments.cli.options import (
+    CHANNELS,
+    CLASSES,
+    SEED,
+    CheckedCommand,
+    complete_architecture,
+    json_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from experiments.export.model import Model

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from experiments.cli.completion import complete_architecture
 from experiments.cli.options import (
     PIXELS,
     SEED,
     CheckedCommand,
+    complete_architecture,
     json_option,
     print_json,
     progress_options,

@@ -35,6 +35,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Write data as a JSON file, whole. Raises InputError as `write_bytes` does."""
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 

@@ -157,6 +157,7 @@ SETTINGS_OF_THE_MACHINE = {"device", "precision", "layout", "compiled", "gradien
 
 
 def list_recipes() -> list[str]:
+    """The names that `load_recipe` knows, sorted."""
     return sorted(_shipped())
 
 

@@ -80,22 +80,27 @@ class RunFolder:
 
     @property
     def study(self) -> Path:
+        """The SQLite file of the studies; it is not there where they are in a database."""
         return self.path / "study.db"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the networks' weights."""
         return self.path / "checkpoints"
 
     @property
     def tables(self) -> Path:
+        """The folder of the tables, as CSV and Markdown."""
         return self.path / "tables"
 
     @property
     def figures(self) -> Path:
+        """The folder of the figures, as PNG and SVG."""
         return self.path / "figures"
 
     @property
     def report(self) -> Path:
+        """The one page of the run."""
         return self.path / "report.html"
 
     def write_environment(self, **facts: Any) -> None:
@@ -132,6 +137,7 @@ class RunFolder:
         write_text(self.path / "baseline.yaml", architecture.to_yaml())
 
     def baseline(self) -> Architecture | None:
+        """What the search found or the user gave; None before that. Raises InputError."""
         path = self.path / "baseline.yaml"
         if not path.is_file():
             return None
@@ -143,15 +149,18 @@ class RunFolder:
         return read_mapping(path) if path.is_file() else {}
 
     def write_coefficients(self, coefficients: CompoundCoefficients) -> None:
+        """Write coefficients.yaml, which `scaler scale --coefficients` reads."""
         lines = {"version": FILE_VERSION, **dict(coefficients)}
         text = "".join(f"{name}: {value}\n" for name, value in lines.items())
         write_text(self.path / "coefficients.yaml", text)
 
     def coefficients(self) -> CompoundCoefficients | None:
+        """What coefficients.yaml holds; None where there is no such file. Raises InputError."""
         path = self.path / "coefficients.yaml"
         return CompoundCoefficients.from_file(path) if path.is_file() else None
 
     def write_member(self, architecture: Architecture) -> None:
+        """Write a member of the family to family/<its name>.yaml."""
         write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
 
 

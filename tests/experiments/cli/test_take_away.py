@@ -10,8 +10,8 @@ import pytest
 import torch
 from click.shell_completion import BashComplete, ShellComplete
 
-from experiments.cli import cli, health, main
-from experiments.cli.completion import known_architectures
+from experiments.cli import cli, doctor, main
+from experiments.cli.options import known_architectures
 from experiments.export import load_exported
 from search_spaces import list_architectures
 
@@ -86,7 +86,7 @@ def test_the_names_are_kept_and_found_anew_when_a_table_has_changed():
 
 @pytest.fixture
 def quick_ray(monkeypatch):
-    monkeypatch.setattr(health, "_ray", lambda: "not started in this test")
+    monkeypatch.setattr(doctor, "_ray", lambda: "not started in this test")
 
 
 @pytest.mark.usefixtures("quick_ray")
@@ -105,7 +105,7 @@ def test_the_doctor_names_the_remedy_and_fails(scaler, tmp_path, monkeypatch):
     def broken(_folder):
         raise OSError("disk full")
 
-    monkeypatch.setattr(health, "_store", broken)
+    monkeypatch.setattr(doctor, "_store", broken)
     status, out, _ = scaler("doctor", "--folder", tmp_path)
     lines = out.splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("FAILS   store"))
@@ -116,8 +116,8 @@ def test_the_doctor_names_the_remedy_and_fails(scaler, tmp_path, monkeypatch):
 
 def test_an_old_or_missing_package_is_found(monkeypatch):
     wanted = ["torch>=999", "nowhere-to-be-found>=1", 'onnx-nowhere; extra == "export"']
-    monkeypatch.setattr(health, "requires", lambda _name: wanted)
-    old, missing, optional = health._packages()
+    monkeypatch.setattr(doctor, "requires", lambda _name: wanted)
+    old, missing, optional = doctor._packages()
     assert not old.works
     assert ">=999 is needed" in old.found
     assert (missing.needed, missing.remedy) == (True, "pip install 'nowhere-to-be-found>=1'")

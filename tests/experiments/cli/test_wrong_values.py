@@ -54,7 +54,7 @@ def attempt(monkeypatch, capsys, tmp_path):
         "experiments.engine.session.ray_session",
         "experiments.training.members.run._train",
         "experiments.steps.proxies.measure",
-        "experiments.cli.health.examine",
+        "experiments.cli.doctor.examine",
         "scaler.latency.measure_latencies",
         "scaler.latency.measure_latency",
     ):
