@@ -213,6 +213,13 @@ class SearchSection(Record):
         return super().replace(**changes)
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by their names."""
+        names = ("min_flops", "max_flops", "max_params", "max_activations", "max_latency")
+        values = {name: float(getattr(self, name)) for name in names}
+        return {name: value for name, value in values.items() if 0 < value < float("inf")}
+
+    @property
     def needs_latency(self) -> bool:
         """Whether a candidate's latency is asked for: by the objective, a limit, or a model."""
         limited = self.max_latency < float("inf")

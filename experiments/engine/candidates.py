@@ -1,13 +1,16 @@
 """Where candidates come from: a sampler over a space, or a list."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from experiments.config.schema import SearchSection
+from experiments.engine.limits import WithinLimits, limits_text
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
 from experiments.samplers.optuna_names import reseed
@@ -17,9 +20,10 @@ from scaler.cost import measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
-MOST_SLOW = 100  # of one suggestion, where each was measured, a second or two
-MOST_DRAWS = 2_000  # of one suggestion; past it the space holds nothing new within the limits
-PATIENCE = 50  # draws of the sampler; then random ones, as some propose the same again and again
+MOST_SLOW = 50  # of one suggestion, where each was measured, a second or two
+PATIENCE = 50  # draws of the sampler, of which some propose the same again and again; then a walk
+PATIENCE_IN_ORDER = 2_000  # of a grid, as a walk leaves gaps behind
+ASTRAY = 10  # of those outside the limits: a sampler that knows no limits seldom comes back
 
 
 class Candidates(Protocol):
@@ -84,8 +88,9 @@ class SampledCandidates:
     """An Optuna sampler's suggestions, costed before any training.
 
     A suggestion outside the limits, or a network already tried (equal network, not equal
-    parameters; with another training it is another), is thrown back and another drawn. `enqueued`
-    parameters come first; `told` results the sampler knows, and draws none of them again.
+    parameters; with another training it is another), is thrown back and another drawn; after many
+    of them a walk looks for one (see limits). `enqueued` parameters come first; `told` results the
+    sampler knows, and draws none of them again.
 
     The sampler's study is in memory and repeats the stored one; what was thrown back stands in it
     as failed, which samplers leave out, so that it biases nothing. Every suggestion has random
@@ -107,15 +112,20 @@ class SampledCandidates:
     ) -> None:
         self.screened_by: Counter[str] = Counter()
         self._space = space
+        self._section = section
         self._pricing = Pricing(section, num_classes=num_classes, in_channels=in_channels)
         self._seed = seed
-        self._orderly = section.sampler == "grid"  # random draws would leave gaps behind
+        orderly = section.sampler == "grid"
+        self._patience = PATIENCE_IN_ORDER if orderly else PATIENCE
+        self._most_astray = PATIENCE_IN_ORDER if orderly else ASTRAY
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
         self._allowed: dict[frozenset[tuple[str, Any]], bool] = {}  # what was priced
         self._sampler = self._make_sampler(section, seed)
-        self._random = optuna.samplers.RandomSampler(seed=seed)
+        self._within = WithinLimits(space, self._pricing, **self._sizes, seed=seed)
+        self.ended = ""  # why there were no more
+        self._slow: set[str] = set()  # what was measured and is beyond the limit
         self._told = list(told)
         self._finished = sorted(finished, key=_suggestion)
         self._study = self._repeated([*self._told, *self._finished])
@@ -151,12 +161,17 @@ class SampledCandidates:
         return left
 
     def next(self) -> Candidate | None:
-        for sampler in (self._sampler, self._random):
+        """The next one; None where the space holds none any more, or none is found."""
+        for sampler in (self._sampler, self._within):
             reseed(sampler, (self._seed, self._handed_out))
-        slow = 0
-        for draw in range(MOST_DRAWS):
-            patient = draw < PATIENCE or self._orderly
-            self._study.sampler = self._sampler if patient else self._random
+        slow: list[int] = []  # FLOPs of those that were measured, and are beyond the limit
+        astray = 0
+        for draw in count():
+            patient = draw < self._patience and astray < self._most_astray
+            if not patient and not self._found(below=min(slow, default=math.inf)):
+                self.ended = self._no_more()
+                return None
+            self._study.sampler = self._sampler if patient else self._within
             trial = self._study.ask()
             candidate = self._candidate(trial)
             if isinstance(candidate, Candidate):
@@ -166,11 +181,30 @@ class SampledCandidates:
             if not self._pricing.measures:
                 trial.set_user_attr(THROWN_BACK, True)
             self._study.tell(trial, state=TrialState.FAIL)
-            self.screened_by[candidate] += 1
-            slow += candidate == "slow"
-            if slow >= MOST_SLOW and self._pricing.measures:
+            reason, flops = candidate
+            self.screened_by[reason] += 1
+            astray += reason in ("outside", "slow")
+            slow += [flops] if reason == "slow" and self._pricing.measures else []
+            if len(slow) >= MOST_SLOW:
+                self.ended = f"{MOST_SLOW} networks in a row were measured as too slow"
                 return None
-        return None
+        raise AssertionError("`count` does not end")
+
+    def _no_more(self) -> str:
+        limits = limits_text(self._section)
+        where = f"space '{self._space.name}'" + (f" within its limits{limits}" if limits else "")
+        if self._within.counted:
+            return f"there are no more networks in {where}"
+        return f"no more networks were found in {where}"
+
+    def _found(self, *, below: float) -> bool:
+        """Whether a walk finds one. Fewer FLOPs are the way out of what was measured as slow."""
+        tried = (
+            t.params
+            for t in self._study.get_trials(deepcopy=False)
+            if THROWN_BACK not in t.user_attrs
+        )
+        return self._within.find(self._seen | self._slow, tried=tried, below=below) is not None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         if candidate.suggestion in self._resting:
@@ -237,22 +271,23 @@ class SampledCandidates:
         self._allowed[frozenset(params.items())] = allowed
         return self._pricing.price(cost, latency)
 
-    def _candidate(self, trial: optuna.Trial) -> Candidate | str:
-        """What the trial picks, or the reason (see progress.SCREENED) why it is thrown back."""
+    def _candidate(self, trial: optuna.Trial) -> Candidate | tuple[str, int]:
+        """What the trial picks; or why it is thrown back (see progress.SCREENED), and its FLOPs."""
         try:
             architecture = self._space.suggest(trial)
             training = self._space.suggest_training(trial)
         except InputError:  # parts that do not fit together, as a stride too many
-            return "unfit"
+            return "unfit", 0
         cost = measure_cost(architecture, **self._sizes)
         if not self._pricing.allows(cost):
-            return "outside"
+            return "outside", cost.flops
         name = identity(architecture.key, training)
         if name in self._seen:
-            return "repeated"
+            return "repeated", cost.flops
         latency = self._pricing.latency(architecture, cost)
         if not self._pricing.allows_latency(latency):
-            return "slow"
+            self._slow.add(name)
+            return "slow", cost.flops
         self._seen.add(name)
         suggestion = self._handed_out
         self._handed_out += 1

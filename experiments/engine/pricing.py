@@ -1,6 +1,7 @@
 """What a candidate costs in the objective's own unit, and whether it lies within the limits."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ class Pricing:
             and cost.params <= section.max_params
             and cost.activations <= section.max_activations
         )
+
+    def excess(self, cost: Cost, latency: float | None) -> float:
+        """How far outside the limits: the sum of the logarithms of its ratios to them.
+
+        0 within. Without a `latency` nothing is said of it.
+        """
+        excess = 0.0
+        for name, limit in self._section.limits.items():
+            side, what = name.split("_", 1)
+            value = latency if what == "latency" else getattr(cost, what)
+            if value is not None:
+                ratio = math.log(max(value, 1e-12) / limit)
+                excess += max(0.0, ratio if side == "max" else -ratio)
+        return excess
 
     def latency(self, architecture: Architecture, cost: Cost) -> float | None:
         """Seconds, where the section needs them; see `Latency.quiet` for what is measured."""

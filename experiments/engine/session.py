@@ -1,6 +1,6 @@
 """What the three studies of one run share: folder, store, data, Ray, and how a trial is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,10 +112,12 @@ def open_session(
     evaluate: "Evaluate | None" = None,
     num_classes: int = 1000,
     in_channels: int = 3,
+    check: Callable[..., None] | None = None,
 ) -> Iterator[Session]:
     """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
+    `check` is called with both before anything is written.
     """
     data = None
     if evaluate is None:
@@ -127,6 +129,8 @@ def open_session(
             from experiments.training.hardware import choose_device
 
             choose_device(config.train.device)
+    if check is not None:
+        check(num_classes=num_classes, in_channels=in_channels)
     check_cluster(config.cluster)
     check_tracking(config.tracking)
     store, begun = _look(config)

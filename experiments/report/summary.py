@@ -54,7 +54,7 @@ def _asked(config: SearchConfig) -> str:
     return (
         f"Asked for: the network of space {section.space} with the highest reward "
         f"ACC · ({NAMES[section.cost]} / T)^{section.exponent:g} on {config.data.source}, "
-        f"T = {target}, found in {section.trials} trials of up "
+        f"T = {target}, found in at most {section.trials} trials of up "
         f"to {section.epochs} epochs and then scaled to a family ({config.family.kind})."
     )
 
@@ -86,10 +86,12 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
 
 
 def _screened(folder: RunFolder) -> str:
-    """A sentence of its own, or nothing."""
+    """Sentences of their own, or nothing: what was screened out, and why there were no more."""
     with reading(folder) as snapshot:
-        text = screened_text(snapshot.notes("search").get("screened_out", {}))
-    return f" Candidates: {text}." if text else ""
+        notes = snapshot.notes("search")
+    text, ended = screened_text(notes.get("screened_out", {})), notes.get("ended", "")
+    told = [f"Candidates: {text}." if text else "", f"Fewer than asked: {ended}." if ended else ""]
+    return "".join(f" {sentence}" for sentence in told if sentence)
 
 
 def _started(trials: pd.DataFrame) -> str:

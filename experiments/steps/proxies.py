@@ -9,10 +9,13 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count as counting
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import torch
 
@@ -25,6 +28,8 @@ from experiments.config.units import readable_count, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.data.split import stratified_sample
+from experiments.engine.limits import WithinLimits, limits_text
+from experiments.engine.pricing import Pricing
 from experiments.steps.proxy_table import (
     SCORES,
     cheapest,
@@ -42,8 +47,9 @@ from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
+from search_spaces.space import SearchSpace
 
-_DRAWS = 50  # members drawn, at most, for each that is wanted
+_DRAWS = 50  # random members in a row outside the limits; then a walk finds one within
 _BATCH = 64  # images that a zero-cost score sees
 
 Record = dict[str, Any]
@@ -52,33 +58,48 @@ Record = dict[str, Any]
 def sample_networks(
     section: SearchSection, *, count: int, seed: int, num_classes: int, in_channels: int
 ) -> list[Architecture]:
-    """Random members within the search's limits. InputError where the space has too few."""
+    """Random members within the search's limits. InputError where the space has too few.
+
+    The fewer are the first of the more. Where random ones hardly ever lie within the limits, a walk
+    finds the next.
+    """
     space = load_space(section.space)
-    if section.resolution is not None:
-        space = space.at(section.resolution)
-    within: dict[str, bool] = {}
-    drawn = count
-    while True:
-        members = space.members(drawn, seed=seed)  # the fewer are the first of the more
-        for member in members:
-            if member.key not in within:
-                cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
-                within[member.key] = (
-                    section.min_flops <= cost.flops <= section.max_flops
-                    and cost.params <= section.max_params
-                    and cost.activations <= section.max_activations
-                )
-        found = [member for member in members if within[member.key]]
-        if len(found) >= count:
-            return found[:count]
-        if len(members) < drawn or drawn >= _DRAWS * count:
-            break
-        drawn *= 2
+    space = space if section.resolution is None else space.at(section.resolution)
+    space = replace(space, training={})
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    pricing = Pricing(section, **sizes)
+    within = WithinLimits(space, pricing, **sizes, seed=seed)
+    found: dict[str, Architecture] = {}
+    misses = 0
+    for member in _members(space, seed=seed):
+        if member is not None and pricing.allows(measure_cost(member, **sizes)):
+            found.setdefault(member.key, member)
+            misses = 0
+        elif member is None or (misses := misses + 1) == _DRAWS:
+            params = within.find(found)
+            if params is None:
+                break
+            drawn = space.suggest(optuna.trial.FixedTrial(dict(params)))
+            found[drawn.key] = drawn.replace(name=f"{space.name}_within_{len(found)}")
+            misses = 0
+        if len(found) == count:
+            return list(found.values())
     raise InputError(
-        f"only {len(found)} of {len(members)} random members of '{section.space}' are within "
-        f"the search's limits, and proxy.networks is {count}; widen min_flops and max_flops, "
-        f"or lower it"
+        f"only {len(found)} networks of space '{section.space}' were found within the search's "
+        f"limits{limits_text(section)}, and proxy.networks is {count}; widen them, or lower it"
     )
+
+
+def _members(space: SearchSpace, *, seed: int) -> Iterator[Architecture | None]:
+    """Random members, no network twice; then None for ever."""
+    members: list[Architecture] = []
+    for wanted in (_DRAWS * 2**i for i in counting()):
+        before = len(members)
+        members = space.members(wanted, seed=seed)  # the fewer are the first of the more
+        yield from members[before:]
+        if len(members) < wanted:
+            break
+    yield from repeat(None)
 
 
 def planned(section: ProxySection) -> list[tuple[str, ShortTraining | None, int]]:

@@ -3,15 +3,17 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
-from experiments.config.messages import WorkFailed
+from experiments.config.messages import WorkFailed, warn
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
 from experiments.engine.candidates import SampledCandidates
+from experiments.engine.limits import check_limits, limits_text
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
@@ -59,7 +61,8 @@ def search(
 
     check_search(config, evaluate)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    with open_session(config, evaluate=evaluate, **sizes) as session:
+    check = partial(check_limits, config.search)
+    with open_session(config, evaluate=evaluate, check=check, **sizes) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials, session.folder.recipe())
@@ -108,9 +111,12 @@ def run_search(session: Session) -> Architecture:
         time_limit=section.time_limit,
     )
     trials = session.store.trials("search")
+    session.store.note("search", "ended", candidates.ended)
     best = best_complete(trials)
     if best is None:
-        raise WorkFailed(_why_nothing(trials, session))
+        raise WorkFailed(_why_nothing(trials, session, candidates.ended))
+    if candidates.ended:
+        warn(f"the search has {len(trials)} of {section.trials} trials: {candidates.ended}")
     confirmation = session.config.confirmation
     if confirmation is not None and confirmation.top > 1:
         best = run_confirmation(session, confirmation)
@@ -119,18 +125,12 @@ def run_search(session: Session) -> Architecture:
     return baseline
 
 
-def _why_nothing(trials: list[FrozenTrial], session: Session) -> str:
+def _why_nothing(trials: list[FrozenTrial], session: Session, ended: str) -> str:
     section = session.config.search
     if not trials:
-        names = ("min_flops", "max_flops", "max_params", "max_activations", "max_latency")
-        free = SearchSection()
-        limits = [
-            (n, getattr(section, n)) for n in names if getattr(section, n) != getattr(free, n)
-        ]
-        told = ", ".join(f"{name} {value:g}" for name, value in limits)
         return (
-            f"no network of space '{section.space}' lies within its limits ({told or 'none'}); "
-            f"widen them, or change the space"
+            f"no network of space '{section.space}' lies within its limits"
+            f"{limits_text(section)}: {ended}; widen them, or change the space"
         )
     reasons = [trial.user_attrs["reason"] for trial in trials if trial.user_attrs["reason"]]
     return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"

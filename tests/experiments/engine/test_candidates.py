@@ -109,3 +109,28 @@ def ended(source, candidate):
     trial = Trial(candidate).with_curve((accuracy,)).ended("complete", accuracy).frozen()
     source.tell(candidate, trial)
     return trial
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    ["cost_aware", "grid", "local_search", "nsga2", "random", "regularized_evolution", "tpe"],
+)
+def test_a_tight_limit_costs_no_trial_and_the_same_seed_gives_the_same(sampler):
+    """At 8 px the cheapest network has 50,176 FLOPs; hardly any random one has 90,000 or fewer."""
+    section = SearchSection(sampler=sampler, max_flops=9e4)
+    first, second = sampled(section), sampled(section)
+    finished = [ended(first, first.next()) for _ in range(8)]
+    assert len({trial.user_attrs["key"] for trial in finished}) == 8
+    assert max(trial.user_attrs["flops"] for trial in finished) <= 9e4
+    assert [ended(second, second.next()).params for _ in range(8)] == [t.params for t in finished]
+    assert sampled(section, finished=finished[:7]).next().params == finished[7].params
+
+
+def test_all_of_a_space_that_is_too_large_to_count_is_found_within_narrow_limits():
+    """Only the cheapest network is within; 2 x 2 x 2 choices of its training cost nothing."""
+    tree = load_space("mbconv_small").at(8)
+    choices = {"learning_rate": {"choice": [0.1, 0.2]}, "weight_decay": {"choice": [0.0, 1e-4]}}
+    space = SearchSpace("tight", tree.tree, {**choices, "momentum": {"choice": [0.8, 0.9]}})
+    source = sampled(SearchSection(sampler="random", max_flops=50_176), space=space)
+    assert [source.next() is not None for _ in range(9)] == [True] * 8 + [False]
+    assert "no more networks were found in space 'tight' within its limits" in source.ended

@@ -7,7 +7,6 @@ from click.testing import CliRunner
 from experiments.cli import cli
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import ProxySection, ShortTraining
-from experiments.steps import proxies
 from experiments.steps.proxies import (
     planned,
     read_kept,
@@ -15,6 +14,7 @@ from experiments.steps.proxies import (
     sample_networks,
 )
 from experiments.steps.proxy_table import cheapest, proxy_table, training_name
+from scaler import measure_cost
 from search_spaces.records import InputError
 
 SPACE = """
@@ -114,10 +114,18 @@ def test_more_networks_are_added_and_another_length_is_refused(tmp_path):
         run_proxies(config(tmp_path, epochs=3))
 
 
-def test_too_few_networks_within_the_limits_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(proxies, "_DRAWS", 2)
+def test_networks_within_tight_limits_are_found_and_fewer_are_the_first_of_more(tmp_path):
+    sizes = {"num_classes": 10, "in_channels": 1}
+    section = config(tmp_path).search.replace(space="mbconv_small", max_flops=1e6)
+    more = sample_networks(section, count=5, seed=0, **sizes)
+    assert max(measure_cost(network, **sizes).flops for network in more) <= 1e6
+    assert len({network.key for network in more}) == 5
+    assert sample_networks(section, count=3, seed=0, **sizes) == more[:3]
+
+
+def test_too_few_networks_within_the_limits_is_told(tmp_path):
     section = config(tmp_path).search.replace(max_flops=10)
-    with pytest.raises(InputError, match=r"only 0 of .* within the search's limits"):
+    with pytest.raises(InputError, match=r"only 0 networks .* within the search's limits"):
         sample_networks(section, count=4, seed=0, num_classes=10, in_channels=1)
 
 

@@ -1,5 +1,6 @@
 """A search as a whole: continued, killed, failed, begun on something else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from experiments.config.sections import FamilySection
 from experiments.engine.session import open_session
 from experiments.steps.family import run_family
 from experiments.store.store import Store
+from experiments.store.trials import load_notes
 from scaler import CompoundCoefficients
 from search_spaces import InputError
 
@@ -93,18 +95,36 @@ def test_a_folder_that_is_no_run_is_left_alone(config, evaluate):
     assert [path.name for path in config.run.iterdir()] == ["thesis.tex"]
 
 
-def test_a_window_that_holds_nothing_is_told(ray, config, evaluate):  # noqa: ARG001
-    section = config.search.replace(min_flops=1e9, max_flops=2e9)
-    told = r"lies within its limits \(min_flops 1e\+09, max_flops 2e\+09\)"
-    with pytest.raises(WorkFailed, match=told):
-        search(config.replace(search=section), evaluate=evaluate, **SIZES)
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"max_flops": 100}, r"\(max_flops 100\): the cheapest found has 50,176 FLOPs;"),
+        ({"min_flops": 1e9, "max_flops": 2e9}, r"the nearest found has [\d,]+ FLOPs; widen them"),
+    ],
+)
+def test_limits_that_no_network_keeps_are_refused_before_anything_is_made(
+    config, evaluate, limits, told
+):
+    impossible = config.replace(search=config.search.replace(**limits))
+    with pytest.raises(InputError, match=told):
+        search(impossible, evaluate=evaluate, **SIZES)
+    assert not config.run.exists()
 
 
-def test_before_the_first_trial_any_setting_may_change(ray, config, evaluate):  # noqa: ARG001
-    empty = config.search.replace(min_flops=1e9, max_flops=2e9)
-    with pytest.raises(WorkFailed):
-        search(config.replace(search=empty), evaluate=evaluate, **SIZES)
-    assert len(search(config, evaluate=evaluate, **SIZES).trials) == 12
+@pytest.mark.usefixtures("ray")
+def test_a_space_of_fewer_networks_than_trials_says_how_many_it_gave_and_why(
+    config, evaluate, tmp_path, small, capsys
+):
+    tree = small.model_dump(mode="json")
+    tree["head"]["channels"] = {"choice": [16, 32, 64]}
+    (tmp_path / "three.yaml").write_text(json.dumps(tree))
+    section = config.search.replace(space=str(tmp_path / "three.yaml"), resolution=None)
+    for _ in range(2):  # begun, and continued
+        result = search(config.replace(search=section), evaluate=evaluate, **SIZES)
+        assert len(result.trials) == 3
+        told = "3 of 12 trials: there are no more networks in space"
+        assert told in capsys.readouterr().err
+    assert "no more networks" in load_notes(result.run.path, study="search")["ended"]
 
 
 def test_a_run_is_not_continued_with_another_evaluation(ray, config, evaluate):  # noqa: ARG001
