@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from experiments.config.augmentation import Augmentation
@@ -35,6 +34,7 @@ from experiments.training.optimizer import (
     restore_optimizer,
     set_rate,
 )
+from experiments.training.workers import Workers
 from search_spaces.records import InputError
 
 _LOOK = 50  # steps between two looks at the loss, each of which waits for the device
@@ -103,10 +103,8 @@ def train_epochs(
         resolution=resolution,
         augmentation=augmentation,
         seed=seed,
-        device=choose_device(device),
         state=state,
-        rank=rank,
-        workers=workers,
+        workers=Workers(rank, workers, choose_device(device)),
     )
     for epoch in range(1 if state is None else state.epoch + 1, epochs + 1):
         yield training.run(epoch)
@@ -125,45 +123,67 @@ class _Training:
         resolution: int,
         augmentation: Augmentation,
         seed: int,
-        device: torch.device,
         state: TrainingState | None,
-        rank: int,
-        workers: int,
+        workers: Workers,
     ) -> None:
         self.network, self.config, self.epochs, self.seed = network, config, epochs, seed
         self.augmentation = augmentation
-        self.device, self.rank, self.workers = device, rank, workers
-        self.batch_size = _batch_size(len(data.train), config, workers=workers)
+        self.workers, self.device = workers, workers.device
+        self.batch_size = _batch_size(len(data.train), config, workers=workers.count)
         self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
         self.num_classes = data.num_classes
-        self.train, self.validation = place(data.train, device), place(data.validation, device)
+        self.train, self.validation = (
+            place(part, self.device) for part in (data.train, data.validation)
+        )
         if config.batch_norm_momentum is not None:
             for module in network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.momentum = config.batch_norm_momentum
         layout = self._layout(resolution, data.channels, state)
         self.channels_last = layout == torch.channels_last
-        network.to(device).to(memory_format=layout)
+        network.to(self.device).to(memory_format=layout)
         self.prepare = Preparation.of(
-            data.statistics, resolution=resolution, device=device, layout=layout
+            data.statistics, resolution=resolution, device=self.device, layout=layout
         )
         self.optimizer = make_optimizer(network, config)
         self.average = (
             None if config.ema_decay is None else AveragedNetwork(network, decay=config.ema_decay)
         )
         self.accuracies: list[float] = []
-        self.gradients = Gradients(config, device=device, workers=workers)
+        self.gradients = Gradients(config, device=self.device, workers=workers.count)
         if state is not None:
             self._restore(state)
         self.compiled = False
         self.model = network
         if self._pays(None):
             self._compile()
-        if workers > 1:
-            self.model = nn.parallel.DistributedDataParallel(self.model)
+        self.model = workers.wrapped(self.model)
 
     def run(self, epoch: int) -> EpochResult:
+        """Train for one epoch, and measure what came of it."""
         started = time.perf_counter()
+        with deterministic_cudnn():
+            train_loss, train_accuracy, norms = self._train(epoch)
+            accuracy = self._accuracy()
+        self.accuracies.append(accuracy)
+        seconds = time.perf_counter() - started
+        left = (self.epochs - epoch) * seconds
+        if not self.compiled and self.workers.count == 1 and self._pays(left):
+            self._compile()
+        return EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            accuracy=accuracy,
+            seconds=seconds,
+            gradient_norms=norms,
+            parts=self.gradients.parts,
+            state=lambda: self._state(epoch),
+            network=self._evaluated(),
+        )
+
+    def _train(self, epoch: int) -> tuple[float, float, dict[str, float]]:
+        """The epoch's steps: mean loss, accuracy on what was trained, the first step's norms."""
         order, draws = self._seed(epoch)
         _train_mode(self.network)
         total = torch.zeros((), device=self.device)
@@ -177,74 +197,56 @@ class _Training:
             accuracies=self.accuracies,
         )
         batches = self.train.batches(
-            numbers.tensor_split(self.workers)[self.rank]
+            self.workers.share(numbers)
             for numbers in torch.split(order, self.batch_size)[: self.steps]
         )
-        with deterministic_cudnn():
-            for step, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
-                images = augment(images, augmentation=self.augmentation, generator=draws)
-                images, targets = mix(
-                    images,
-                    labels,
-                    num_classes=self.num_classes,
-                    augmentation=self.augmentation,
-                    generator=draws,
-                )
-                loss, hits = self.gradients.of(
-                    self.model, images, labels, targets=targets, prepare=self.prepare
-                )
-                self.gradients.unscale(self.optimizer)
-                if self.config.gradient_norms and not norms:
-                    norms = gradient_norms(self.network)
-                set_rate(self.optimizer, rate)
-                self.gradients.step(self.network, self.optimizer)
-                if self.average is not None:
-                    self.average.update(self.network)
-                total += loss
-                right += hits
-                if (step + 1) % _LOOK == 0:
-                    self._check(float(total) / (step + 1), epoch=epoch, rate=max(rates))
-            if self.workers > 1:
-                total, right = self._summed(total) / self.workers, self._summed(right)
-            train_loss = float(total) / self.steps
-            self._check(train_loss, epoch=epoch, rate=max(rates))
-            accuracy = self._accuracy()
-        self.accuracies.append(accuracy)
-        seconds = time.perf_counter() - started
-        left = (self.epochs - epoch) * seconds
-        if not self.compiled and self.workers == 1 and self._pays(left):
-            self._compile()
-        parts = self.gradients.parts
-        return EpochResult(
-            epoch=epoch,
-            train_loss=train_loss,
-            train_accuracy=int(right) / (self.steps * self.batch_size),
-            accuracy=accuracy,
-            seconds=seconds,
-            gradient_norms=norms,
-            parts=parts,
-            state=lambda: self._state(epoch),
-            network=self._evaluated(),
+        for step, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
+            loss, hits = self._fill_gradients(images, labels, draws)
+            if self.config.gradient_norms and not norms:
+                norms = gradient_norms(self.network)
+            set_rate(self.optimizer, rate)
+            self.gradients.step(self.network, self.optimizer)
+            if self.average is not None:
+                self.average.update(self.network)
+            total += loss
+            right += hits
+            if (step + 1) % _LOOK == 0:
+                self._check(float(total) / (step + 1), epoch=epoch, rate=max(rates))
+        total = self.workers.summed(total) / self.workers.count
+        train_loss = float(total) / self.steps
+        self._check(train_loss, epoch=epoch, rate=max(rates))
+        images_seen = self.steps * self.batch_size
+        return train_loss, int(self.workers.summed(right)) / images_seen, norms
+
+    def _fill_gradients(
+        self, images: Tensor, labels: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Augment a batch and leave its gradients; its loss, and how many it got right."""
+        images = augment(images, augmentation=self.augmentation, generator=draws)
+        images, targets = mix(
+            images,
+            labels,
+            num_classes=self.num_classes,
+            augmentation=self.augmentation,
+            generator=draws,
         )
+        found = self.gradients.of(self.model, images, labels, targets=targets, prepare=self.prepare)
+        self.gradients.unscale(self.optimizer)
+        return found
 
     def _evaluated(self) -> nn.Module:
         return self.network if self.average is None else self.average.network
 
     def _accuracy(self) -> float:
         """Of the network, or of the average of its weights, on the validation part."""
-        network = self._evaluated()
-        if self.workers == 1:
+        network, workers = self._evaluated(), self.workers
+        if workers.count == 1:
             return measure_accuracy(network, self.validation, prepare=self.prepare)
-        for buffer in network.buffers():  # each saw its own images; the first one's statistics hold
-            dist.broadcast(buffer, src=0)
-        own = self.validation.part(self.rank, self.workers)
+        workers.as_first(network)
+        own = self.validation.part(workers.rank, workers.count)
         share = measure_accuracy(network, own, prepare=self.prepare)
         right = torch.tensor(round(share * len(own)), device=self.device)
-        return int(self._summed(right)) / len(self.validation)
-
-    def _summed(self, value: Tensor) -> Tensor:
-        dist.all_reduce(value)
-        return value
+        return int(workers.summed(right)) / len(self.validation)
 
     def _check(self, loss: float, *, epoch: int, rate: float) -> None:
         if not loss < _DIVERGED * math.log(max(2, self.num_classes)):
@@ -258,18 +260,10 @@ class _Training:
     ) -> torch.memory_format:
         if state is not None:
             return torch.channels_last if state.channels_last else torch.contiguous_format
-        shape = (self.batch_size // self.workers, channels, resolution, resolution)
-        if self.workers == 1:
-            return choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
-        # One for all: machines measure and remember differently, and gradients must lie alike.
-        first = torch.zeros((), device=self.device)
-        if self.rank == 0:
-            chosen = choose_layout(
-                self.config.layout, self.network, shape=shape, device=self.device
-            )
-            first += chosen == torch.channels_last
-        dist.broadcast(first, src=0)
-        return torch.channels_last if first else torch.contiguous_format
+        shape = (self.batch_size // self.workers.count, channels, resolution, resolution)
+        return self.workers.agreed(
+            lambda: choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
+        )
 
     def _pays(self, seconds_left: float | None) -> bool:
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)
@@ -285,11 +279,11 @@ class _Training:
         order_seed, global_seed = np.random.SeedSequence([self.seed, epoch]).generate_state(
             2, np.uint32
         )
-        torch.manual_seed(int(global_seed) + self.rank)
+        torch.manual_seed(int(global_seed) + self.workers.rank)
         draws = torch.Generator(self.device).manual_seed(int(order_seed))
         order = torch.randperm(len(self.train), generator=draws, device=self.device)
-        if self.rank:
-            draws.manual_seed(int(order_seed) + self.rank)
+        if self.workers.rank:
+            draws.manual_seed(int(order_seed) + self.workers.rank)
         return order, draws
 
     def _state(self, epoch: int) -> TrainingState:
