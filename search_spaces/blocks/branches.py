@@ -29,13 +29,13 @@ class PoolOf3(NamedTuple):
     padding: Padding = "symmetric"
 
 
-class Split(NamedTuple):
+class Fork(NamedTuple):
     """Convolutions side by side at the end of a branch, concatenated (Inception v3, figure 7)."""
 
     ends: tuple[Conv, ...]
 
 
-Branch = tuple[Conv | PoolOf3 | Split, ...]
+Branch = tuple[Conv | PoolOf3 | Fork, ...]
 
 
 def width_of(branch: Branch, in_channels: int) -> int:
@@ -44,7 +44,7 @@ def width_of(branch: Branch, in_channels: int) -> int:
     for piece in branch:
         if isinstance(piece, Conv):
             width = piece.channels
-        elif isinstance(piece, Split):
+        elif isinstance(piece, Fork):
             width = sum(end.channels for end in piece.ends)
     return width
 
@@ -55,7 +55,7 @@ def paths_of(branches: tuple[Branch, ...]) -> tuple[Path, ...]:
     for branch in branches:
         ways: list[Path] = [()]
         for piece in branch:
-            ends = piece.ends if isinstance(piece, Split) else (piece,)
+            ends = piece.ends if isinstance(piece, Fork) else (piece,)
             ways = [(*way, _window(end)) for way in ways for end in ends]
         paths += ways
     return tuple(dict.fromkeys(paths))
@@ -115,7 +115,7 @@ class BranchedLayer(nn.Module):
 
 def _module(
     in_channels: int,
-    piece: Conv | PoolOf3 | Split,
+    piece: Conv | PoolOf3 | Fork,
     activation: ActivationName,
     norm: NormName,
     conventions: Conventions,
@@ -124,7 +124,7 @@ def _module(
         return pool(
             piece.form, 3, stride=piece.stride, padding=piece.padding, conventions=conventions
         )
-    if isinstance(piece, Split):
+    if isinstance(piece, Fork):
         ends: tuple[Branch, ...] = tuple((end,) for end in piece.ends)
         return BranchedLayer(
             in_channels,

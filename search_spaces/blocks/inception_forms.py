@@ -7,7 +7,7 @@ arXiv:1602.07261 (v4).
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from search_spaces.blocks.branches import Branch, Conv, PoolOf3, Split
+from search_spaces.blocks.branches import Branch, Conv, Fork, PoolOf3
 from search_spaces.blocks.window import Padding
 
 Form = Literal[
@@ -93,8 +93,8 @@ def _factorised(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _ends(channels: int, s: Shape) -> Split:
-    return Split(tuple(Conv(channels, k, s.stride, s.padding) for k in ((1, 3), (3, 1))))
+def _ends(channels: int, s: Shape) -> Fork:
+    return Fork(tuple(Conv(channels, k, s.stride, s.padding) for k in ((1, 3), (3, 1))))
 
 
 def _v3_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
