@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import ConfirmationSection
+from experiments.config.units import readable_seconds
 from experiments.engine.session import Session
 from experiments.samplers import recommend
 from experiments.steps.noise import standings, verdict
@@ -54,6 +55,25 @@ def _believed(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return ranked + [trial for trial in done if id(trial) not in known]
 
 
+def confirmation_plan(session: Session, section: ConfirmationSection, *, networks: int) -> str:
+    """How many trainings the confirmation takes, of how many epochs, and about how long.
+
+    The time is told once the search has trials to judge by.
+    """
+    epochs = section.epochs or session.config.search.epochs
+    rounds, trainings, in_all = [], 0, 0
+    for _ in range(section.rounds):
+        rounds.append(f"{networks} networks x {section.seeds} seeds of {epochs} epochs")
+        trainings += networks * section.seeds
+        in_all += networks * section.seeds * epochs
+        networks, epochs = min(networks, max(2, math.ceil(networks / 2))), 2 * epochs
+    ended = [trial.user_attrs for trial in completed(session, "search")]
+    trained = sum(attributes["epochs"] for attributes in ended)
+    seconds = sum(attributes["seconds"] for attributes in ended)
+    took = f", about {readable_seconds(seconds / trained * in_all)} of training" if trained else ""
+    return f"{', then '.join(rounds)}: {trainings} trainings, {in_all} epochs in all{took}"
+
+
 def run_confirmation(session: Session, section: ConfirmationSection) -> FrozenTrial:
     """Train the finalists in rounds; a trial with the network and training that came out first.
 
@@ -63,6 +83,7 @@ def run_confirmation(session: Session, section: ConfirmationSection) -> FrozenTr
     found = finalists(session.store, top=section.top)
     if len(found) == 1:
         return next(iter(found.values()))
+    say(f"confirmation: {confirmation_plan(session, section, networks=len(found))}")
     going_on = {name: _candidate(name, trial) for name, trial in found.items()}
     epochs = section.epochs or session.config.search.epochs
     for number in range(1, section.rounds + 1):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
-from experiments.config.messages import WorkFailed, warn
+from experiments.config.messages import WorkFailed, say, warn
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
@@ -17,7 +17,7 @@ from experiments.engine.limits import check_limits, limits_text
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
-from experiments.steps.confirmation import run_confirmation
+from experiments.steps.confirmation import confirmation_plan, run_confirmation
 from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
@@ -101,6 +101,11 @@ def run_search(session: Session) -> Architecture:
         told=told,
         **session.sizes,
     )
+    confirmation = session.config.confirmation
+    confirms = confirmation is not None and confirmation.top > 1
+    if confirmation is not None and confirms and len(finished) < section.trials:
+        plan = confirmation_plan(session, confirmation, networks=confirmation.top)
+        say(f"after the search a confirmation: {plan}")
     session.train(
         "search",
         candidates,
@@ -117,8 +122,7 @@ def run_search(session: Session) -> Architecture:
         raise WorkFailed(_why_nothing(trials, session, candidates.ended))
     if candidates.ended:
         warn(f"the search has {len(trials)} of {section.trials} trials: {candidates.ended}")
-    confirmation = session.config.confirmation
-    if confirmation is not None and confirmation.top > 1:
+    if confirmation is not None and confirms:
         best = run_confirmation(session, confirmation)
     baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
     session.folder.write_baseline(baseline, recipe=training_of(best))

@@ -66,6 +66,17 @@ def test_rounds_have_fewer_networks_and_new_seeds(config, confirmed):
     assert set(trials.contender) == {f"#{number}" for number in top.number}
 
 
+def test_the_plan_is_told_before_the_search_and_kept(config, confirmed, capsys):
+    _, trials = confirmed(top=5, seeds=3)
+    before, after = capsys.readouterr().err.split("after the search a confirmation: ")
+    plan = "5 networks x 3 seeds of 3 epochs, then 3 networks x 3 seeds of 6 epochs"
+    assert not before.strip()
+    assert after.startswith(f"{plan}: 24 trainings, 99 epochs in all\n")
+    assert f"confirmation: {plan}: 24 trainings, 99 epochs in all" in after
+    assert len(trials) == 24
+    assert config.search.epochs == 3
+
+
 def test_each_round_is_twice_as_long(config, by_hand, lucky):
     session = by_hand(config.replace(confirmation=SECTION.replace(epochs=4, rounds=3)), lucky)
     run_search(session)
