@@ -1,10 +1,14 @@
-"""Milliseconds to keep a trial of 30 parameters in SQLite: ours against Optuna's own two ways.
+"""Milliseconds to keep a trial of 30 parameters: ours against Optuna's own ways.
 
-    python -m experiments.benchmarks.bookkeeping
+    python -m experiments.benchmarks.bookkeeping sqlite
+    python -m experiments.benchmarks.bookkeeping postgresql
 
-Ours opens a trial at its start and writes it whole at its end, two transactions. Optuna's
+In SQLite ours opens a trial at its start and writes it whole at its end, two transactions. Optuna's
 `add_trial` writes a finished trial; `ask` and `tell` write parameter by parameter, as OptunaSearch
 with a storage does. One file each with the same settings (WAL, synchronous=NORMAL), in turn.
+
+A PostgreSQL server is started from the machine's own binaries, on loopback, with fsync on. The
+three ways take turns, a trial each. Transactions are counted on the connections.
 """
 
 import argparse
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
@@ -22,7 +27,9 @@ from experiments.benchmarks.record import keep, summary
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
 from scaler.cost import Cost
+from search_spaces.reference import load_architecture
 from search_spaces.space import load_space
+from tests.postgres_server import binaries, free_port, running
 
 NOTE = (
     "Milliseconds a trial of {parameters} parameters and one epoch, {trials} trials each, in turn; "
@@ -70,13 +77,8 @@ def contenders(folder: Path, parameters: int) -> dict[str, Callable[[int], objec
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--parameters", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
-    args = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+def measure_sqlite(args: argparse.Namespace) -> None:
+    """Keep the milliseconds of a trial in a SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
         ways = contenders(Path(folder), args.parameters)
         samples: dict[str, list[float]] = {name: [] for name in ways}
@@ -93,6 +95,107 @@ def main() -> None:
         for name, figure in figures.items()
     ]
     keep("bookkeeping", rows, folder=args.out, note=NOTE.format(**vars(args)))
+
+
+def whole_trial(number: int, parameters: int) -> FrozenTrial:
+    """A trial as a search records it, with five epochs."""
+    kind = optuna.distributions.FloatDistribution(0, 1)
+    names = [f"p{i}" for i in range(parameters)]
+    candidate = Candidate(
+        load_architecture("efficientnet_b0"),
+        Cost(1, 1, 1),
+        seed=number,
+        suggestion=number,
+        params=dict.fromkeys(names, 0.5),
+        distributions=dict.fromkeys(names, kind),
+    )
+    return Trial(candidate).with_curve((0.1, 0.2, 0.3, 0.4, 0.5)).ended("complete", 0.5).frozen()
+
+
+def ask_and_tell(study: optuna.Study, parameters: int) -> None:
+    """The same through Optuna's usual calls, a write a parameter and an epoch."""
+    trial = study.ask()
+    for i in range(parameters):
+        trial.suggest_float(f"p{i}", 0, 1)
+    for epoch in range(1, 6):
+        trial.report(epoch / 10, epoch)
+    study.tell(trial, 0.5)
+
+
+def turns(
+    ways: dict[str, tuple[Store, Callable[[int], None]]], trials: int
+) -> list[dict[str, object]]:
+    """A trial each in turn; milliseconds and transactions of each way."""
+    commits: dict[str, int] = dict.fromkeys(ways, 0)
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    for name, (store, work) in ways.items():
+        work(0)
+
+        def count(_: object, name: str = name) -> None:
+            commits[name] += 1
+
+        sqlalchemy.event.listen(store.engine, "commit", count)
+        sqlalchemy.event.listen(store.engine, "rollback", count)
+    for number in range(1, trials + 1):
+        for name, (_, work) in ways.items():
+            began = time.perf_counter()
+            work(number)
+            samples[name].append(1000 * (time.perf_counter() - began))
+    first = summary(samples["ours, PostgreSQL"])["median"]
+    return [
+        {
+            "way": name,
+            **summary(values),
+            "times ours": round(summary(values)["median"] / first, 2),
+            "transactions a trial": round(commits[name] / trials, 2),
+        }
+        for name, values in samples.items()
+    ]
+
+
+def measure_postgresql(args: argparse.Namespace) -> None:
+    """Keep the milliseconds of a trial in PostgreSQL, and in SQLite beside it."""
+    programs = binaries()
+    if programs is None:
+        raise SystemExit("this machine has no PostgreSQL server (no initdb)")
+    with running(programs, free_port(), durable=True) as server, tempfile.TemporaryDirectory() as t:
+        shared = Store(Path(t) / "no.db", database=server.database("ours"), run="bench")
+        local = Store(Path(t) / "study.db")
+        plain = Store(Path(t) / "no.db", database=server.database("optuna"), run="bench")
+        optuna_study = optuna.create_study(
+            storage=plain.study("search")._storage, sampler=optuna.samplers.RandomSampler()
+        )
+        count = args.parameters
+        rows = turns(
+            {
+                "ours, PostgreSQL": (
+                    shared,
+                    lambda i: shared.record("search", whole_trial(i, count)),
+                ),
+                "ours, SQLite": (
+                    local,
+                    lambda i: local.record("search", whole_trial(i, count)),
+                ),
+                "Optuna ask/tell, PostgreSQL": (
+                    plain,
+                    lambda _: ask_and_tell(optuna_study, count),
+                ),
+            },
+            args.trials,
+        )
+    note = f"Milliseconds to store a trial of {count} parameters and 5 epochs; fsync on, loopback."
+    keep("database", rows, folder=args.out, note=note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("where", choices=["sqlite", "postgresql"])
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--parameters", type=int, default=30)
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    {"sqlite": measure_sqlite, "postgresql": measure_postgresql}[args.where](args)
 
 
 if __name__ == "__main__":
