@@ -45,6 +45,7 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture, *, num_classes: int, in_channels: int) -> None:
         super().__init__()
+        self.architecture = architecture
         rows = architecture.rows(num_classes=num_classes, in_channels=in_channels)
         built = [
             (row, row.layer.build(architecture.conventions, drop_rate=row.drop_rate))

@@ -18,10 +18,11 @@ from experiments.data.images import ChannelStatistics
 from experiments.training.augmentation import Preparation, normalise, resize, scale_and_shift
 from experiments.training.checkpoint import load_weights, read_metadata
 from search_spaces.architecture import Architecture
+from search_spaces.foreign_models import Source
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError, Record
 from search_spaces.reference import load_architecture
-from search_spaces.weights import Source, load_foreign_weights, read_weights
+from search_spaces.weights import foreign_network, origin_of, read_weights
 
 # Of ImageNet's training images, as torchvision and timm normalise.
 IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -127,15 +128,25 @@ def untrained_model(
     """
     architecture = load_architecture(name_or_path)
     torch.manual_seed(seed)
-    network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
-    origin = f"Untrained: as initialised from seed {seed}."
-    if weights is not None:
+    if weights is None:
+        network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
+        origin = f"Untrained: as initialised from seed {seed}."
+    else:
         state = read_weights(weights, source=source, model=source_model)
-        load_foreign_weights(network, state)
-        origin = f"Its weights were read from `{weights.name}`; how they were trained is not known."
+        network, told = foreign_network(
+            architecture,
+            state,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            origin=origin_of(source, source_model),
+        )
+        origin = (
+            f"Its weights were read from `{weights.name}`, {told}; "
+            f"how they were trained is not known."
+        )
     return Model(
         network=network.eval(),
-        architecture=architecture,
+        architecture=network.architecture,
         preprocessing=conventional(size=architecture.resolution, channels=in_channels),
         classes=(),
         num_classes=num_classes,

@@ -63,6 +63,10 @@ class Conventions(Record):
     drop_connect_schedule: Literal["linear", "constant"] = "linear"
     """`linear` grows the drop rate with depth, `constant` does not."""
 
+    def describe(self) -> str:
+        """What the scores of given weights depend on."""
+        return f"batch-norm eps {self.batch_norm_eps:g}, {self.padding} padding"
+
     def identity(self) -> list[Any]:
         """What shows in the network's graph; how its weights start does not."""
         return [self.batch_norm_eps, self.batch_norm_momentum, self.padding, self.average_pool]

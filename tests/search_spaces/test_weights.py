@@ -5,6 +5,7 @@ from their initialisation give near nothing whatever the input.
 """
 
 import math
+import re
 import warnings
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 
 from search_spaces import Architecture, InputError, build_network, load_architecture
-from search_spaces.weights import load_foreign_weights, read_weights
+from search_spaces.foreign_models import Origin
+from search_spaces.weights import foreign_network, load_foreign_weights, read_weights
 
 TOLERANCE = 1e-4
 
@@ -110,16 +112,6 @@ def stirred(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def matching(pair: Pair, reference: nn.Module) -> Architecture:
-    """Our architecture with the constants that this library builds with."""
-    architecture = load_architecture(pair.ours)
-    norms = [m for m in reference.modules() if isinstance(m, nn.BatchNorm2d)]
-    changes = {"padding": "same" if pair.model.startswith("tf_") else "symmetric"}
-    if norms:
-        changes["batch_norm_eps"] = norms[0].eps
-    return architecture.replace(conventions=architecture.conventions.replace(**changes))
-
-
 def run(network: nn.Module, taps: tuple[str, ...], x: torch.Tensor) -> list[torch.Tensor]:
     """The outputs of the modules `taps`, and the scores."""
     kept: dict[str, torch.Tensor] = {}
@@ -147,8 +139,9 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 )
 def test_with_equal_weights_every_stage_and_the_scores_are_equal(pair):
     reference = theirs(pair.source, pair.model)
-    ours = build_network(matching(pair, reference)).eval()
-    load_foreign_weights(ours, reference.state_dict())
+    origin = Origin(pair.source, pair.model)
+    ours, _ = foreign_network(load_architecture(pair.ours), reference.state_dict(), origin=origin)
+    ours.eval()
     torch.manual_seed(2)
     x = torch.randn(2, 3, pair.pixels, pair.pixels)
     expected = run(reference, pair.taps, x)
@@ -165,25 +158,125 @@ def changed_stage(architecture: Architecture, place: int, **changes) -> Architec
     return architecture.replace(stages=tuple(stages))
 
 
-def test_a_stride_moved_within_the_bottleneck_shows():
+@pytest.mark.parametrize(
+    ("source", "model", "name", "eps"),
+    [
+        ("torchvision", "efficientnet_b0", "efficientnet_b0", 1e-5),
+        ("timm", "mnasnet_100", "mnasnet_b1", 1e-5),
+    ],
+)
+def test_bare_weights_bring_the_conventions_of_the_model_that_their_names_tell(
+    source, model, name, eps
+):
+    state = theirs(source, model).state_dict()
+    ours, told = foreign_network(load_architecture(name), state)
+    assert ours.architecture.conventions.batch_norm_eps == eps
+    assert f"taken as {source}'s {model} (batch-norm eps {eps:g}, symmetric padding)" in told
+
+
+def test_a_bare_file_that_may_be_of_two_models_says_which_one_is_assumed():
+    state = theirs("timm", "efficientnet_b0").state_dict()
+    _, told = foreign_network(load_architecture("efficientnet_b0"), state)
+    assert "tf_efficientnet_b0 (batch-norm eps 0.001, same padding) has the same tensors" in told
+    assert "--source timm --source-model tf_efficientnet_b0" in told
+
+
+def test_weights_of_an_unknown_model_say_what_is_assumed():
+    architecture = load_architecture("resnet18").replace(name="mine")
+    _, told = foreign_network(architecture, theirs("torchvision", "resnet18").state_dict())
+    assert "unknown model: assumed that its layers are those of 'mine'" in told
+    assert "batch-norm eps 1e-05, symmetric padding" in told
+
+
+def test_a_network_with_another_epsilon_is_refused():
+    network = build_network(load_architecture("efficientnet_b0"))
+    before = network.stem.conv.weight.clone()
+    with pytest.raises(InputError, match=r"has batch-norm eps 1e-05.*set `conventions: "):
+        load_foreign_weights(network, theirs("torchvision", "efficientnet_b0").state_dict())
+    assert torch.equal(network.stem.conv.weight, before)
+
+
+def test_a_stride_moved_within_the_bottleneck_is_refused():
     """Same weights and shapes, but the stride on the 1 x 1 instead of the 3 x 3."""
-    pair = next(pair for pair in PAIRS if pair.model == "resnet50")
-    reference = theirs(pair.source, pair.model)
-    moved = build_network(load_architecture("resnet50_v1")).eval()
-    load_foreign_weights(moved, reference.state_dict())
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        assert distance(moved(x), reference(x)) > 100 * TOLERANCE
+    state = theirs("torchvision", "resnet50").state_dict()
+    with pytest.raises(InputError, match="'resnet50_v1' gives other scores with them"):
+        foreign_network(load_architecture("resnet50_v1"), state)
 
 
-def test_a_stride_changed_in_one_stage_shows():
-    reference = theirs("timm", "mobilenetv2_100")
+def test_a_stride_changed_in_one_stage_is_refused():
     architecture = changed_stage(load_architecture("mobilenet_v2"), 6, stride=2)
-    changed = build_network(architecture).eval()
-    load_foreign_weights(changed, reference.state_dict())
-    x = torch.randn(2, 3, 64, 64)
+    state = theirs("timm", "mobilenetv2_100").state_dict()
+    with pytest.raises(InputError, match="gives other scores"):
+        foreign_network(architecture, state, origin=Origin("timm", "mobilenetv2_100"))
+
+
+def as_before_torch_0_4(state):
+    return {name: tensor for name, tensor in state.items() if "num_batches" not in name}
+
+
+def with_entries_turned(state):
+    """The tensors of each module the other way round."""
+    modules: dict[str, list[str]] = {}
+    for name in state:
+        modules.setdefault(name.rpartition(".")[0], []).insert(0, name)
+    return {name: state[name] for names in modules.values() for name in names}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mine"])  # known by its name, or not
+@pytest.mark.parametrize(
+    "changed",
+    [
+        as_before_torch_0_4,
+        with_entries_turned,
+        lambda state: {f"model.net.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": as_before_torch_0_4(state), "optimizer": {}},
+    ],
+    ids=["no counters", "turned", "prefix", "state_dict", "model"],
+)
+def test_however_a_file_holds_its_weights_the_scores_are_theirs(tmp_path, name, changed):
+    reference = theirs("torchvision", "resnet18")
+    torch.save(changed(reference.state_dict()), tmp_path / "weights.pth")
+    architecture = load_architecture("resnet18").replace(name=name)
+    ours, _ = foreign_network(architecture, read_weights(tmp_path / "weights.pth"))
+    x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert distance(changed(x), reference(x)) > 100 * TOLERANCE
+        assert distance(ours.eval()(x), reference(x)) < TOLERANCE
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (LFS, "is a Git-LFS pointer, not the weights; fetch them with `git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not weights; download the file itself"),
+        (b"", "is not a"),
+        (b"anything else", "is not a"),
+    ],
+)
+def test_what_is_often_in_a_weights_files_place_is_named_in_one_line(
+    tmp_path, content, told, ending
+):
+    path = tmp_path / f"weights.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(told)) as refused:
+        read_weights(path, source="torchvision", model="resnet18")
+    assert not re.search(r"\n|\x1b|weights_only", str(refused.value))
+
+
+def test_a_pickled_model_is_refused_and_its_class_is_named(tmp_path):
+    torch.save(theirs("torchvision", "resnet18"), tmp_path / "model.pth")
+    with pytest.raises(InputError, match=r"models.resnet.ResNet, which would run code; save the"):
+        read_weights(tmp_path / "model.pth")
+
+
+def test_a_checkpoint_without_weights_says_what_it_holds(tmp_path):
+    torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="or 'model', but holds 'epoch', 'loss'"):
+        read_weights(tmp_path / "weights.pth")
 
 
 def test_weights_of_another_kernel_are_refused_and_nothing_is_copied():
@@ -201,7 +294,7 @@ def test_weights_of_another_kernel_are_refused_and_nothing_is_copied():
 def test_weights_with_too_many_tensors_are_refused():
     network = build_network(load_architecture("resnet18"))
     state = {**network.state_dict(), "more": torch.zeros(1)}
-    with pytest.raises(InputError, match="they hold 123 tensors, but this one has 122"):
+    with pytest.raises(InputError, match=r"they hold 103 tensors .* but this one has 102"):
         load_foreign_weights(network, state)
 
 
@@ -224,8 +317,8 @@ def test_a_file_of_torchvisions_loads_whatever_order_it_keeps(tmp_path, form):
 
 def test_auxiliary_classifiers_load_too():
     reference = theirs("torchvision", "googlenet")
-    network = build_network(load_architecture("googlenet_3x3_aux"))
-    load_foreign_weights(network, reference.state_dict())
+    architecture = load_architecture("googlenet_3x3_aux")
+    network, _ = foreign_network(architecture, reference.state_dict())
     assert torch.equal(network.head.classifier.weight, reference.fc.weight)
     assert torch.equal(network.auxiliary["10"].classifier.weight, reference.aux2.fc2.weight)
 

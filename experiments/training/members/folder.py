@@ -16,8 +16,8 @@ from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.schema import DELIVERY, DataConfig, Positive
 from experiments.training.checkpoint import TrainingState, read_state, write_bytes
 from search_spaces.architecture import Architecture
+from search_spaces.foreign_models import Source
 from search_spaces.records import InputError, Record, read_mapping
-from search_spaces.weights import Source
 
 
 class TrainRequest(Record):

@@ -64,7 +64,7 @@ def train_member(
     _check_data(folder, data)
     start = _start(request, data)
     training = Training(
-        architecture=request.architecture,
+        architecture=start.architecture,
         data=data,
         data_config=request.data,
         config=request.train,
@@ -189,7 +189,7 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
 
 def _start(request: TrainRequest, data: ImageData) -> Start:
     if request.init_from is None:
-        return Start({}, "")
+        return Start({}, "", request.architecture)
     return initial_weights(
         Path(request.init_from),
         request.architecture,

@@ -8,17 +8,23 @@ from torch import Tensor
 
 from experiments.training.checkpoint import load_tensors, read_metadata
 from search_spaces.architecture import Architecture
+from search_spaces.blocks import Conventions
+from search_spaces.foreign_models import Source
 from search_spaces.network import build_network
 from search_spaces.records import InputError
-from search_spaces.weights import Source, load_foreign_weights, read_weights
+from search_spaces.weights import foreign_network, origin_of, read_weights
+
+# Of the conventions, those on which the scores of given weights depend.
+_SHOWN = ("batch_norm_eps", "padding", "average_pool")
 
 
 @dataclass(frozen=True)
 class Start:
-    """Weights by name, and in a sentence what they are."""
+    """Weights by name, in a sentence what they are, and the architecture with their conventions."""
 
     weights: dict[str, Tensor]
     told: str
+    architecture: Architecture
 
 
 def initial_weights(
@@ -36,14 +42,15 @@ def initial_weights(
     A tensor of the same name and shape is taken as it is. One of another shape, as where a member
     is wider than the one that was trained, is laid into the leading corner of what the `seed`
     initialises; layers that the file lacks begin as initialised. The classifier is new unless the
-    file is of the same `classes`. Raises InputError for a file without weights of such a network.
+    file is of the same `classes`. The architecture takes over the epsilon of batch norm, the
+    padding and the average pooling that the weights were trained with. Raises InputError for a file
+    without weights of such a network.
     """
     torch.manual_seed(seed)
     own = build_network(architecture, num_classes=len(classes), in_channels=in_channels)
     mine = own.state_dict()
-    theirs, of = _read(
-        path, architecture, in_channels=in_channels, source=source, model=source_model
-    )
+    found = _read(path, architecture, in_channels=in_channels, source=source, model=source_model)
+    theirs, of = found.weights, found.classes
     new_head = of != classes
     if new_head:
         head = [name for name in mine if name.startswith("head.")][-2:]  # weight and bias
@@ -65,7 +72,8 @@ def initial_weights(
     parts = [f"{same} tensors as they are"]
     parts += [f"{grown} grown"] if grown else []
     parts += [f"{fresh} new{' (with the classifier)' if new_head else ''}"] if fresh else []
-    return Start(start, f"begins with '{path}': {', '.join(parts)}")
+    told = f"begins with '{path}': {', '.join(parts)}{found.told}"
+    return Start(start, told, architecture.replace(conventions=found.conventions))
 
 
 def _laid_in(small: Tensor, large: Tensor) -> Tensor:
@@ -76,6 +84,14 @@ def _laid_in(small: Tensor, large: Tensor) -> Tensor:
     return found
 
 
+@dataclass(frozen=True)
+class _Found:
+    weights: dict[str, Tensor]  # by our names
+    classes: tuple[str, ...]  # that they were trained for; none where the file says none
+    conventions: Conventions
+    told: str = ""
+
+
 def _read(
     path: Path,
     architecture: Architecture,
@@ -83,8 +99,7 @@ def _read(
     in_channels: int,
     source: Source | None,
     model: str | None,
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """(weights by our names, the classes they were trained for; none where a file says none)."""
+) -> _Found:
     if path.suffix == ".safetensors" and source is None:
         metadata = read_metadata(path)
         if "architecture" not in metadata:
@@ -92,9 +107,17 @@ def _read(
                 f"'{path}' does not say of what network it is; name a checkpoint of `scaler train` "
                 f"or `scaler run`, or say whose weights it holds with --source and --source-model"
             )
-        return load_tensors(path), tuple(metadata.get("classes", ()))
+        given = metadata["architecture"].get("conventions", {})
+        theirs = Conventions.parse(given, source=f"{path}: conventions")
+        shown = {name: getattr(theirs, name) for name in _SHOWN}
+        conventions = architecture.conventions.replace(**shown)
+        classes = tuple(metadata.get("classes", ()))
+        if conventions == architecture.conventions:
+            return _Found(load_tensors(path), classes, conventions)
+        told = f"; takes over its {conventions.describe()}"
+        return _Found(load_tensors(path), classes, conventions, told)
     state = read_weights(path, source=source, model=model)
-    count = next(len(tensor) for tensor in reversed(list(state.values())) if tensor.ndim > 0)
-    network = build_network(architecture, num_classes=count, in_channels=in_channels)
-    load_foreign_weights(network, state)
-    return network.state_dict(), ()
+    network, told = foreign_network(
+        architecture, state, in_channels=in_channels, origin=origin_of(source, model)
+    )
+    return _Found(network.state_dict(), (), network.architecture.conventions, f"; {told}")
