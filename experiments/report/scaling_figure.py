@@ -17,18 +17,19 @@ from search_spaces.reference import load_architecture
 
 
 def trained_accuracies(run: str | Path) -> dict[str, float]:
-    """Best accuracy of each network that a run trained, by its key.
+    """Mean accuracy over the trainings of each network that a run finished, by its key.
 
-    It is of the test part where the run measured that, otherwise of the validation part.
+    Where the run looked at the test part, all are of it, and networks that it did not look at there
+    are left out; otherwise all are of the validation part.
     """
     from experiments.store.trials import load_trials  # loads Optuna, which takes two seconds
 
     trials = load_trials(run)
     trials = trials[trials["state"] == "complete"]
-    accuracy = trials["accuracy"]
-    if "test_accuracy" in trials:
-        accuracy = trials["test_accuracy"].fillna(accuracy)
-    return {str(key): float(best) for key, best in accuracy.groupby(trials["key"]).max().items()}
+    tested = "test_accuracy" in trials and trials["test_accuracy"].notna().any()
+    accuracy = trials["test_accuracy" if tested else "accuracy"].dropna()
+    means = accuracy.groupby(trials["key"]).mean()
+    return {str(key): float(mean) for key, mean in means.items()}
 
 
 def write_scaling(

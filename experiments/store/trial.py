@@ -8,6 +8,7 @@ ends. `Trial.frozen` is the row that the study keeps for good. `Known` is a tria
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
@@ -180,7 +181,7 @@ class Trial:
         }
         if candidate.training:
             own["training"] = candidate.training
-        return create_trial(
+        frozen = create_trial(
             state=STATES[self.state],
             value=self.reward,
             params=candidate.params,
@@ -188,6 +189,10 @@ class Trial:
             user_attrs=own,
             intermediate_values=self.rewards,
         )
+        assert frozen.datetime_complete is not None
+        # Optuna's own tools, its timeline among them, take a trial's time from the two.
+        frozen.datetime_start = frozen.datetime_complete - timedelta(seconds=self.seconds)
+        return frozen
 
     def to_record(self) -> dict[str, Any]:
         """A trial that has not ended, as JSON."""

@@ -12,8 +12,10 @@ from experiments.report.charts.growth import surface
 from experiments.report.charts.network import layers_table
 from experiments.report.charts.search import flops_accuracy, learning_curves
 from experiments.report.figures import make_figures, write_figures
+from experiments.report.scaling_figure import trained_accuracies
 from experiments.report.tables import make_analysis, make_tables
-from scaler import measure_cost
+from experiments.store.trial import Candidate, Trial
+from scaler import Cost, measure_cost
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -143,3 +145,17 @@ def test_the_family_stands_beside_the_published_line(done):
 )
 def test_numbers_are_written_as_plotly_writes_them(value, format, text):  # noqa: A002
     assert readable_number(value, format) == text
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_family_is_drawn_with_means_of_one_part(small, tested, by_hand, config):
+    other = small.replace(head={"channels": 64})
+    store = by_hand(config, None).store
+    for network, accuracy, test in ((small, 0.5, 0.3), (small, 0.7, 0.4), (other, 0.9, None)):
+        extra = {"test_accuracy": test} if tested and test else {}
+        trial = Trial(Candidate(network, Cost(1, 1, 1), seed=0, suggestion=0))
+        store.record("family", trial.ended("complete", accuracy, extra=extra).frozen())
+    store.finish()
+    means = trained_accuracies(config.run)
+    wanted = {small.key: 0.35} if tested else {small.key: 0.6, other.key: 0.9}
+    assert means == pytest.approx(wanted)

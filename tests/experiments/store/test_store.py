@@ -35,6 +35,12 @@ def filled(tmp_path, trial):
     return path
 
 
+def test_a_stored_trial_lasts_its_seconds_for_optunas_own_tools(tmp_path, trial):
+    Store(tmp_path / "study.db").record("search", trial)
+    (read,) = Store(tmp_path / "study.db").trials("search")
+    assert read.duration.total_seconds() == pytest.approx(1.5)
+
+
 def test_what_is_stored_is_what_was_measured(tmp_path, trial, small):
     Store(tmp_path / "study.db").record("search", trial)
     (read,) = Store(tmp_path / "study.db").trials("search")
