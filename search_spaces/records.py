@@ -38,7 +38,7 @@ class Record(BaseModel):
 
     @classmethod
     def parse(cls, data: Any, *, source: str) -> Self:
-        """Validate `data`. Raises one InputError with all mistakes, in at most two lines."""
+        """Validate `data`. Raises one InputError with all mistakes, in one line."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -72,7 +72,7 @@ _FIRST = {"extra_forbidden": 0, "missing": 1}  # an unknown key often explains t
 
 
 def _all_mistakes(model: type[BaseModel], data: Any, error: ValidationError) -> str:
-    """Every mistake, the unknown keys first: one line, and a second one for all but the first.
+    """Every mistake in one line, the unknown keys first.
 
     Some rules are asked only where the values before them are right. So what is wrong is taken
     out, and the rest is checked again.
@@ -96,7 +96,7 @@ def _all_mistakes(model: type[BaseModel], data: Any, error: ValidationError) -> 
     mistakes = sorted(found, key=lambda mistake: _FIRST.get(mistake["type"], 2))
     lines = [_line(mistakes[0], model), *(_line(m, model, brief=True) for m in mistakes[1:])]
     more = [*lines[1:MANY], *([f"{len(lines) - MANY} more"] if len(lines) > MANY else [])]
-    return lines[0] + (f"\nalso: {'; '.join(more)}" if more else "")
+    return lines[0] + (f"; also: {'; '.join(more)}" if more else "")
 
 
 def _place_of(mistake: ErrorDetails) -> tuple[int | str, ...]:
