@@ -11,6 +11,7 @@ from experiments.cli.options import (
     SECONDS,
     SEED,
     CheckedCommand,
+    counted_for,
     json_option,
     print_json,
     print_table,
@@ -146,8 +147,8 @@ def latency_command(
     seed: int,
     output: Path | None,
     as_json: bool,
-    num_classes: int,
-    in_channels: int,
+    num_classes: int | None,
+    in_channels: int | None,
     **options: Any,
 ) -> None:
     """Measure ARCHITECTURES (names or files) and members of a --space, and fit time to cost.
@@ -159,7 +160,7 @@ def latency_command(
     from scaler.latency_model import LatencyTable, check_enough, fits_of
 
     networks = _networks(architectures, space, members, resolutions, seed)
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    sizes = counted_for(architectures, num_classes=num_classes, in_channels=in_channels)
     costs = [measure_cost(network, **sizes) for network in networks]
     check_enough(costs)
     click.echo(f"measuring {len(networks)} networks in turn", err=True)

@@ -16,6 +16,7 @@ from experiments.cli.options import (
     PIXELS,
     CheckedCommand,
     complete_architecture,
+    counted_for,
     json_option,
     print_json,
     print_table,
@@ -62,8 +63,8 @@ def show_command(
     resolution: int | None,
     yaml_path: Path | None,
     code: bool,
-    num_classes: int,
-    in_channels: int,
+    num_classes: int | None,
+    in_channels: int | None,
     as_json: bool,
 ) -> None:
     """The stage table of ARCHITECTURE (a name or a file) and what it costs."""
@@ -71,22 +72,23 @@ def show_command(
     if yaml_path is not None:
         _write_yaml(network, yaml_path)
         return
+    sizes = counted_for([architecture], num_classes=num_classes, in_channels=in_channels)
     if code:
         from experiments.export.code import network_code
 
-        text = network_code(network, num_classes=num_classes, in_channels=in_channels)
+        text = network_code(network, **sizes)
         click.echo(text, nl=False)
         return
     from scaler.stages import stage_rows
 
-    rows = [vars(r) for r in stage_rows(network, num_classes=num_classes, in_channels=in_channels)]
+    rows = [vars(r) for r in stage_rows(network, **sizes)]
     if as_json:
         print_json({"architecture": network.model_dump(mode="json"), "stages": rows})
         return
     print_table(rows)
     total = {name: sum(row[name] for row in rows) for name in ("flops", "params", "activations")}
     click.echo(
-        f"\n{network.name} at {network.resolution} px, {num_classes} classes: "
+        f"\n{network.name} at {network.resolution} px, {sizes['num_classes']} classes: "
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations"
     )
@@ -107,8 +109,8 @@ def cost_command(
     by: str | None,
     latency: bool,
     latency_model: str | None,
-    num_classes: int,
-    in_channels: int,
+    num_classes: int | None,
+    in_channels: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -118,7 +120,7 @@ def cost_command(
         raise click.UsageError(f"--{given[0].replace('compiled', 'compile')} needs --latency.")
     if by and (latency or latency_model):
         raise click.UsageError("--by is of FLOPs, parameters and activations, not of latency.")
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    sizes = counted_for(architectures, num_classes=num_classes, in_channels=in_channels)
     networks = [_load(name, resolution) for name in architectures]
     if by:
         _print_parts(networks, by, sizes, as_json=as_json)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,11 +47,54 @@ def _too_large(value: float) -> bool:
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document, no tables.")
 
 
+ASSUMED = {"num_classes": 1000, "in_channels": 3}  # ImageNet's: what a cost is counted for
+
+
 def size_options(command: Command) -> Command:
-    """What a cost is counted for."""
-    classes = click.option("--num-classes", type=CLASSES, default=1000, show_default=True)
-    channels = click.option("--in-channels", type=CHANNELS, default=3, show_default=True)
+    """What a cost is counted for; `counted_for` fills in what is not given."""
+    told = "[default: what the file states, else {}]"
+    classes = click.option("--num-classes", type=CLASSES, help=told.format(1000))
+    channels = click.option("--in-channels", type=CHANNELS, help=told.format(3))
     return classes(channels(command))
+
+
+def counted_for(
+    architectures: Sequence[str], *, num_classes: int | None, in_channels: int | None
+) -> dict[str, int]:
+    """The classes and channels that costs are counted for; what is assumed is said with the result.
+
+    What is not given is what the architectures' files state, as those of a run do; where none
+    does, 1,000 classes and 3 channels. UsageError where two files state different ones.
+    """
+    from search_spaces.reference import stated_sizes
+
+    sizes: dict[str, int] = {}
+    assumed = []
+    given = {"num_classes": num_classes, "in_channels": in_channels}
+    for name, value in given.items():
+        if value is not None:
+            sizes[name] = value
+            continue
+        stated = {a: s[name] for a in architectures if name in (s := stated_sizes(a))}
+        if len(set(stated.values())) > 1:
+            raise click.UsageError(
+                f"The files state different {name}, {sorted(set(stated.values()))}; give "
+                f"--{name.replace('_', '-')}."
+            )
+        sizes[name] = next(iter(stated.values()), ASSUMED[name])
+        source = f"as {next(iter(stated))} states" if stated else "assumed"
+        option = f"--{name.replace('_', '-')}"
+        assumed.append(f"{sizes[name]:,} {name.split('_')[1]} ({source}; {option} sets it)")
+    if assumed:
+        click.get_current_context().meta["counted"] = f"counted for {' and '.join(assumed)}"
+    return sizes
+
+
+def tell_counted() -> None:
+    """Say once, on standard error, what `counted_for` assumed; after an error it is not said."""
+    told = click.get_current_context().meta.pop("counted", None)
+    if told:
+        click.echo(told, err=True)
 
 
 def progress_options(command: Command) -> Command:
@@ -116,6 +159,7 @@ def known_architectures() -> list[str]:
 
 def print_json(data: Any) -> None:
     """One JSON document on standard output."""
+    tell_counted()
     click.echo(json.dumps(data, indent=2))
 
 
@@ -123,6 +167,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     """A table with a column for each key; numbers right, thousands parted."""
     from tabulate import tabulate
 
+    tell_counted()
     shown = [{key: _shown(value) for key, value in row.items()} for row in rows]
     numeric = [isinstance(value, int | float) or value is None for value in rows[0].values()]
     align = ["right" if number else "left" for number in numeric]

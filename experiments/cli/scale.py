@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.options import (
+    ASSUMED,
     CheckedCommand,
     complete_architecture,
+    counted_for,
     json_option,
     print_json,
     print_table,
     size_options,
+    tell_counted,
 )
 
 if TYPE_CHECKING:
@@ -93,8 +96,8 @@ def scale_command(
     latency_model: Path | None,
     output: Path | None,
     run: Path | None,
-    num_classes: int,
-    in_channels: int,
+    num_classes: int | None,
+    in_channels: int | None,
     as_json: bool,
     **budgets: float | None,
 ) -> None:
@@ -110,7 +113,7 @@ def scale_command(
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
     if tolerance is None:  # a measured latency is itself known to a few per cent only
         tolerance = 0.05 if timed and latency_model is None else 0.01
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    sizes = counted_for(architectures, num_classes=num_classes, in_channels=in_channels)
     options: dict[str, Any] = {
         "coefficients": _coefficients(coefficients_path, rule),
         "rounding": rounding,
@@ -124,7 +127,7 @@ def scale_command(
         options["latency"] = _latency(latency_model, **sizes) if timed else None
     members = [member for name in architectures for member in _scaled(name, family, options)]
     if output is not None:
-        _write(members, output)
+        _write(members, output, sizes)
         if family is not None:
             _draw(members, output, run, **sizes)
     if as_json:
@@ -221,6 +224,7 @@ def _coefficients(path: Path | None, rule: str | None) -> "CompoundCoefficients"
 
 def _print(members: list["Scaled"], *, family: str | None, written: bool) -> None:
     if len(members) == 1:
+        tell_counted()
         click.echo(str(members[0]))
     else:
         print_table([_as_row(member, printed=family == "dimensions") for member in members])
@@ -291,12 +295,15 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
     }
 
 
-def _write(members: list["Scaled"], folder: Path) -> None:
+def _write(members: list["Scaled"], folder: Path, sizes: dict[str, int]) -> None:
+    """A file a member; it states the classes and channels that its cost was counted for."""
     from experiments.config.files import write_text
+    from search_spaces.records import dump_yaml
 
+    stated = {} if sizes == ASSUMED else sizes
     for member in members:
         path = folder / f"{member.architecture.name}.yaml"
-        write_text(path, member.architecture.to_yaml())
+        write_text(path, member.architecture.to_yaml() + (dump_yaml(stated) if stated else ""))
         click.echo(f"wrote {path}", err=True)
 
 

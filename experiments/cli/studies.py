@@ -59,7 +59,7 @@ def coefficients_command(architecture: str, **options: Any) -> None:
                 f"'{session.folder.path}' has another baseline, {before.name}; "
                 f"name a new folder with --run"
             )
-        session.folder.write_baseline(baseline, recipe=session.folder.recipe())
+        session.folder.write_baseline(baseline, recipe=session.folder.recipe(), sizes=session.sizes)
         run_coefficients(session, baseline)
     write_report(session.folder)
     path = session.folder.path / "coefficients.yaml"

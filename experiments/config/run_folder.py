@@ -14,6 +14,7 @@ from experiments.config.storage_url import without_passwords
 from scaler.compound import FILE_VERSION, CompoundCoefficients
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, dump_yaml, read_mapping
+from search_spaces.reference import load_architecture
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
 _MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
@@ -126,22 +127,29 @@ class RunFolder:
         return kept
 
     def write_baseline(
-        self, architecture: Architecture, *, recipe: dict[str, Any] | None = None
+        self,
+        architecture: Architecture,
+        *,
+        recipe: dict[str, Any] | None = None,
+        sizes: dict[str, int] | None = None,
     ) -> None:
-        """`recipe` is what the search chose for its training, if its space has such choices."""
+        """`recipe` is what the search chose for its training, if its space has such choices.
+
+        `sizes` are the run's `num_classes` and `in_channels`: the file carries them.
+        """
         path = self.path / "recipe.yaml"
         if recipe:
             write_text(path, dump_yaml(recipe))
         else:
             path.unlink(missing_ok=True)
-        write_text(self.path / "baseline.yaml", architecture.to_yaml())
+        write_text(self.path / "baseline.yaml", _with_sizes(architecture, sizes))
 
     def baseline(self) -> Architecture | None:
         """What the search found or the user gave; None before that. Raises InputError."""
         path = self.path / "baseline.yaml"
         if not path.is_file():
             return None
-        return Architecture.parse(read_mapping(path), source=str(path))
+        return load_architecture(path)
 
     def recipe(self) -> dict[str, Any]:
         """The training settings that the baseline was found with, over those of the config."""
@@ -159,9 +167,16 @@ class RunFolder:
         path = self.path / "coefficients.yaml"
         return CompoundCoefficients.from_file(path) if path.is_file() else None
 
-    def write_member(self, architecture: Architecture) -> None:
-        """Write a member of the family to family/<its name>.yaml."""
-        write_text(self.path / "family" / f"{architecture.name}.yaml", architecture.to_yaml())
+    def write_member(
+        self, architecture: Architecture, *, sizes: dict[str, int] | None = None
+    ) -> None:
+        """Write a member of the family to family/<its name>.yaml; `sizes` are those of `write_baseline`."""
+        path = self.path / "family" / f"{architecture.name}.yaml"
+        write_text(path, _with_sizes(architecture, sizes))
+
+
+def _with_sizes(architecture: Architecture, sizes: dict[str, int] | None) -> str:
+    return architecture.to_yaml() + (dump_yaml(sizes) if sizes else "")
 
 
 def environment_facts(**facts: Any) -> dict[str, Any]:

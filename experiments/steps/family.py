@@ -40,7 +40,7 @@ def run_family(
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []
     for number, member in enumerate(members):
-        session.folder.write_member(member.architecture)
+        session.folder.write_member(member.architecture, sizes=session.sizes)
         if (member.architecture.name, member.architecture.key) not in trained:
             listed.append(_candidate(session, member, number))
     session.train(

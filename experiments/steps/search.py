@@ -125,7 +125,7 @@ def run_search(session: Session) -> Architecture:
     if confirmation is not None and confirms:
         best = run_confirmation(session, confirmation)
     baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
-    session.folder.write_baseline(baseline, recipe=training_of(best))
+    session.folder.write_baseline(baseline, recipe=training_of(best), sizes=session.sizes)
     return baseline
 
 

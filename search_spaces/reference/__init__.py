@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.records import choose, other_kind, read_mapping
+from search_spaces.records import InputError, choose, other_kind, read_mapping
 from search_spaces.reference.densenet import CIFAR, IMAGENET, densenet
 from search_spaces.reference.efficientnet import RELEASED, RELEASED_LITE, efficientnet
 from search_spaces.reference.highway import HIGHWAY, highway
@@ -110,8 +111,32 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     text = str(name_or_path)
     path = Path(text)
     if text not in _REFERENCES and (path.suffix in (".yaml", ".yml", ".json") or path.exists()):
-        return Architecture.parse(read_mapping(path, wanted="an architecture"), source=text)
+        data = read_mapping(path, wanted="an architecture")
+        _taken_sizes(data, text)
+        return Architecture.parse(data, source=text)
     if resources.files("search_spaces").joinpath("spaces", f"{text}.yaml").is_file():
         raise other_kind(text, "a search space", wanted="an architecture")
     builder: Callable[[str], Architecture] = choose(_REFERENCES, text, what="architecture")
     return builder(text)
+
+
+def stated_sizes(name_or_path: str | Path) -> dict[str, int]:
+    """The `num_classes` and `in_channels` that an architecture's file states; a name has none.
+
+    A run writes them into its files, so that they are counted for its own data. Raises InputError
+    where one is no whole number from 1.
+    """
+    text = str(name_or_path)
+    if text in _REFERENCES or not Path(text).is_file():
+        return {}
+    return _taken_sizes(read_mapping(Path(text)), text)
+
+
+def _taken_sizes(data: dict[str, Any], source: str) -> dict[str, int]:
+    """Take the two sizes out of the data of a file; what is left is the architecture."""
+    names = ("num_classes", "in_channels")
+    sizes: dict[str, int] = {name: data.pop(name) for name in names if name in data}
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InputError(f"{source}: {name} must be a whole number from 1, but got {size!r}")
+    return sizes

@@ -6,6 +6,9 @@ import sys
 import pytest
 
 from experiments.cli import main
+from scaler import measure_cost
+from search_spaces import load_architecture
+from search_spaces.reference import stated_sizes
 
 
 @pytest.fixture
@@ -96,6 +99,30 @@ def test_a_shown_file_can_be_edited_and_shown_again(scaler, tmp_path):
     status, out, _ = scaler("show", path)
     assert status == 0
     assert " 120 " in out
+
+
+def test_costs_are_counted_for_the_classes_that_a_file_states(scaler, tmp_path):
+    """A run writes its files so; a network beside them is counted for the same."""
+    path = tmp_path / "baseline.yaml"
+    text = load_architecture("cifar_resnet20").to_yaml()
+    path.write_text(f"{text}num_classes: 7\nin_channels: 1\n")
+    own = measure_cost(load_architecture("cifar_resnet20"), num_classes=7, in_channels=1)
+    status, out, error = scaler("cost", path, "cifar_resnet20", "--json")
+    assert (status, [row["params"] for row in json.loads(out)]) == (0, [own.params] * 2)
+    assert f"counted for 7 classes (as {path} states; --num-classes sets it)" in error
+    _, out, _ = scaler("show", path, "--json")
+    assert sum(row["params"] for row in json.loads(out)["stages"]) == own.params
+    _, out, _ = scaler("scale", path, "--phi", "0", "--json", "-o", tmp_path / "grown")
+    assert json.loads(out)[0]["params"] == own.params
+    (written,) = (tmp_path / "grown").iterdir()
+    assert stated_sizes(written) == {"num_classes": 7, "in_channels": 1}
+    _, out, _ = scaler("cost", path, "--num-classes", "9", "--json")
+    assert json.loads(out)[0]["params"] == own.params + 2 * 65
+
+
+def test_what_is_assumed_is_said(scaler):
+    _, _, error = scaler("cost", "cifar_resnet20")
+    assert "counted for 1,000 classes (assumed; --num-classes sets it) and 3 channels" in error
 
 
 def test_scale_to_a_budget_writes_what_it_shows(scaler, tmp_path):
