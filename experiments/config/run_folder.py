@@ -170,7 +170,7 @@ class RunFolder:
     def write_member(
         self, architecture: Architecture, *, sizes: dict[str, int] | None = None
     ) -> None:
-        """Write a member of the family to family/<its name>.yaml; `sizes` are those of `write_baseline`."""
+        """Write a member to family/<its name>.yaml; `sizes` are those of `write_baseline`."""
         path = self.path / "family" / f"{architecture.name}.yaml"
         write_text(path, _with_sizes(architecture, sizes))
 
