@@ -1,13 +1,13 @@
 """How a budget is solved for: the member that costs so much and is nearest to the rule.
 
-1. Find the phi at which the rule itself costs the target (`_start`).
+1. Find the phi at which the rule itself costs the target (`nearest.Search`).
 2. Take the shape nearest to the rule there. Measure what each step away from it costs: a layer more
    or less in one stage, the next rounding of one place's widths. Up to three steps together, and
    the resolution that then meets the target, are ranked by how far they are off the rule, and the
    first few are measured. Go on from the best of them while that brings it nearer (`improve`).
 3. A dimension whose coefficient is 1 stays as it is. Only where nothing within the tolerance fits,
    it moves too, and the result says so. Only then, or where limits exclude all that is near, look
-   farther from the rule (`_far`).
+   farther from the rule (`far`).
 """
 
 from dataclasses import dataclass, replace
