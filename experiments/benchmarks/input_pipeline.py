@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.benchmarks.record import keep, summary
-from experiments.config.augmentation import Augmentation
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data

@@ -20,8 +20,16 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import create_trial
 
-from experiments.benchmarks.macro import EXPONENT, TARGET_FLOPS, Macro, distinct
-from experiments.benchmarks.macro_runs import CHOICE, NAMES, kept, network
+from experiments.benchmarks.macro_runs import (
+    CHOICE,
+    EXPONENT,
+    NAMES,
+    TARGET_FLOPS,
+    Macro,
+    distinct,
+    kept,
+    network,
+)
 from experiments.benchmarks.record import keep
 
 OURS = "cost_aware"

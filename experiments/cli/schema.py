@@ -13,6 +13,6 @@ def schema_command(what: str) -> None:
     Write it to a file and name that in the first line of a YAML file:
     `# yaml-language-server: $schema=config.schema.json`.
     """
-    from experiments.config.json_schema import SCHEMAS
+    from experiments.config.reference import SCHEMAS
 
     print_json(SCHEMAS[what]())

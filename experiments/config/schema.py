@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from experiments.config.augmentation import Augmentation
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.config.sections import (
     ClusterSection,
     CoefficientsSection,

@@ -9,8 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from experiments.config.run_folder import RunFolder
-from experiments.store.columns import CURVE, FIXED, OWN, SPAN, column
-from experiments.store.sizes import sizes_of
+from experiments.store.columns import CURVE, FIXED, OWN, SPAN, column, sizes_of
 from experiments.store.store import STUDIES, Studies, reading
 from search_spaces.records import InputError, suggest
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import Augmentation
 from experiments.data.images import ChannelStatistics
 from experiments.training.rand_augment import jitter, rand_augment
 

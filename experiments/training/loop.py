@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.config.augmentation import Augmentation
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.data.images import ImageData
 from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation, augment

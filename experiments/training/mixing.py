@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import Augmentation
 from experiments.training.augmentation import boxes
 
 _QUANTILES = 4096  # of the Beta distribution, between which is interpolated

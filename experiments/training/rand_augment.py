@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.config.augmentation import RandAugment
+from experiments.config.recipe import RandAugment
 
 _GREY = (0.2989, 0.587, 0.114)  # of red, green and blue, as torchvision and ITU-R BT.601 weigh them
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from experiments.cli import cli
 from experiments.config import reference
-from experiments.config.json_schema import SCHEMAS, config_schema, space_schema
+from experiments.config.reference import SCHEMAS, config_schema, space_schema
 from search_spaces import list_architectures, list_spaces, load_architecture
 from search_spaces.space import _shipped as spaces
 from tests.test_docs import ROOT

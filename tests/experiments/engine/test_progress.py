@@ -11,8 +11,7 @@ from rich.console import Console
 
 from experiments import search
 from experiments.config import messages
-from experiments.engine.live_view import LiveView
-from experiments.engine.progress import Progress
+from experiments.engine.progress import LiveView, Progress
 from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler import Cost
 from tests.terminal import on_a_terminal

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.config.augmentation import Augmentation
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.training.loop import EpochResult, train_epochs
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as oracle
 
-from experiments.config.augmentation import Augmentation
+from experiments.config.recipe import Augmentation
 from experiments.data.images import channel_statistics
 from experiments.training.augmentation import Preparation, augment, resize
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from experiments.config.augmentation import Augmentation, RandAugment
+from experiments.config.recipe import Augmentation, RandAugment
 from experiments.training.checkpoint import read_state, write_state
 from experiments.training.mixing import draw_beta, mix
 

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as oracle
 
-from experiments.config.augmentation import Augmentation, RandAugment
+from experiments.config.recipe import Augmentation, RandAugment
 from experiments.config.schema import DataConfig
 from experiments.training import rand_augment
 from experiments.training.augmentation import augment, crop_and_resize, draw_crops

@@ -1,7 +1,7 @@
 import torch
 
 from experiments.data.images import ChannelStatistics
-from experiments.training.members.activation_maximisation import maximise
+from experiments.training.members.pictures import maximise
 from search_spaces import build_network
 
 GREY = ChannelStatistics((0.5,), (0.25,))
