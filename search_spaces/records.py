@@ -9,25 +9,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from search_spaces.errors import InputError as InputError
 from search_spaces.yaml_text import YamlDumper, read_yaml
 
 MANY = 20  # names, and mistakes, that an error still lists
 _BYTES = 2**22  # a file of 4 MiB is no config and no architecture; it takes minutes to read
-
-
-class InputError(ValueError):
-    """The user's input was wrong: the message names the value, the rule and the way out.
-
-    It prints as one line, whatever the names in it hold.
-    """
-
-    def __str__(self) -> str:
-        return one_line(super().__str__())
-
-
-def one_line(text: str) -> str:
-    r"""What does not print, as a newline in a file's name, becomes its escape (`\n`)."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class Record(BaseModel):

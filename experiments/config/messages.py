@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
-from search_spaces.records import one_line
+from search_spaces.errors import one_line
 
 Mode = Literal["auto", "quiet", "json"]
 
