@@ -149,7 +149,7 @@ MISTAKES = [
     (["scale", "efficientnet_b0"], "exactly one of --phi, a budget"),
     (["scale", "efficientnet_b0", "--target-flops", "0"], "must be a positive number, but got 0"),
     (["scale", "efficientnet_b0", "--target-flops", "10"], "is below 132,032, what the smallest"),
-    (["scale", "efficientnet_b0", "--phi", "nan"], "phi must be a number between"),
+    (["scale", "efficientnet_b0", "--phi", "nan"], "nan is not a number"),
     (["scale", "efficientnet_b0", "--phi", "1", "--coefficients", "no.yaml"], "cannot read"),
     (["search", "--space", "mbconv_tiny"], "unknown search space 'mbconv_tiny'; did you mean"),
     (["search", "--data", "nowhere"], "nowhere"),
