@@ -26,4 +26,4 @@ def test_the_pages_blocks_run_in_their_order(tmp_path, monkeypatch):
                 main()
             assert caught.value.code == 0
             ran += 1
-    assert ran == 6
+    assert ran == 8
