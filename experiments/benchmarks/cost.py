@@ -17,7 +17,7 @@ import optuna
 import torch
 from fvcore.nn import FlopCountAnalysis
 
-from experiments.benchmarks.record import keep, summary
+from experiments.benchmarks import keep, summary
 from scaler import CompoundCoefficients, law, measure_cost, scale, scale_to_flops
 from scaler import cost as cost_module
 from search_spaces import Architecture, build_network, load_architecture, load_space

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.benchmarks.record import keep
+from experiments.benchmarks import keep
 from experiments.config.recipe import TrainConfig, load_recipe
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split

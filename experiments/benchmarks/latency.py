@@ -13,7 +13,7 @@ from statistics import median
 
 from scipy.stats import spearmanr
 
-from experiments.benchmarks.record import keep
+from experiments.benchmarks import keep
 from experiments.config.files import write_text
 from scaler.conditions import Conditions
 from scaler.cost import measure_cost

@@ -22,7 +22,7 @@ from typing import Any
 
 import optuna
 
-from experiments.benchmarks.record import keep, summary
+from experiments.benchmarks import keep, summary
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.engine.candidates import SampledCandidates

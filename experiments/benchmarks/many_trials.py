@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.record import keep, summary
+from experiments.benchmarks import keep, summary
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session

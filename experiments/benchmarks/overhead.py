@@ -1,6 +1,7 @@
 """Seconds of bookkeeping a trial: ours against Ray Tune with stock searchers.
 
     python -m experiments.benchmarks.overhead
+    python -m experiments.benchmarks.overhead share
 
 Trials that do nothing but return a number, from the `mbconv_small` space. Ours writes every trial
 to the SQLite study at its start and at its end, costs it with fvcore and throws duplicates back.
@@ -9,6 +10,10 @@ trial; the same with reused actors; and Tune's own random search with reused act
 nothing. Each round runs all of them in turn, so that all meet the same machine; of each run the
 time counts from the end of its fourth trial, when the workers have started, to that of its last. A
 long run of ours comes first and is not counted: the cost of a layer is traced once a process.
+
+`share` tells how much of the workers' time is trial work: 2 workers, trials that sleep for 2 s, in
+one epoch or in four with a report and a checkpoint each. It is trials * 2 s over workers * wall
+time, from the first trial's start to the last one's end.
 """
 
 import argparse
@@ -19,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.record import keep, summary
+from experiments.benchmarks import keep, summary
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
@@ -31,8 +36,13 @@ NOTE = (
     "Seconds a no-op trial: n rounds in turn of {ours} trials of ours and {trials} of each rival, "
     "the first {warm} of each left out; `ratio` is the median over the first row's."
 )
+SHARE_NOTE = (
+    "Share of the time of 2 workers that is trial work, {trials} trials of 2 s, {rounds} rounds."
+)
 SPACE = "mbconv_small"
 WARM = 4  # trials at the start of each run, two a worker
+SECONDS = 2.0  # that a trial of `share` sleeps
+WORKERS = 2
 
 
 def ours(trials: int, *, sampler: str, seed: int) -> float:
@@ -132,15 +142,9 @@ def stock(trials: int, *, reuse: bool, random: bool = False) -> float:
     return seconds_a_trial(ends.times, trials)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--ours", type=int, default=54)
-    parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--warm", type=int, default=60, help="Trials of ours before it begins.")
-    parser.add_argument("--minutes", type=float, default=60.0, help="No round begins after them.")
-    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
-    args = parser.parse_args()
+def measure_seconds(args: argparse.Namespace) -> None:
+    """Keep the seconds of bookkeeping a trial, ours and the rivals'."""
+    trials = args.trials or 10
     contenders: dict[str, Callable[[int], float]] = {
         "ours, random, durable SQLite study": lambda n: ours(n, sampler="random", seed=0),
         "ours, TPE, durable SQLite study": lambda n: ours(n, sampler="tpe", seed=0),
@@ -153,18 +157,77 @@ def main() -> None:
     with ray_session(ClusterSection()):
         ours(args.warm, sampler="random", seed=0)
         last = time.monotonic() + 60 * args.minutes
-        for _ in range(args.rounds):
+        for _ in range(args.rounds or 10):
             if time.monotonic() > last:
                 break
             for name, run in contenders.items():
-                samples[name].append(run(args.ours if "ours" in name else args.trials))
+                samples[name].append(run(args.ours if "ours" in name else trials))
     figures = {name: summary(values) for name, values in samples.items()}
     base = next(iter(figures.values()))["median"]
     rows = [
         {"what": name, **figure, "ratio": round(figure["median"] / base, 2)}
         for name, figure in figures.items()
     ]
-    keep("overhead", rows, folder=args.out, note=NOTE.format(**{**vars(args), "warm": WARM}))
+    note = NOTE.format(ours=args.ours, trials=trials, warm=WARM)
+    keep("overhead", rows, folder=args.out, note=note)
+
+
+def share(trials: int, *, epochs: int, folder: Path) -> float:
+    """The share of two workers' time that is trial work, in one search of sleeping trials."""
+    from experiments import load_trials
+    from experiments.steps.search import search
+
+    log = folder / f"log-{time.monotonic_ns()}"
+
+    def evaluate(architecture: Any, *, report: Any, seed: int, checkpoint_dir: Path) -> float:  # noqa: ARG001
+        with log.open("a") as file:
+            file.write(f"{time.time()}\n")
+        for epoch in range(1, epochs + 1):
+            time.sleep(SECONDS / epochs)
+            (checkpoint_dir / "state").write_bytes(os.urandom(200_000))
+            report(epoch, 0.5)
+        with log.open("a") as file:
+            file.write(f"{time.time()}\n")
+        (checkpoint_dir / "state").unlink()
+        return 0.5
+
+    run = folder / f"run-{time.monotonic_ns()}"
+    section = SearchSection(trials=trials, epochs=epochs, early_stopping=None)
+    cluster = ClusterSection(workers=WORKERS)
+    config = SearchConfig(confirmation=None, name="work", run=run, search=section, cluster=cluster)
+    search(config, evaluate=evaluate, num_classes=10, in_channels=3)
+    assert len(load_trials(run)) == trials
+    times = [float(line) for line in log.read_text().split()]
+    return trials * SECONDS / (WORKERS * (max(times) - min(times)))
+
+
+def measure_share(args: argparse.Namespace) -> None:
+    """Keep how much of two workers' time is trial work."""
+    trials = args.trials or 30
+    kinds = {"one report": 1, "four reports with a checkpoint of 200 kB each": 4}
+    samples: dict[str, list[float]] = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder, ray_session(ClusterSection(workers=WORKERS)):
+        share(4, epochs=1, folder=Path(folder))
+        for _ in range(args.rounds or 3):
+            for kind, epochs in kinds.items():
+                samples[kind].append(share(trials, epochs=epochs, folder=Path(folder)))
+    rows = [{"what": kind, **summary(values)} for kind, values in samples.items()]
+    rounds = next(iter(rows))["n"]
+    note = SHARE_NOTE.format(trials=trials, rounds=rounds)
+    keep("utilisation", rows, folder=args.out, note=note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("what", choices=["seconds", "share"], nargs="?", default="seconds")
+    parser.add_argument("--ours", type=int, default=54)
+    parser.add_argument("--trials", type=int, help="Of a rival (10), or in all for `share` (30).")
+    parser.add_argument("--rounds", type=int, help="10 of `seconds`, 3 of `share` by default.")
+    parser.add_argument("--warm", type=int, default=60, help="Trials of ours before it begins.")
+    parser.add_argument("--minutes", type=float, default=60.0, help="No round begins after them.")
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    args = parser.parse_args()
+    {"seconds": measure_seconds, "share": measure_share}[args.what](args)
 
 
 if __name__ == "__main__":

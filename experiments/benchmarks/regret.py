@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import create_trial
 
+from experiments.benchmarks import keep
 from experiments.benchmarks.macro_runs import (
     CHOICE,
     EXPONENT,
@@ -30,7 +31,6 @@ from experiments.benchmarks.macro_runs import (
     kept,
     network,
 )
-from experiments.benchmarks.record import keep
 
 OURS = "cost_aware"
 UNDESCRIBED = "cost_aware, parameters alone"  # it is not told which parameters make one network

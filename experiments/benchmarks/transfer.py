@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.record import keep
+from experiments.benchmarks import keep
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.training.members.folder import TrainRequest

@@ -10,12 +10,10 @@ import click
 from experiments.cli.doctor import doctor_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import report_command, run_command, search_command
-from experiments.cli.look import cost_command, list_command, show_command
+from experiments.cli.look import cost_command, list_command, schema_command, show_command
 from experiments.cli.scale import scale_command
-from experiments.cli.schema import schema_command
 from experiments.cli.studies import coefficients_command, compare_command, proxy_command
-from experiments.cli.take_away import export_command
-from experiments.cli.train import train_command
+from experiments.cli.train import export_command, train_command
 from experiments.config.messages import complain, speaking
 from experiments.engine.processes import Terminated, ending_with_signals, status_of_signal
 

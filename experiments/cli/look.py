@@ -1,4 +1,4 @@
-"""`scaler list`, `show` and `cost`: look at networks and spaces."""
+"""`scaler list`, `show`, `cost` and `schema`: look at networks, spaces and what a file may say."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,3 +195,16 @@ def _write_yaml(network: "Architecture", path: Path) -> None:
         return
     write_text(path, network.to_yaml())
     click.echo(f"wrote {path}; look at it with `scaler show {path}`", err=True)
+
+
+@click.command("schema", cls=CheckedCommand)
+@click.argument("what", type=click.Choice(["config", "architecture", "space"]), default="config")
+def schema_command(what: str) -> None:
+    """Print the JSON Schema of a config, an architecture or a search space.
+
+    Write it to a file and name that in the first line of a YAML file:
+    `# yaml-language-server: $schema=config.schema.json`.
+    """
+    from experiments.config.reference import SCHEMAS
+
+    print_json(SCHEMAS[what]())

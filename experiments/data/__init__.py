@@ -2,5 +2,5 @@
 
 May import `config`. Read `sources` first (from a config to the parts of a data set), then `images`
 (what a part is), `listing` and `table` (how files are listed), `published` and `cifar` (data sets
-by name), `split`, `cache`.
+by name), `split`, `decoding`.
 """

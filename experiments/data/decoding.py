@@ -1,20 +1,23 @@
-"""Image files to square RGB arrays, with Pillow."""
+"""Image files to square RGB arrays, with Pillow; the arrays are kept once per machine."""
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from experiments.config.messages import say
+from experiments.config.files import replace_file
+from experiments.config.messages import say, warn
 from experiments.config.schema import Fit
 from experiments.config.units import readable_seconds
 from experiments.data.images import FACTS, image_facts
-from experiments.data.listing import ImageFile
+from experiments.data.listing import ImageFile, Listing
 from search_spaces.records import InputError
 
 LARGEST_IMAGE = 178_956_970  # pixels; above it Pillow suspects a file made to fill the memory
@@ -22,6 +25,8 @@ LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored 
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
 _PROGRESS_SECONDS = 10.0
+_FORMAT = 2  # to be raised when decoding changes: older cache files are then no longer found
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 # Pillow's number of the filter: `scaler show --code` prints `fit_square`, which imports nothing.
 BILINEAR = 2
@@ -195,3 +200,70 @@ def _map(files: Sequence[ImageFile], use: Callable[[str], _T]) -> Iterator[_T]:
             yield from pool.map(use, paths)
         finally:
             pool.shutdown(cancel_futures=True)  # after a bad file, do not decode the rest first
+
+
+def cache_folder() -> Path:
+    """$SCALER_CACHE, else $XDG_CACHE_HOME/scaler, else ~/.cache/scaler."""
+    if chosen := os.environ.get("SCALER_CACHE"):
+        return Path(chosen).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "scaler"
+
+
+def cache_key(listing: Listing, *, image_size: int | None, fit: Fit = "crop") -> str:
+    """Changes with the folder's place, any file's name, size or time, the size or the fit."""
+    files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
+    content = json.dumps([_FORMAT, str(listing.root), image_size, fit, files])
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array kept under `key`, memory-mapped and read-only; built and kept where absent.
+
+    A damaged file is built anew. Where the cache folder cannot be used, what `build` returned is
+    handed on from memory, with a warning.
+    """
+    path = cache_folder() / f"{key}.npy"
+    images = _load(path)
+    if images is not None:
+        return images
+    images = build()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file: _write(file, images))
+    except OSError as error:
+        warn(
+            f"cannot keep decoded images in '{path.parent}' ({error.strerror}): they will be "
+            f"decoded again next time; set SCALER_CACHE to a folder that can be written"
+        )
+        return images
+    kept = _load(path)
+    return images if kept is None else kept
+
+
+def _write(file: BinaryIO, images: np.ndarray) -> None:
+    """An ordinary .npy file with a digest after its end, which numpy does not read."""
+    np.save(file, images, allow_pickle=False)
+    file.write(_digest(images))
+
+
+def _load(path: Path) -> np.ndarray | None:
+    """The images, or None where there is no file or its digest does not fit."""
+    try:
+        images: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            file.seek(images.offset + images.nbytes)
+            if file.read(_DIGEST_BYTES + 1) == _digest(images):
+                return images
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception:  # numpy parses the header of a damaged file in many ways
+        pass
+    warn(f"'{path}' is damaged: its images are decoded again")
+    return None
+
+
+def _digest(images: np.ndarray) -> bytes:
+    digest = hashlib.sha256(repr((images.dtype.str, images.shape)).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.digest()

@@ -10,11 +10,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from experiments.store import parcel
-from experiments.training.evaluate import Evaluate
+from experiments.store.checkpoints import Signature, pack, signature, unpack
 from search_spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    from experiments.training.trial import Evaluate
+
 
 TRIALS = "SCALER_TRIALS"  # names the folder in which a run's own Ray keeps its trials' folders
 _DUST = 1e-6  # a float32's mean of ones may be 1 + 1e-7
@@ -47,7 +50,7 @@ class _Stopped(BaseException):
 class Evaluation:
     """Runs `evaluate`; `next` gives what it reports, epoch by epoch, and how it ends."""
 
-    def __init__(self, evaluate: Evaluate, job: Job) -> None:
+    def __init__(self, evaluate: "Evaluate", job: Job) -> None:
         self._results: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._let_on = threading.Semaphore(0)
         self._stopping = False
@@ -56,7 +59,7 @@ class Evaluation:
         self._epoch = 0
         place = os.environ.get(TRIALS)
         self._folder = Path(tempfile.mkdtemp(prefix="scaler-trial-", dir=place))
-        self._sent: parcel.Signature = ()
+        self._sent: Signature = ()
         self._thread = threading.Thread(target=self._run, args=(evaluate, job), daemon=True)
         self._thread.start()
 
@@ -90,23 +93,23 @@ class Evaluation:
 
     def _packed(self) -> bytes | None:
         """The checkpoint folder, where it has changed since it was last sent."""
-        now = parcel.signature(self._folder)
+        now = signature(self._folder)
         if now == self._sent or not now:
             return None
         self._sent = now
-        return parcel.pack(self._folder)
+        return pack(self._folder)
 
     def _wait(self) -> None:
         self._let_on.acquire()
         if self._stopping:
             raise _Stopped
 
-    def _run(self, evaluate: Evaluate, job: Job) -> None:
+    def _run(self, evaluate: "Evaluate", job: Job) -> None:
         try:
             self._wait()
             if job.checkpoint is not None:
-                parcel.unpack(job.checkpoint, self._folder)
-                self._sent = parcel.signature(self._folder)
+                unpack(job.checkpoint, self._folder)
+                self._sent = signature(self._folder)
                 job.checkpoint = None
             returned = evaluate(
                 Architecture.model_validate_json(job.architecture),
@@ -119,7 +122,7 @@ class Evaluation:
             if "accuracy" not in told:
                 raise ValueError("what the evaluation returned has no `accuracy`")
             accuracy, figures = _checked(told.pop("accuracy"), self._epoch), _figures(told)
-            left = parcel.pack(self._folder) if parcel.signature(self._folder) else None
+            left = pack(self._folder) if signature(self._folder) else None
             self._results.put({"accuracy": accuracy, "extra": figures, "files": left, "done": True})
         except _Stopped:
             pass

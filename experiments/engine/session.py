@@ -1,22 +1,26 @@
-"""What the three studies of one run share: folder, store, data, Ray, and how a trial is trained."""
+"""What the studies of a run share: folder, store, data, and each one's trials on Ray Tune."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.config.run_folder import RunFolder, check_facts, check_same
 from experiments.config.schema import EarlyStopping, SearchConfig
+from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import masked
 from experiments.engine.candidates import Candidates
-from experiments.engine.cluster import ray_session
+from experiments.engine.cluster import ray_session, trials_at_a_time
 from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
-from experiments.engine.runner import run_study
+from experiments.engine.ray_internals import PENDING
 from experiments.engine.searcher import StudySearcher
 from experiments.engine.tracking import Tracking, check_tracking
+from experiments.engine.worker import Worker
 from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.sqlite_file import backup_of
@@ -25,7 +29,7 @@ from search_spaces.records import InputError
 
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
-    from experiments.training.evaluate import Evaluate
+    from experiments.training.trial import Evaluate
 
 
 @dataclass(frozen=True)
@@ -202,3 +206,43 @@ def _check_shared(
 def _note_shared(store: Store, config: SearchConfig, facts: dict[str, Any]) -> None:
     store.note("run", "config", config.model_dump(mode="json", exclude={"run", "cluster"}))
     store.note("run", "facts", facts)
+
+
+def run_study(searcher: StudySearcher, *, evaluate: "Evaluate", cluster: ClusterSection) -> None:
+    """Train the searcher's trials, each recorded in the store as it ends.
+
+    Trials that an earlier driver left open are among them, and go first. Raises WorkFailed where a
+    trial could not be recorded.
+    """
+    from ray import tune
+
+    from experiments.engine.hooks import StudyCallback, StudyScheduler, StudySearch
+
+    trainable = tune.with_parameters(Worker, evaluate=evaluate)
+    at_a_time = trials_at_a_time(cluster)
+    os.environ[PENDING] = str(at_a_time)
+    with tempfile.TemporaryDirectory(prefix="scaler-ray-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearch(
+                    searcher,
+                    at_a_time=at_a_time,
+                    trainable=trainable,
+                    resources={"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial},
+                ),
+                scheduler=StudyScheduler(searcher),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=searcher.study,
+                storage_path=scratch,  # Tune's own files: nothing in them is ever needed again
+                verbose=0,
+                callbacks=[StudyCallback(searcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tracking = searcher.tracking
+        with searcher.progress, nullcontext() if tracking is None else tracking.open():
+            tuner.fit()
+    searcher.close()

@@ -4,13 +4,16 @@ import gc
 import os
 import platform
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from experiments.engine.evaluation import Evaluation, Job
 from experiments.engine.processes import exit_after, kill_children
-from experiments.training.evaluate import Evaluate
+
+if TYPE_CHECKING:
+    from experiments.training.trial import Evaluate
+
 
 GRACE = 10.0  # seconds past the time limit in which Python itself may stop a hanging trial
 
@@ -18,7 +21,7 @@ GRACE = 10.0  # seconds past the time limit in which Python itself may stop a ha
 class Worker(tune.Trainable):  # type: ignore[misc]
     """Keeps its process from trial to trial; of an earlier trial only the imports are left."""
 
-    def setup(self, config: dict[str, Any], evaluate: Evaluate) -> None:
+    def setup(self, config: dict[str, Any], evaluate: "Evaluate") -> None:
         """Ray calls it once, in the worker's process."""
         self._evaluate = evaluate
         self._hangs = False

@@ -12,7 +12,7 @@ from experiments.report.analysis import compare_runs, search_regret
 from experiments.report.charts import side_by_side
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import draw_figures, write_figures
-from experiments.report.page.render import pictures, render, shown
+from experiments.report.render import pictures, render, shown
 from experiments.report.repeats import confirmation_standings
 from experiments.report.tables import load_family, write_tables
 from experiments.store.trials import load_trials, named_runs

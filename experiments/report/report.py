@@ -10,7 +10,7 @@ from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.report.cells import plain
 from experiments.report.figures import draw_figures, make_figures, write_figures
-from experiments.report.page.page import make_page
+from experiments.report.page import make_page
 from experiments.report.repeats import coefficients_standings
 from experiments.report.summary import only_compared
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables

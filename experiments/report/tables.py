@@ -25,8 +25,16 @@ from experiments.report.repeats import (
     confirmation_table,
     dropped_table,
 )
-from experiments.store.columns import FIXED, OWN, STATE
-from experiments.store.trials import Runs, load_curves, load_notes, load_trials, named_runs
+from experiments.store.trials import (
+    FIXED,
+    OWN,
+    STATE,
+    Runs,
+    load_curves,
+    load_notes,
+    load_trials,
+    named_runs,
+)
 
 TOP = 10  # trials in the table of the search
 

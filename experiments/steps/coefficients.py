@@ -15,8 +15,15 @@ from typing import Any
 from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import CoefficientsSection
 from experiments.engine.session import Session
-from experiments.steps.noise import Standing, standings, verdict
-from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.steps.noise import (
+    Standing,
+    completed,
+    new_seeds,
+    repeated,
+    standings,
+    train_repeats,
+    verdict,
+)
 from experiments.store.trial import Candidate, identity_of
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost

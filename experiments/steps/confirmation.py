@@ -14,8 +14,14 @@ from experiments.config.sections import ConfirmationSection
 from experiments.config.units import readable_seconds
 from experiments.engine.session import Session
 from experiments.samplers import recommend
-from experiments.steps.noise import standings, verdict
-from experiments.steps.repeats import completed, new_seeds, repeated, train_repeats
+from experiments.steps.noise import (
+    completed,
+    new_seeds,
+    repeated,
+    standings,
+    train_repeats,
+    verdict,
+)
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, architecture_of, identity_of, training_of
 from scaler.cost import Cost

@@ -5,7 +5,7 @@ from optuna.trial import FrozenTrial
 from experiments.config.messages import WorkFailed, say
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.session import Session
-from experiments.steps.repeats import completed
+from experiments.steps.noise import completed
 from experiments.store.trial import Candidate, training_of
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost

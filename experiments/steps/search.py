@@ -27,7 +27,7 @@ from search_spaces.space import SearchSpace, load_space
 if TYPE_CHECKING:
     import pandas
 
-    from experiments.training.evaluate import Evaluate
+    from experiments.training.trial import Evaluate
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 
 The caller draws the order, so that an epoch follows from (seed, epoch) alone: the same numbers give
 the same batches, bit for bit, from either kind of split. Several workers take each their own part
-of every batch's numbers.
+of every batch's numbers. `measure_accuracy` goes through a part in its order.
 """
 
 import warnings
@@ -18,14 +18,16 @@ from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.data.decoding import decode_file
-from experiments.data.images import FileSplit, Part, Split
+from experiments.data.images import FileSplit, ImageData, Part, Split
+from experiments.training.augmentation import Preparation
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
+_BATCH = 256  # images at a time; there is no gradient to keep
 
 
 class Placed(Protocol):
@@ -184,3 +186,29 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
         torch.stack([image for image, _ in images]),
         torch.tensor([label for _, label in images], dtype=torch.int64),
     )
+
+
+def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
+    """Accuracy in [0, 1] on `split`, on the device where the network is.
+
+    `data` is what the network was trained on: its training images give mean and deviation.
+    """
+    device = next(network.parameters()).device
+    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
+    return measure_accuracy(network, place(split, device), prepare=prepare)
+
+
+@torch.inference_mode()
+def measure_accuracy(network: nn.Module, split: Placed, *, prepare: Preparation) -> float:
+    """The share of `split` classified rightly in eval mode; the network's own mode comes back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        right = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+        for images, labels in split.batches(in_order(len(split), batch_size=_BATCH)):
+            logits = network(prepare(images))  # (B, num_classes)
+            right += (logits.argmax(1) == labels).sum()
+        return int(right) / len(split)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from experiments.data.cache import cache_folder
+from experiments.data.decoding import cache_folder
 from scaler.conditions import cpu_name
 from search_spaces.network import weighted_loss
 from search_spaces.records import InputError

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.data.images import ImageData
-from experiments.training.accuracy import measure_accuracy
-from experiments.training.augmentation import Preparation, augment
-from experiments.training.batches import place
+from experiments.training.augmentation import Preparation, augment, mix
+from experiments.training.batches import measure_accuracy, place
 from experiments.training.checkpoint import TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
@@ -23,7 +22,6 @@ from experiments.training.hardware import (
     compiles,
     deterministic_cudnn,
 )
-from experiments.training.mixing import mix
 from experiments.training.optimizer import (
     AveragedNetwork,
     epoch_rates,

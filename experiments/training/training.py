@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
-from experiments.training.accuracy import evaluate
+from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
 from experiments.training.hardware import choose_device
 from experiments.training.loop import EpochResult, train_epochs

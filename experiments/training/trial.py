@@ -1,26 +1,52 @@
-"""The built-in evaluation of a search: trains an architecture, one report an epoch."""
+"""The form of an evaluation, and the built-in one: it trains, and reports after each epoch."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.training.checkpoint import read_state, save_checkpoint, write_state
-from experiments.training.evaluate import Report
 from experiments.training.loop import EpochResult
 from experiments.training.training import Pace, Training
 from search_spaces.architecture import Architecture
+
+
+class Report(Protocol):
+    """Tells the accuracy after an epoch, counted from 1, and further figures, as `train_loss`."""
+
+    def __call__(
+        self, epoch: int, accuracy: float, figures: Mapping[str, float] | None = None, /
+    ) -> None: ...
+
+
+class Evaluate(Protocol):
+    """The user's evaluation: trains `architecture` and returns its accuracy.
+
+    It calls `report(epoch, accuracy)` after each epoch, and may be stopped there. Instead of a
+    number it may return a mapping with `accuracy` and further figures, which are kept with it.
+    Where the search space has `training:` choices it is also called with `training`, what they are.
+
+    `checkpoint_dir` is an empty folder on the worker's own disk. What lies in it at a report
+    travels to the driver, which keeps it; a trial that is taken up again, on this machine or
+    another, finds it there again and goes on after the epoch of that report. What lies in it at
+    the end is put into the run folder, under checkpoints/.
+    """
+
+    def __call__(
+        self, architecture: Architecture, *, report: Report, seed: int, checkpoint_dir: Path
+    ) -> float | Mapping[str, float]: ...
+
 
 STATE = "training.safetensors"  # within the checkpoint folder, while the training runs
 
 
 @dataclass(frozen=True)
 class TrainingEvaluation:
-    """An `Evaluate` (see experiments.training.evaluate) that trains on image data.
+    """An `Evaluate` that trains on image data.
 
     It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
     `final` training also looks at the test part, once, and keeps the weights.

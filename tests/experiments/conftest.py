@@ -14,9 +14,8 @@ from experiments.data.images import ImageData, Split
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress
-from experiments.engine.runner import run_study
 from experiments.engine.searcher import StudySearcher
-from experiments.engine.session import Session
+from experiments.engine.session import Session, run_study
 from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.store.columns import SPAN
+from experiments.store.trials import SPAN
 
 _COLUMNS: dict[str, Any] = {
     "run": "string",

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.config.schema import DataConfig
 from experiments.data import sources
-from experiments.data.cache import cache_folder, cache_key, cached_array
+from experiments.data.decoding import cache_folder, cache_key, cached_array
 from experiments.data.folder import list_folder
 from experiments.data.images import Split
 from experiments.data.sources import load_data

@@ -1,7 +1,7 @@
 import pytest
 
-from experiments.data import placement
-from experiments.data.placement import free_memory, streams
+from experiments.data import sources
+from experiments.data.sources import free_memory, streams
 
 
 @pytest.fixture
@@ -9,7 +9,7 @@ def free(monkeypatch):
     """free(count): so many bytes are free in memory, and there is no GPU."""
 
     def say(count: int) -> None:
-        monkeypatch.setattr(placement, "free_memory", lambda: (count, "memory"))
+        monkeypatch.setattr(sources, "free_memory", lambda: (count, "memory"))
 
     return say
 
@@ -31,7 +31,7 @@ def test_the_choice_can_be_set(free, capsys):
 
 
 def test_a_containers_limit_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(placement, "_CGROUP", tmp_path)
+    monkeypatch.setattr(sources, "_CGROUP", tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("1000000\n")

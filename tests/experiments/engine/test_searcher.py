@@ -11,8 +11,7 @@ from experiments.config.schema import EarlyStopping, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import Progress
 from experiments.engine.searcher import StudySearcher
-from experiments.store import parcel
-from experiments.store.checkpoints import Checkpoints
+from experiments.store.checkpoints import Checkpoints, pack
 from experiments.store.store import Store
 from search_spaces import load_space
 
@@ -55,7 +54,7 @@ def content(tmp_path):
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "weights").write_text("w")
-    return parcel.pack(folder)
+    return pack(folder)
 
 
 def tell(searcher, name, epoch, accuracy, checkpoint=None):

@@ -7,8 +7,7 @@ import zipfile
 
 import pytest
 
-from experiments.store import parcel
-from experiments.store.checkpoints import Checkpoint, Checkpoints
+from experiments.store.checkpoints import Checkpoint, Checkpoints, files, pack, unpack
 
 
 def packed(tmp_path, **files) -> bytes:
@@ -17,12 +16,12 @@ def packed(tmp_path, **files) -> bytes:
         path = folder / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return parcel.pack(folder)
+    return pack(folder)
 
 
 def test_a_folder_comes_out_as_it_went_in(tmp_path):
     content = packed(tmp_path, a="one", deep__er__b="two")
-    parcel.unpack(content, tmp_path / "out")
+    unpack(content, tmp_path / "out")
     assert (tmp_path / "out" / "a").read_text() == "one"
     assert (tmp_path / "out" / "deep" / "er" / "b").read_text() == "two"
 
@@ -33,7 +32,7 @@ def test_a_file_outside_of_the_folder_is_refused(tmp_path, name):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, "x")
     with pytest.raises(ValueError, match="outside of its folder"):
-        parcel.unpack(path.read_bytes(), tmp_path / "out")
+        unpack(path.read_bytes(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -44,7 +43,7 @@ def test_the_newer_checkpoint_takes_the_older_ones_place(tmp_path):
     assert [path.name for path in (kept.folder / "trial").iterdir()] == ["epoch_00010.zip"]
     newest = kept.newest("trial")
     assert newest is not None
-    assert (newest.epoch, parcel.files(newest.content)) == (10, {"a": b"10"})
+    assert (newest.epoch, files(newest.content)) == (10, {"a": b"10"})
     assert kept.newest("other") is None
 
 
@@ -96,7 +95,7 @@ def test_on_a_full_disk_the_older_checkpoint_stays(tmp_path, small_disk):
     assert caught.value.errno == errno.ENOSPC
     newest = kept.newest("trial")
     assert newest is not None
-    assert (newest.epoch, len(parcel.files(newest.content)["a"])) == (1, 150_000)
+    assert (newest.epoch, len(files(newest.content)["a"])) == (1, 150_000)
     assert [path.name for path in (small_disk / "trial").iterdir()] == ["epoch_00001.zip"]
 
 
@@ -106,7 +105,7 @@ def test_a_file_that_cannot_be_kept_is_named(tmp_path, name):
     path.parent.mkdir(exist_ok=True)
     path.write_text("1")
     with pytest.raises(ValueError, match="a checkpoint file is called") as told:
-        parcel.pack(tmp_path)
+        pack(tmp_path)
     assert str(told.value).isprintable()
 
 
@@ -116,7 +115,7 @@ def test_names_of_any_length_and_script_are_kept(tmp_path):
     for name in names:
         (worker / name).parent.mkdir(parents=True, exist_ok=True)
         (worker / name).write_text(name)
-    checkpoints.place("trial", parcel.pack(worker))
+    checkpoints.place("trial", pack(worker))
     checkpoints.drop("trial")
     kept = tmp_path / "run" / "trial"
     found = {

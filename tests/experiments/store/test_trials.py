@@ -5,9 +5,8 @@ from contextlib import closing
 import pandas as pd
 import pytest
 
-from experiments.store.columns import FIXED
 from experiments.store.store import STUDIES
-from experiments.store.trials import load_curves, load_trials
+from experiments.store.trials import FIXED, load_curves, load_trials
 from search_spaces import Architecture
 from search_spaces.records import InputError
 

@@ -8,9 +8,8 @@ from PIL import Image
 from experiments.config.schema import DataConfig
 from experiments.data.images import FileSplit, ImageData, Split
 from experiments.data.sources import load_data
-from experiments.training.accuracy import measure_accuracy
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import Batch, Placed, in_order, place
+from experiments.training.batches import Batch, Placed, in_order, measure_accuracy, place
 from search_spaces.records import InputError
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import torch
 from scipy.stats import kstest
 
 from experiments.config.recipe import Augmentation, RandAugment
+from experiments.training.augmentation import draw_beta, mix
 from experiments.training.checkpoint import read_state, write_state
-from experiments.training.mixing import draw_beta, mix
 
 LABELS = torch.arange(64) % 5
 

@@ -17,7 +17,7 @@ from experiments.report.cells import alignments, readable_rows
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.interactive import to_plotly
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "templates"
 _MORE = {  # colours of the page alone
     "light": {"band": "#f3f5f7", "mark": "#fdf0d8"},
     "dark": {"band": "#1e2329", "mark": "#3b2f17"},

@@ -11,7 +11,7 @@ from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads
-from experiments.report.page.render import pictures, render, shown
+from experiments.report.render import pictures, render, shown
 from experiments.report.repeats import coefficients_standings, confirmation_standings
 from experiments.report.summary import only_compared, summary
 from experiments.report.tables import coefficient_trials, data_sizes

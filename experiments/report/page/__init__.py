@@ -1,1 +1,0 @@
-"""The one page of a run: `page` gathers what it says, `render` fills the templates."""
