@@ -31,7 +31,11 @@ from scaler.scaled import Scaled, scale_to_flops, scaled_by_phi
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
-MOST_STRAY = 0.5  # of its growth: with more of it elsewhere no network stands for its direction
+# Of its growth: a network with more of it elsewhere does not stand for its direction. On the grid
+# of step .1 the nearest other direction is .17 away (the median): up to about half of that, a
+# network bears the name that fits it best.
+MOST_STRAY = 0.1
+MOST_TOLD = 12  # directions left out that are told in a line each; the table holds all
 GROWTH = 2.0  # alpha * beta^2 * gamma^2, arXiv:1905.11946, equation 3
 
 
@@ -43,6 +47,7 @@ class Dropped:
     beta: float
     gamma: float
     reason: str
+    same: bool = False  # another direction came to the same network, and stands for both
 
 
 def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficients]:
@@ -74,6 +79,7 @@ def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoeffi
     members, dropped = grown_members(baseline, section, **session.sizes)
     note = {"baseline": baseline.key, "directions": [asdict(each) for each in dropped]}
     session.store.note("coefficients", "dropped", note)
+    _tell_dropped(dropped, trained=len(members))
     candidates = {
         candidate.attributes["contender"]: candidate
         for candidate in _candidates(session, section, baseline, members)
@@ -100,8 +106,9 @@ def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoeffi
     if not ranked:
         raise WorkFailed("no training of the coefficients grid finished; see `scaler report`")
     say(f"coefficients: {verdict(ranked, of='accuracy')}")
-    attributes = candidates[ranked[0].contender].attributes
-    coefficients = CompoundCoefficients(**{k: attributes[k] for k in ("alpha", "beta", "gamma")})
+    (chosen,) = [pair for pair in members if _label(pair[0]) == ranked[0].contender]
+    coefficients, winner = chosen
+    say(f"coefficients: {_label(coefficients)} was trained as {_reached(winner)}")
     session.folder.write_coefficients(coefficients)
     return coefficients
 
@@ -112,47 +119,27 @@ def grown_members(
     """The baseline grown along each direction of the grid, and the directions left out.
 
     Small networks grow in coarse steps, and to cost what it should a network may have to leave its
-    direction. One that strays too far is left out, and of several directions that came to one
-    network the one stands for all that it strays least from. Raises InputError where none is left.
+    direction. One that strays is left out, and of several directions that came to one network the
+    one stands for all that it strays least from. Raises InputError where none is left.
     """
-    cost = measure_cost(baseline, num_classes=num_classes, in_channels=in_channels)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    flops = measure_cost(baseline, **sizes).flops
     grown, dropped = [], []
     for direction in coefficient_grid(step=section.step, tolerance=section.tolerance):
         try:
-            if section.rule == "phi":
-                member = scaled_by_phi(
-                    baseline,
-                    phi=section.phi,
-                    coefficients=direction,
-                    num_classes=num_classes,
-                    in_channels=in_channels,
-                )
-            else:
-                member = scale_to_flops(
-                    baseline,
-                    target_flops=section.target_ratio * cost.flops,
-                    coefficients=direction,
-                    tolerance=section.flops_tolerance,
-                    num_classes=num_classes,
-                    in_channels=in_channels,
-                )
+            member = _grown(baseline, direction, section, flops=flops, **sizes)
+            stray = _stray(member, direction)
+            if member.moved or stray > MOST_STRAY:
+                moved = f" ({' and '.join(member.moved)} moved)" if member.moved else ""
+                raise InputError(f"off its direction{moved}: it would be {_reached(member)}")
         except InputError as error:
             dropped.append(Dropped(**direction.model_dump(), reason=str(error)))
-            continue
-        stray = _stray(member, direction)
-        if stray > MOST_STRAY:
-            depth, width, resolution = member.reached_factors()
-            reason = (
-                f"nearest at {member.cost.flops:,} FLOPs, off its direction: depth {depth:.2f}, "
-                f"width {width:.2f}, resolution {resolution:.2f} times the baseline's"
-            )
-            dropped.append(Dropped(**direction.model_dump(), reason=reason))
         else:
             grown.append((stray, direction, member))
     if not grown:
         raise InputError(
             f"none of {len(dropped)} directions can be scaled; the first: {dropped[0].reason}; "
-            f"see coefficients.flops_tolerance and coefficients.target_ratio"
+            f"take a larger coefficients.flops_tolerance or coefficients.target_ratio"
         )
     nearest: dict[str, tuple[CompoundCoefficients, Scaled]] = {}
     for _, direction, member in sorted(grown, key=lambda one: one[0]):
@@ -160,11 +147,61 @@ def grown_members(
         if key in nearest:
             same = nearest[key][0]
             reason = f"comes to the same network as {_label(same)}"
-            dropped.append(Dropped(**direction.model_dump(), reason=reason))
+            dropped.append(Dropped(**direction.model_dump(), reason=reason, same=True))
         else:
             nearest[key] = (direction, member)
     order = {direction: place for place, (_, direction, _) in enumerate(grown)}
     return sorted(nearest.values(), key=lambda pair: order[pair[0]]), dropped
+
+
+def _grown(
+    baseline: Architecture,
+    direction: CompoundCoefficients,
+    section: CoefficientsSection,
+    *,
+    flops: int,
+    num_classes: int,
+    in_channels: int,
+) -> Scaled:
+    if section.rule == "phi":
+        return scaled_by_phi(
+            baseline,
+            phi=section.phi,
+            coefficients=direction,
+            num_classes=num_classes,
+            in_channels=in_channels,
+        )
+    return scale_to_flops(
+        baseline,
+        target_flops=section.target_ratio * flops,
+        coefficients=direction,
+        tolerance=section.flops_tolerance,
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+
+
+def _reached(member: Scaled) -> str:
+    depth, width, resolution = member.reached_factors()
+    return (
+        f"depth {depth:.2f}, width {width:.2f}, resolution {resolution:.2f} times the baseline's, "
+        f"at {member.cost.flops:,} FLOPs"
+    )
+
+
+def _tell_dropped(dropped: list[Dropped], *, trained: int) -> None:
+    same = sum(each.same for each in dropped)
+    say(
+        f"coefficients: {trained} directions to train; {same} more come to the same networks, and "
+        f"{len(dropped) - same} are left out"
+    )
+    told = [each for each in dropped if not each.same]
+    for each in told[:MOST_TOLD]:
+        say(
+            f"left out: alpha {each.alpha:g} beta {each.beta:g} gamma {each.gamma:g}: {each.reason}"
+        )
+    if told[MOST_TOLD:]:
+        say(f"left out: {len(told) - MOST_TOLD} more, which the report's table `dropped` names")
 
 
 def _ranked(
