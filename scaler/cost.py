@@ -19,6 +19,10 @@ from scaler.law import law_of
 from scaler.tracing import trace_operators
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
+from search_spaces.records import InputError
+from search_spaces.space import SearchSpace
+
+SAMPLE = 100  # members of a space: their median is within about 7 % of that of all
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,20 @@ def measure_layers(
     for row in architecture.auxiliary_rows(num_classes=num_classes):
         costs[row.part] = Cost(0, _params(row.layer, conventions), 0)
     return costs
+
+
+def sampled_costs(
+    space: SearchSpace, *, num_classes: int = 1000, in_channels: int = 3
+) -> list[tuple[Architecture, Cost]]:
+    """`SAMPLE` random members of a space with their costs, always the same ones.
+
+    Raises InputError where no member has parts that fit together.
+    """
+    members = space.members(SAMPLE, seed=0)
+    if not members:
+        raise InputError(f"of space '{space.name}' no network that was drawn fits together")
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    return [(member, measure_cost(member, **sizes)) for member in members]
 
 
 def trace_cost(module: nn.Module, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:

@@ -175,7 +175,8 @@ _KINDS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "a recipe": lambda data: bool({"optimizer", "learning_rate", "batch_size"} & data.keys()),
 }
 _WAYS = {
-    "a search space": "`scaler search --space FILE` finds an architecture in it",
+    "a search space": "`scaler show FILE` reads it, `scaler search --space FILE` finds an "
+    "architecture in it",
     "an architecture": "`scaler show FILE` reads it",
     "coefficients": "`scaler scale ARCH --coefficients FILE` takes it",
     "a config": "`scaler run --config FILE` takes it",
@@ -196,10 +197,15 @@ def read_mapping(path: Path, *, wanted: str | None = None) -> dict[str, Any]:
     "an architecture".
     """
     data = _read(path)
-    found = next((kind for kind, holds in _KINDS.items() if holds(data)), wanted)
+    found = kind_of(data) or wanted
     if wanted is not None and found is not None and found != wanted:
         raise other_kind(path, found, wanted=wanted)
     return data
+
+
+def kind_of(data: dict[str, Any]) -> str | None:
+    """What kind of file these are the data of, as "a search space"; None if it cannot be told."""
+    return next((kind for kind, holds in _KINDS.items() if holds(data)), None)
 
 
 def other_kind(name: str | Path, found: str, *, wanted: str) -> InputError:

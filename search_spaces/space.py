@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError, choose, other_kind, read_mapping
+from search_spaces.records import InputError, choose, kind_of, other_kind, read_mapping
 from search_spaces.reference import list_architectures
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ class SearchSpace:
 
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""
-        return _size(self.tree) * _size(self.training)
+        return _size(self.tree) * self.training_size()
+
+    def training_size(self) -> int:
+        """How many settings of the training it has; 1 where it chooses none."""
+        return _size(self.training)
 
     def parameters(self) -> dict[str, list[str | int | float | bool | None]]:
         """Every parameter that can be asked for, conditional ones too, with its options."""
@@ -192,6 +196,17 @@ def _shipped() -> dict[str, Path]:
 def list_spaces() -> list[str]:
     """The names that `load_space` knows."""
     return list(_shipped())
+
+
+def is_space(name_or_path: str | Path) -> bool:
+    """Whether it is the name of a space, or a file that holds one. InputError if it is unreadable.
+
+    A file that does not exist is none.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in _shipped():
+        return True
+    return path.is_file() and kind_of(read_mapping(path)) == "a search space"
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:

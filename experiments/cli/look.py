@@ -25,6 +25,9 @@ from experiments.cli.options import (
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
+    from search_spaces.space import SearchSpace
+
+_QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 @click.command("list", cls=CheckedCommand)
@@ -41,9 +44,11 @@ def list_command(as_json: bool) -> None:
         return
     click.echo("Architectures (`scaler show NAME` prints the table):")
     click.echo("".join(f"  {name}\n" for name in architectures))
-    click.echo("Search spaces (`scaler search --space NAME`):")
+    click.echo(
+        "Search spaces (`scaler show NAME` prints choices and costs, `scaler search --space`):"
+    )
     for space in spaces:
-        click.echo(f"  {space['space']:<16}{space['settings']:.3g} settings")
+        click.echo(f"  {space['space']:<24}{space['settings']:.3g} settings")
 
 
 @click.command("show", cls=CheckedCommand)
@@ -67,7 +72,21 @@ def show_command(
     in_channels: int | None,
     as_json: bool,
 ) -> None:
-    """The stage table of ARCHITECTURE (a name or a file) and what it costs."""
+    """The stage table of ARCHITECTURE (a name or a file) and what it costs.
+
+    Of a search space: what it may choose, how many networks it holds, and what they cost.
+    """
+    from search_spaces.space import is_space, load_space
+
+    if is_space(architecture):
+        if yaml_path is not None or code:
+            option = "--code" if code else "--yaml"
+            raise click.UsageError(f"{option} writes a network, but {architecture} is a space.")
+        space = load_space(architecture)
+        space = space if resolution is None else space.at(resolution)
+        sizes = counted_for([architecture], num_classes=num_classes, in_channels=in_channels)
+        _show_space(space, sizes, as_json=as_json)
+        return
     network = _load(architecture, resolution)
     if yaml_path is not None:
         _write_yaml(network, yaml_path)
@@ -92,6 +111,41 @@ def show_command(
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations"
     )
+
+
+def _show_space(space: "SearchSpace", sizes: dict[str, int], *, as_json: bool) -> None:
+    import numpy as np
+
+    from scaler.cost import sampled_costs
+
+    drawn = sampled_costs(space, **sizes)
+    costs = []
+    for name in ("flops", "params", "activations"):
+        values = np.quantile([getattr(cost, name) for _, cost in drawn], _QUANTILES)
+        named = zip(_QUANTILES, values, strict=True)
+        ends: dict[float, str] = {0: "min", 1: "max"}
+        costs.append({"cost": name} | {ends.get(q, f"{q:.0%}"): round(v) for q, v in named})
+    pixels = sorted({member.resolution for member, _ in drawn})
+    trainings = space.training_size()
+    networks = space.size() // trainings
+    if as_json:
+        held = {"space": space.name, "networks": networks, "trainings": trainings}
+        counted = {**sizes, "resolutions": pixels, "drawn": len(drawn)}
+        print_json({**held, "parameters": space.parameters(), **counted, "costs": costs})
+        return
+    print_table(
+        [
+            {"parameter": name, "choices": ", ".join(str(option) for option in options)}
+            for name, options in space.parameters().items()
+        ]
+    )
+    each = f", each with {trainings:,} settings of its training" if trainings > 1 else ""
+    click.echo(
+        f"\n{space.name}: at most {networks:,} networks{each}.\n"
+        f"What {len(drawn)} random ones cost at {' or '.join(map(str, pixels))} px with "
+        f"{sizes['num_classes']:,} classes (FLOPs are multiply-adds):\n"
+    )
+    print_table(costs)
 
 
 @click.command("cost", cls=CheckedCommand)

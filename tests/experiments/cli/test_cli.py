@@ -7,7 +7,7 @@ import pytest
 
 from experiments.cli import main
 from scaler import measure_cost
-from search_spaces import load_architecture
+from search_spaces import list_spaces, load_architecture, load_space
 from search_spaces.reference import stated_sizes
 
 
@@ -43,6 +43,49 @@ def test_show_prints_the_papers_table_one(scaler):
     assert columns[5] == ("4", "14", "14", "112", "3")
     assert columns[8] == ("head", "7", "1", "1,280", "1")
     assert "385,814,752 FLOPs (multiply-adds), 5,288,548 parameters" in out
+
+
+def test_show_of_a_space_prints_choices_and_costs_and_what_they_are_counted_for(scaler):
+    status, out, err = scaler("show", "mbconv_small_training", "--resolution", 16)
+    assert status == 0
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert ["stages.2.channels", "32, 48, 64, 96"] in lines
+    assert "at most 13,436,928 networks, each with 72 settings of its training" in out
+    assert "100 random ones cost at 16 px with 1,000 classes" in out
+    members = load_space("mbconv_small").at(16).members(100, seed=0)
+    flops = sorted(measure_cost(member).flops for member in members)
+    (row,) = [rest.split() for name, rest in filter(None, lines) if name == "flops"]
+    assert (row[0], row[-1]) == (f"{flops[0]:,}", f"{flops[-1]:,}")
+    assert row[3] == f"{round((flops[49] + flops[50]) / 2):,}"
+    assert "1,000 classes (assumed; --num-classes" in err
+    assert "3 channels (assumed" in err
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_every_shipped_space_shows_its_size_and_its_costs_in_order(scaler, name):
+    sizes = ("--num-classes", 10, "--in-channels", 3)
+    status, out, err = scaler("show", name, *sizes, "--resolution", 32, "--json")
+    assert (status, err) == (0, "")
+    told, space = json.loads(out), load_space(name)
+    assert told["networks"] * told["trainings"] == space.size()
+    assert told["parameters"] == space.parameters()
+    assert [row.pop("cost") for row in told["costs"]] == ["flops", "params", "activations"]
+    for row in told["costs"]:
+        assert list(row) == ["min", "5%", "25%", "50%", "75%", "95%", "max"]
+        assert list(row.values()) == sorted(row.values())
+        assert 0 < row["min"] < row["max"]
+
+
+@pytest.mark.parametrize("option", [["--yaml", "net.yaml"], ["--code"]])
+def test_a_space_is_not_written_as_a_network(scaler, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        "stages: [{channels: {choice: [8, 16]}, layers: 1, stride: 2, block: {kind: conv}}]\n"
+    )
+    status, out, err = scaler("show", "mine.yaml", *option)
+    assert (status, out) == (2, "")
+    assert f"{option[0]} writes a network, but mine.yaml is a space" in err
+    assert not (tmp_path / "net.yaml").exists()
 
 
 def test_cost_compares_side_by_side(scaler):
