@@ -40,6 +40,7 @@ _OVERRIDES = {
     "cost": "search.cost",
     "target": "search.target",
     "exponent": "search.exponent",
+    "at": "search.at",
     "latency_model": "search.latency_model",
     "min_flops": "search.min_flops",
     "max_flops": "search.max_flops",
@@ -133,6 +134,11 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
 )
 @click.option("--target", type=float, help="T, in the cost's unit; seconds of latency.")
 @click.option("--exponent", type=float, help="w; -0.07 unless the config says otherwise.")
+@click.option(
+    "--at",
+    type=click.Choice(["formula", "budget"]),
+    help="Compare networks at their own cost by the formula, or each scaled to the target.",
+)
 @click.option(
     "--latency-model",
     type=click.Path(path_type=Path),

@@ -181,6 +181,10 @@ class SearchSection(Record):
     """T of the reward, in the cost's unit. Latency is in seconds."""
     exponent: FiniteFloat = -0.07
     """w of the reward. The paper's value is -0.07."""
+    at: Literal["formula", "budget"] = "formula"
+    """At which cost networks are compared: each at its own, by the reward's formula, or each scaled
+    to the target before it is trained.
+    """
     min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     """Networks with fewer FLOPs are never trained."""
     max_flops: Limit = float("inf")
@@ -268,6 +272,30 @@ class SearchSection(Record):
 
     warm_start: WarmStart | None = None
     """What is known before the search."""
+
+    @model_validator(mode="after")
+    def _budget_can_be_solved_for(self) -> Self:
+        """`at: budget` scales each suggestion, so the target must be within the limits."""
+        if self.at == "formula":
+            return self
+        if self.cost == "latency" and self.latency_model is None:
+            raise ValueError(
+                "`at: budget` scales each network to the target, and measured latencies would take "
+                "minutes for each; give a `latency_model` (see `scaler latency`)"
+            )
+        low = self.limits.get(f"min_{self.cost}", 0.0)
+        high = self.limits.get(f"max_{self.cost}", float("inf"))
+        if not low <= self.target <= high:
+            limits = ", ".join(f"{name}={value:g}" for name, value in self.limits.items())
+            raise ValueError(
+                f"`at: budget` scales each network to the target, which must lie within the "
+                f"limits, but got (target={self.target:g}, {limits})"
+            )
+        if self.warm_start is not None and self.warm_start.mode == "tell":
+            raise ValueError(
+                "`at: budget` trains other networks than those that were told; use `mode: enqueue`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _window(self) -> Self:

@@ -23,6 +23,7 @@ from search_spaces.space import SearchSpace
 MOST_SLOW = 50  # of one suggestion, where each was measured, a second or two
 PATIENCE = 50  # draws of the sampler, of which some propose the same again and again; then a walk
 PATIENCE_IN_ORDER = 2_000  # of a grid, as a walk leaves gaps behind
+MOST_UNREACHED = 300  # of one suggestion that do not reach the target within the limits: seconds
 ASTRAY = 10  # of those outside the limits: a sampler that knows no limits seldom comes back
 
 
@@ -90,7 +91,8 @@ class SampledCandidates:
     A suggestion outside the limits, or a network already tried (equal network, not equal
     parameters; with another training it is another), is thrown back and another drawn; after many
     of them a walk looks for one (see limits). `enqueued` parameters come first; `told` results the
-    sampler knows, and draws none of them again.
+    sampler knows, and draws none of them again. With `at: budget` a suggestion is a shape, and the
+    candidate is that shape scaled to the target.
 
     The sampler's study is in memory and repeats the stored one; what was thrown back stands in it
     as failed, which samplers leave out, so that it biases nothing. Every suggestion has random
@@ -123,9 +125,15 @@ class SampledCandidates:
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
         self._allowed: dict[frozenset[tuple[str, Any]], bool] = {}  # what was priced
         self._sampler = self._make_sampler(section, seed)
-        self._within = WithinLimits(space, self._pricing, **self._sizes, seed=seed)
+        walked = self._pricing
+        if section.at == "budget":  # the walk looks at shapes; the limits are of what they become
+            walked = Pricing(section.replace(**_WITHOUT_LIMITS), **self._sizes)
+        self._within = WithinLimits(space, walked, **self._sizes, seed=seed)
         self.ended = ""  # why there were no more
         self._slow: set[str] = set()  # what was measured and is beyond the limit
+        self._shapes: set[str] = set()  # with `at: budget`: what was suggested, whatever came of it
+        if section.at == "budget":
+            self._shapes = {self._network(trial.params) for trial in finished}
         self._told = list(told)
         self._finished = sorted(finished, key=_suggestion)
         self._study = self._repeated([*self._told, *self._finished])
@@ -157,6 +165,8 @@ class SampledCandidates:
             if suggestion in running:
                 self._open[suggestion] = self._handle(number)
         self._seen.update(trial.candidate.identity for trial in left)
+        if self._section.at == "budget":
+            self._shapes.update(self._network(trial.candidate.params) for trial in left)
         self._handed_out = max(self._handed_out, *(number + 1 for number in running))
         return left
 
@@ -165,7 +175,7 @@ class SampledCandidates:
         for sampler in (self._sampler, self._within):
             reseed(sampler, (self._seed, self._handed_out))
         slow: list[int] = []  # FLOPs of those that were measured, and are beyond the limit
-        astray = 0
+        astray = unreached = 0
         for draw in count():
             patient = draw < self._patience and astray < self._most_astray
             if not patient and not self._found(below=min(slow, default=math.inf)):
@@ -184,9 +194,16 @@ class SampledCandidates:
             reason, flops = candidate
             self.screened_by[reason] += 1
             astray += reason in ("outside", "slow")
+            unreached += self._section.at == "budget" and reason in ("unreached", "outside")
             slow += [flops] if reason == "slow" and self._pricing.measures else []
             if len(slow) >= MOST_SLOW:
                 self.ended = f"{MOST_SLOW} networks in a row were measured as too slow"
+                return None
+            if unreached >= MOST_UNREACHED:
+                limits = " within the limits" if self._section.limits else ""
+                self.ended = (
+                    f"{MOST_UNREACHED} shapes in a row cannot be scaled to the target{limits}"
+                )
                 return None
         raise AssertionError("`count` does not end")
 
@@ -204,6 +221,8 @@ class SampledCandidates:
             for t in self._study.get_trials(deepcopy=False)
             if THROWN_BACK not in t.user_attrs
         )
+        if self._section.at == "budget":
+            return self._within.find(self._shapes, tried=tried) is not None
         return self._within.find(self._seen | self._slow, tried=tried, below=below) is not None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
@@ -244,8 +263,8 @@ class SampledCandidates:
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
     def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
-        """It knows the objective's cost, unless that takes a measurement."""
-        if self._pricing.measures:
+        """It knows the objective's cost, unless that is measured, or is the same for all."""
+        if self._pricing.measures or section.at == "budget":
             return make_sampler(section.sampler, network=self._network, seed=seed)
         return make_sampler(
             section.sampler,
@@ -278,6 +297,12 @@ class SampledCandidates:
             training = self._space.suggest_training(trial)
         except InputError:  # parts that do not fit together, as a stride too many
             return "unfit", 0
+        if self._section.at == "budget":
+            self._shapes.add(identity(architecture.key, training))
+        try:
+            architecture = self._pricing.brought(architecture)
+        except InputError:
+            return "unreached", 0
         cost = measure_cost(architecture, **self._sizes)
         if not self._pricing.allows(cost):
             return "outside", cost.flops
@@ -304,6 +329,13 @@ class SampledCandidates:
             distributions=trial.distributions,
             training=training,
         )
+
+
+_WITHOUT_LIMITS: dict[str, Any] = {
+    "at": "formula",
+    "min_flops": 0.0,
+    **dict.fromkeys(("max_flops", "max_params", "max_activations", "max_latency"), math.inf),
+}
 
 
 def _suggestion(trial: FrozenTrial) -> int:

@@ -26,6 +26,7 @@ COUNTABLE = 4_000  # settings: a space of so many is looked at whole, which take
 LOOKS = 2_000  # of one walk at most
 STALE = 100  # looks that lead nowhere; then the walk begins elsewhere
 MIXING = 20  # looks within the limits: where a walk comes in, it stands close to a limit
+SHAPES = 30  # random members that are tried before a search at the budget begins
 STARTS = 5  # of the way to the nearest network
 
 
@@ -204,19 +205,41 @@ def limits_text(section: SearchSection) -> str:
 def check_limits(section: SearchSection, *, num_classes: int, in_channels: int) -> None:
     """Raise InputError where no network of the space lies within the limits.
 
-    A latency that has to be measured is not looked at.
+    A latency that has to be measured is not looked at. With `at: budget`: where none of some
+    random ones can be scaled to the target within the limits.
     """
-    if not section.limits:
+    if not section.limits and section.at == "formula":
         return
     space = load_space(section.space)
     space = space if section.resolution is None else space.at(section.resolution)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    if section.at == "budget":
+        _check_budget(space, section, **sizes)
+        return
     within = WithinLimits(space, Pricing(section, **sizes), **sizes, seed=0)
     if within.find(()) is not None:
         return
     raise InputError(
         f"no network of space '{section.space}' lies within its limits{limits_text(section)}: "
         f"{_nearest_text(within, section)}; widen them, or change the space"
+    )
+
+
+def _check_budget(space: SearchSpace, section: SearchSection, **sizes: int) -> None:
+    pricing, reason = Pricing(section, **sizes), ""
+    for shape in space.members(SHAPES, seed=0):
+        try:
+            cost = measure_cost(pricing.brought(shape), **sizes)
+        except InputError as error:
+            reason = str(error)
+            continue
+        if pricing.allows(cost):
+            return
+        reason = f"scaled to it, the last has {cost.params:,} parameters"
+        reason += f" and {cost.activations:,} activations, but the limits are{limits_text(section)}"
+    raise InputError(
+        f"none of {SHAPES} random networks of space '{space.name}' can be scaled to the target of "
+        f"{readable_cost(section.cost, section.target)}: {reason}"
     )
 
 

@@ -7,14 +7,18 @@ from typing import Any
 
 from experiments.config.schema import SearchSection
 from experiments.samplers.known_cost import reward
+from scaler.compound import CompoundCoefficients
 from scaler.conditions import machine_facts
-from scaler.cost import Cost
+from scaler.cost import Cost, measure_cost
 from scaler.latency import find_device, measure_latencies
 from scaler.latency_model import LatencyModel
+from scaler.scaled import scale_to
 from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
 
 MEASURE_SECONDS = 2.0  # at most, of one candidate, its warm-up apart
 TOLERANCE = 0.05
+AT_BUDGET = 0.02  # how far a scaled shape may be from the target: (1.02)^-0.07 is 0.9986
 
 
 class Pricing:
@@ -31,11 +35,47 @@ class Pricing:
         if section.latency_model is not None:
             self._model = LatencyModel.from_file(section.latency_model)
         self._measured: dict[str, float] = {}
+        self._brought: dict[str, Architecture | InputError] = {}
 
     @property
     def measures(self) -> bool:
         """Whether latency is measured, not predicted."""
         return self._section.needs_latency and self._model is None
+
+    def brought(self, architecture: Architecture) -> Architecture:
+        """What is trained of a suggested shape: itself, or scaled to the target (`at: budget`).
+
+        The resolution stays. Raises InputError where the shape cannot reach the target. Limits are
+        looked at afterwards: the solver takes seconds to find that nothing keeps them.
+        """
+        if self._section.at == "formula":
+            return architecture
+        key = architecture.key
+        if key not in self._brought:
+            try:
+                self._brought[key] = self._at_the_target(architecture)
+            except InputError as error:
+                self._brought[key] = error
+        brought = self._brought[key]
+        if isinstance(brought, InputError):
+            raise brought
+        return brought
+
+    def _at_the_target(self, architecture: Architecture) -> Architecture:
+        section = self._section
+        model = self._model
+        scaled = scale_to(
+            architecture,
+            target=section.target,
+            cost=section.cost,
+            coefficients=CompoundCoefficients(),
+            tolerance=AT_BUDGET,
+            latency=None if model is None else lambda a: model(measure_cost(a, **self._sizes)),
+            resolution=architecture.resolution,
+            num_classes=self._sizes["num_classes"],
+            in_channels=self._sizes["in_channels"],
+        )
+        return scaled.architecture.replace(name=architecture.name)
 
     def allows(self, cost: Cost) -> bool:
         """Whether FLOPs, parameters and activations lie within the limits."""

@@ -22,6 +22,7 @@ from experiments.store.trial import Candidate, EpochResult, Trial, best_complete
 SCREENED = {
     "outside": "outside the limits",
     "slow": "slower than max_latency",
+    "unreached": "cannot be scaled to the target",
     "repeated": "already tried",
     "unfit": "parts that do not fit",
 }

@@ -36,7 +36,7 @@ def read_warm_start(section: WarmStart, space: SearchSpace) -> list[Known]:
     but missing.
     """
     source = section.source
-    rows = _csv_rows(source, space) if source.suffix.lower() == ".csv" else _run_rows(source)
+    rows = _csv_rows(source, space) if source.suffix.lower() == ".csv" else _run_rows(section)
     known = [
         Known(row.origin, _checked(row, space, source=str(source)), row.accuracy) for row in rows
     ]
@@ -71,11 +71,17 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
     return enqueued, store.trials(STUDY)
 
 
-def _run_rows(path: Path) -> Iterator[Known]:
+def _run_rows(section: WarmStart) -> Iterator[Known]:
     """The finished trials of a run's search."""
     from experiments.store.store import reading
 
+    path = section.source
     folder = RunFolder.open(path)
+    if section.mode == "tell" and folder.config.search.at == "budget":
+        raise InputError(
+            f"'{path}' trained its networks scaled to a budget, so its accuracies are of others "
+            f"than here; use `mode: enqueue`"
+        )
     with reading(folder) as snapshot:
         for trial in snapshot.trials("search"):
             if trial.state == TrialState.COMPLETE:

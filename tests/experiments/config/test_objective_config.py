@@ -72,3 +72,16 @@ def test_all_mistakes_are_told_at_once_the_unknown_keys_first():
     assert max(told.index(part) for part in unknown) < min(told.index(part) for part in others)
     assert "; also: " in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"cost": "latency", "target": 0.01}, "give a `latency_model`"),
+        ({"target": 5e6, "max_flops": 4e6}, r"within the limits, but got \(target=5e\+06, max_f"),
+        ({"warm_start": {"source": "old", "mode": "tell"}}, "use `mode: enqueue`"),
+    ],
+)
+def test_a_search_at_the_budget_refuses_what_no_scaling_can_meet(section, message):
+    with pytest.raises(InputError, match=message):
+        SearchConfig.parse({"name": "x", "search": {"at": "budget", **section}}, source="x")

@@ -1,7 +1,9 @@
+import optuna
 import pytest
 
 from experiments.config.schema import SearchSection
 from experiments.engine.candidates import SampledCandidates
+from experiments.engine.limits import check_limits
 from experiments.samplers.known_cost import reward
 from experiments.store.trial import Trial
 from scaler import measure_cost
@@ -134,3 +136,60 @@ def test_all_of_a_space_that_is_too_large_to_count_is_found_within_narrow_limits
     source = sampled(SearchSection(sampler="random", max_flops=50_176), space=space)
     assert [source.next() is not None for _ in range(9)] == [True] * 8 + [False]
     assert "no more networks were found in space 'tight' within its limits" in source.ended
+
+
+def test_at_the_budget_every_candidate_is_its_shape_scaled_to_the_target():
+    section = SearchSection(target=3e5, at="budget")
+    source = sampled(section)
+    candidates = [source.next() for _ in range(12)]
+    assert all(abs(c.cost.flops / 3e5 - 1) <= 0.02 for c in candidates)
+    assert len({c.architecture.key for c in candidates}) == 12
+    space = load_space("mbconv_small").at(8)
+    shapes = [space.suggest(optuna.trial.FixedTrial(c.params)) for c in candidates]
+    assert [c.params["head.channels"] for c in candidates] == [s.head.channels for s in shapes]
+    assert {shape.key for shape in shapes} != {c.architecture.key for c in candidates}
+
+
+def test_shapes_that_cannot_reach_the_target_are_thrown_back_by_name():
+    source = sampled(SearchSection(sampler="random", target=9e4, at="budget"))
+    candidates = [source.next() for _ in range(5)]
+    assert all(abs(c.cost.flops / 9e4 - 1) <= 0.02 for c in candidates)
+    assert set(source.screened_by) == {"unreached"}
+
+
+def test_limits_at_the_budget_are_of_the_scaled_network():
+    section = SearchSection(sampler="random", target=3e5, at="budget", max_params=20_000)
+    source = sampled(section)
+    assert all(source.next().cost.params <= 20_000 for _ in range(5))
+    assert source.screened_by["outside"] > 0
+
+
+@pytest.mark.parametrize("limits", [{"target": 10}, {"target": 3e5, "max_params": 9}])
+def test_a_budget_that_no_shape_reaches_is_refused_before_the_search(limits):
+    section = SearchSection(resolution=8, at="budget", **limits)
+    with pytest.raises(InputError, match=r"none of 30 random networks .* can be scaled to the"):
+        check_limits(section, **SIZES)
+
+
+def test_shapes_that_become_one_network_are_tried_once(small):
+    """Of three widths that are scaled to one budget, and of which two become equal."""
+    tree = small.model_dump(mode="json")
+    tree["stages"][0]["channels"] = {"choice": [8, 16, 24]}
+    space = SearchSpace("three", tree)
+    target = measure_cost(space.members(1, seed=0)[0], **SIZES).flops
+    section = SearchSection(sampler="random", target=target, at="budget")
+    source = sampled(section, space=space)
+    keys = [c.architecture.key for c in iter(source.next, None)]
+    assert 1 <= len(keys) == len(set(keys)) <= 3
+    assert source.next() is None
+    assert source.ended == "there are no more networks in space 'three'"
+
+
+def test_a_continued_search_at_the_budget_proposes_what_the_uninterrupted_one_would_have():
+    section, done = SearchSection(target=3e5, at="budget"), []
+    source = sampled(section)
+    for number in range(8):
+        candidate = source.next()
+        done.append(Trial(candidate).ended("complete", 0.3 + number % 3 / 10).frozen())
+        source.tell(candidate, done[-1])
+    assert sampled(section, finished=done).next().params == source.next().params

@@ -146,3 +146,11 @@ def test_told_results_are_known_but_win_only_once_trained_here(config, started, 
     assert {"earlier#1", "earlier#2"} < set(again.contender)
     assert baseline.key == again.loc[again.reward.idxmax()].key
     assert again.accuracy.max() < 0.3  # what they had elsewhere, 0.99, counts no more
+
+
+def test_accuracies_of_scaled_networks_are_not_told_to_another_search(config, by_hand):
+    section = config.search.replace(trials=2, target=3e5, at="budget")
+    run_search(by_hand(config.replace(search=section), lambda *_, **__: 0.5))
+    with pytest.raises(InputError, match="networks scaled to a budget, so its accuracies are of"):
+        read_warm_start(WarmStart(source=config.run, mode="tell"), SPACE)
+    assert len(read_warm_start(WarmStart(source=config.run), SPACE)) == 2

@@ -1,0 +1,325 @@
+"""What a search is worth: networks that it found, beside known ones scaled to the same FLOPs.
+
+    SCALER_DATA=... python -m experiments.benchmarks.worth --data cifar10 clothing --flops 5e6
+
+The searches are `scaler search` with its confirmation off, one worker: `cost_aware` by the formula,
+`cost_aware` with `at: budget`, and `random` with `at: budget`, each with the same trials and early
+stopping. What they name as the baseline is then trained anew, beside the known networks, by the
+same recipe, epochs and new seeds. Accuracies are of test images, which no search has seen.
+
+Each search and each training is one line of `worth.jsonl`, so that a stopped series goes on.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks import keep
+from experiments.config.messages import say
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig, SearchConfig, SearchSection
+from experiments.data.sources import load_data
+from experiments.steps.known import known_at
+from experiments.steps.noise import difference
+from experiments.steps.search import search
+from experiments.training.batches import evaluate
+from experiments.training.training import Training
+from scaler.compound import CompoundCoefficients
+from scaler.conditions import Conditions
+from scaler.cost import measure_cost
+from scaler.latency import measure_latencies
+from scaler.scaled import scale_to_flops
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
+from search_spaces.space import load_space
+
+KNOWN = (
+    "mobilenet_v2",
+    "mnasnet_a1",
+    "efficientnet_b0",
+    "cifar_resnet20",
+    "cifar_densenet40_k12",
+)
+RESOLUTION = 32
+SEARCHERS = {  # row -> what differs in the config's search section
+    "cost_aware, formula": {"sampler": "cost_aware", "at": "formula"},
+    "cost_aware, at budget": {"sampler": "cost_aware", "at": "budget"},
+    "random, at budget": {"sampler": "random", "at": "budget"},
+}
+SCALED = "cost_aware, formula, scaled"
+RANDOM = "random member"
+NEW_SEEDS = 1_000_000  # as the confirmation's: no search has trained with them
+DATA: dict[str, dict[str, Any]] = {
+    "cifar10": {"source": "cifar10"},
+    "clothing": {"source": "clothing", "image_size": 40},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One data set at one budget; `lines` is the file of what was done."""
+
+    data: str
+    flops: float
+    args: argparse.Namespace
+
+    @property
+    def name(self) -> str:
+        return f"{self.data} at {self.flops / 1e6:g} MFLOPs"
+
+    @property
+    def data_config(self) -> DataConfig:
+        limits = (self.args.train_images, self.args.validation_images)
+        return DataConfig(
+            **DATA[self.data],
+            crop_padding=4,
+            train_limit=limits[0],
+            validation_limit=limits[1],
+        )
+
+    @cached_property
+    def images(self) -> Any:
+        return load_data(self.data_config, seed=0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"num_classes": self.images.num_classes, "in_channels": self.images.channels}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was done of this case, in the order of its doing."""
+        path: Path = self.args.lines
+        read = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        done = [json.loads(line) for line in read]
+        return [line for line in done if (line["data"], line["flops"]) == (self.data, self.flops)]
+
+    def write(self, **fields: Any) -> None:
+        """One line more; `say` it too, without the architecture."""
+        line = {"data": self.data, "flops": self.flops, **fields}
+        with self.args.lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        say(", ".join(f"{key} {value}" for key, value in line.items() if key != "architecture"))
+
+
+def run_searches(case: Case) -> dict[str, Architecture]:
+    """What each searcher found, by row; a search that was done is read."""
+    done = {line["row"]: line for line in case.lines() if line["kind"] == "search"}
+    for row, differs in SEARCHERS.items():
+        if row in done:
+            continue
+        began = time.monotonic()
+        name = f"{case.data}-{case.flops:g}-{row.replace(', ', '-').replace(' ', '-')}"
+        config = SearchConfig(
+            name=name.replace("+", ""),
+            run=case.args.runs / name,
+            data=case.data_config,
+            search=SearchSection(
+                resolution=RESOLUTION,
+                target=case.flops,
+                trials=case.args.trials,
+                epochs=case.args.epochs,
+                **differs,
+            ),
+            confirmation=None,
+            cluster={"workers": 1},
+        )
+        result = search(config)
+        complete = result.trials[result.trials["state"] == "complete"]
+        case.write(
+            kind="search",
+            row=row,
+            epochs=int(result.trials["epochs"].sum()),
+            trials=len(result.trials),
+            complete=len(complete),
+            accuracy=float(complete.sort_values("reward")["accuracy"].iloc[-1]),
+            seconds=round(time.monotonic() - began, 1),
+            architecture=result.best.model_dump(mode="json", exclude_defaults=True),
+        )
+    lines = [line for line in case.lines() if line["kind"] == "search"]
+    return {
+        line["row"]: Architecture.parse(line["architecture"], source="search") for line in lines
+    }
+
+
+def networks(case: Case, found: dict[str, Architecture]) -> Iterator[tuple[str, Architecture]]:
+    """Row and network of all that are trained in the end. The random members have their own."""
+    yield from found.items()
+    formula = found["cost_aware, formula"]
+    yield SCALED, at_budget(formula, case)
+    for name in KNOWN:
+        try:
+            yield name, known_at(name, target=case.flops, cost="flops", like=formula, **case.sizes)
+        except InputError as error:
+            say(f"{name} is left out: {error}")
+
+
+def at_budget(shape: Architecture, case: Case) -> Architecture:
+    """The shape scaled to the case's FLOPs, its resolution kept."""
+    return scale_to_flops(
+        shape,
+        target_flops=case.flops,
+        coefficients=CompoundCoefficients(),
+        tolerance=0.02,
+        resolution=RESOLUTION,
+        num_classes=case.sizes["num_classes"],
+        in_channels=case.sizes["in_channels"],
+    ).architecture
+
+
+def random_members(case: Case) -> Iterator[tuple[str, Architecture]]:
+    """Members of the space drawn at random, scaled to the budget."""
+    space = load_space("mbconv_small").at(RESOLUTION)
+    for number, member in enumerate(space.members(case.args.members, seed=1)):
+        yield f"{RANDOM} {number}", at_budget(member, case)
+
+
+def train_all(case: Case) -> None:
+    """Train what is missing; every row's first seed before any second."""
+    rows = list(networks(case, run_searches(case)))
+    done = {(line["row"], line["seed"]) for line in case.lines() if line["kind"] == "training"}
+    pairs = [(row, network, seed) for seed in range(case.args.seeds) for row, network in rows]
+    pairs += [(row, network, 0) for row, network in random_members(case)]
+    for row, network, seed in pairs:
+        if (row, seed) not in done:
+            train(case, row, network, seed)
+    timed = {line["row"] for line in case.lines() if line["kind"] == "latency"}
+    for row, network in rows:
+        if row not in timed:
+            (latency,) = measure_latencies(
+                [network], conditions=Conditions(threads=1), **case.sizes, budget=3.0
+            )
+            case.write(kind="latency", row=row, milliseconds=round(latency.quiet * 1e3, 3))
+
+
+def train(case: Case, row: str, network: Architecture, seed: int) -> None:
+    """One training with a new seed; seconds are the processor's, as the machine has other work."""
+    images = case.images
+    training = Training(
+        architecture=network,
+        data=images,
+        data_config=case.data_config,
+        config=TrainConfig(),
+        epochs=case.args.epochs,
+        seed=NEW_SEEDS + seed,
+    )
+    began = time.process_time()
+    *_, last = training.run()
+    took = time.process_time() - began
+    chosen = np.random.default_rng(0).permutation(len(images.test))[: case.args.test_images]
+    tested = images.test.take(np.sort(chosen))
+    cost = measure_cost(network, **case.sizes)
+    case.write(
+        kind="training",
+        row=row,
+        seed=seed,
+        test=round(evaluate(last.network, tested, data=images, resolution=RESOLUTION), 4),
+        validation=round(last.accuracy, 4),
+        network_flops=cost.flops,
+        params=cost.params,
+        cpu_seconds=round(took, 1),
+    )
+
+
+def table(case: Case) -> list[dict[str, Any]]:
+    """A row a network, the best by mean first; `p` is of its difference to the best known one."""
+    lines = case.lines()
+    trained: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["kind"] == "training":
+            trained.setdefault(line["row"], []).append(line)
+    milliseconds = {
+        line["row"]: line["milliseconds"] for line in lines if line["kind"] == "latency"
+    }
+    tests = {row: [line["test"] for line in own] for row, own in trained.items()}
+    known = [row for row in tests if row in KNOWN]
+    best_known = max(known, key=lambda row: statistics.mean(tests[row]), default=None)
+    rows = []
+    for row, own in trained.items():
+        if row.startswith(RANDOM):
+            continue
+        against = row not in KNOWN and best_known is not None
+        gap = difference(tests[row], tests[best_known]) if against and best_known else None
+        rows.append(
+            {
+                "data": case.data,
+                "budget": f"{case.flops / 1e6:g} M",
+                "network": row,
+                "n": len(own),
+                "test": round(statistics.mean(tests[row]), 4),
+                "spread": round(statistics.stdev(tests[row]), 4) if len(own) > 1 else None,
+                "over the best known": None if gap is None else round(gap.value, 4),
+                "p": None if gap is None else float(f"{gap.p:.2g}"),
+                "MFLOPs": round(own[0]["network_flops"] / 1e6, 2),
+                "params": own[0]["params"],
+                "latency ms": milliseconds.get(row),
+                "training s": round(statistics.mean(line["cpu_seconds"] for line in own), 1),
+            }
+        )
+    rows.sort(key=lambda each: -float(each["test"]))
+    members = [values[0] for row, values in tests.items() if row.startswith(RANDOM)]
+    if members:
+        rows.append(
+            {
+                "data": case.data,
+                "budget": f"{case.flops / 1e6:g} M",
+                "network": "the median random member, scaled",
+                "n": len(members),
+                "test": round(statistics.median(members), 4),
+                "spread": round(statistics.pstdev(members), 4),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", nargs="+", choices=sorted(DATA), default=["cifar10", "clothing"])
+    parser.add_argument("--flops", nargs="+", type=float, default=[5e6])
+    parser.add_argument("--train-images", type=int, default=2_000)
+    parser.add_argument("--validation-images", type=int, default=1_000)
+    parser.add_argument("--test-images", type=int, default=2_000)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--members", type=int, default=5, help="Random members of the space.")
+    parser.add_argument("--runs", type=Path, default=Path("runs/worth"))
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    parser.add_argument("--table", action="store_true", help="Only of what was done.")
+    args = parser.parse_args()
+    args.lines = args.out / "worth.jsonl"
+    args.out.mkdir(parents=True, exist_ok=True)
+    cases = [Case(data, flops, args) for data in args.data for flops in args.flops]
+    for case in cases if not args.table else []:
+        train_all(case)
+    rows = [row for case in cases for row in table(case)]
+    searches = "; ".join(
+        f"{case.name}, {line['row']}: {line['trials']} trials, {line['epochs']} epochs"
+        for case in cases
+        for line in case.lines()
+        if line["kind"] == "search"
+    )
+    keep(
+        "worth",
+        rows,
+        folder=args.out,
+        note=(
+            f"Trained on {args.train_images:,} images at {RESOLUTION} px for {args.epochs} epochs "
+            f"from scratch, chosen on at most {args.validation_images:,}, tested on at most "
+            f"{args.test_images:,}; the searches had at most {args.trials} trials of up to "
+            f"{args.epochs} epochs in `mbconv_small` ({searches}). `test` is the mean of `n` "
+            f"trainings with new seeds, `spread` their deviation; `p` is Welch's test against the "
+            f"best known network. The random members have one training each. Latency is one image "
+            f"on one thread, training seconds are the processor's."
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
