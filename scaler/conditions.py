@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from search_spaces.records import Record
+from search_spaces.records import InputError, Record
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,25 @@ class Conditions(Record):
         if self.threads is not None:
             words.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
         return ", ".join(words)
+
+
+def find_device(name: "str | torch.device", *, setting: str = "device") -> "torch.device":
+    """`auto` is a GPU where there is one. Raises InputError for a GPU that is not there.
+
+    `setting` is what the user calls it.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise InputError(
+                f"{setting} is '{name}', but torch finds {count} GPUs here; use 'auto' or 'cpu'"
+            )
+    return device
 
 
 def cpu_name() -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from scaler.conditions import Conditions, machine_facts
+from scaler.conditions import Conditions, find_device, machine_facts
 from scaler.step import Step, make_step
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -121,6 +121,8 @@ def measure_latencies(
     if not (math.isfinite(budget) and budget > 0):
         raise InputError(f"budget must be a positive number of seconds, but got {budget:g}")
     device = find_device(conditions.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
     threads = None
     if device.type == "cpu":
         threads = conditions.threads or torch.get_num_threads()
@@ -137,19 +139,6 @@ def measure_latencies(
         _latency(network, list(own), load, resolved, device, num_classes, in_channels)
         for network, own in zip(architectures, zip(*bursts, strict=True), strict=True)
     ]
-
-
-def find_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one. Raises InputError for a GPU that is not there."""
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise InputError(f"device is '{name}', but torch finds {count} GPUs here; use 'cpu'")
-        return torch.device("cuda", device.index or 0)
-    return device
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scaler.budget import UNITS, Budget, CostName, TimeOf
@@ -135,14 +136,11 @@ def scaled_by_phi(
 
     `resolution` fixes the input side in pixels and `max_resolution` bounds it, as in `scale_to`.
     """
-    base = at_resolution(architecture, resolution, max_resolution)
-    if resolution is not None:
-        coefficients = coefficients.replace(gamma=1.0)
-    member = scale(base, phi=phi, coefficients=coefficients, rounding=rounding)
+    base, rule = _begun(architecture, coefficients, resolution, max_resolution)
+    member = scale(base, phi=phi, coefficients=rule.coefficients, rounding=rounding)
     if max_resolution is not None and member.resolution > max_resolution:
         member = resize(member, resolution=max_resolution)
     cost = measure_cost(member, num_classes=num_classes, in_channels=in_channels)
-    rule = Rule(coefficients, _cap(base, max_resolution))
     return Scaled(member, base, phi, *rule.factors(phi), cost)
 
 
@@ -206,23 +204,9 @@ def scale_to(
     within the tolerance of: then the message names the nearest member on each side. Raises it also
     for limits that exclude the target: then the message names the two.
     """
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
-
-    def measure(member: Architecture) -> Cost:
-        return measure_cost(member, **sizes)
-
-    budget = Budget(
-        target=target,
-        cost=cost,
-        tolerance=tolerance,
-        limits=dict(limits or {}),
-        measure=measure,
-        time_of=latency,
-    )
-    base = at_resolution(architecture, resolution, max_resolution)
-    if resolution is not None:
-        coefficients = coefficients.replace(gamma=1.0)
-    rule = Rule(coefficients, _cap(base, max_resolution))
+    measure = partial(measure_cost, num_classes=num_classes, in_channels=in_channels)
+    budget = Budget(target, cost, tolerance, dict(limits or {}), measure, latency)
+    base, rule = _begun(architecture, coefficients, resolution, max_resolution)
     found = solve(
         base,
         budget,
@@ -248,8 +232,18 @@ def scale_to(
     )
 
 
-def _cap(base: Architecture, max_resolution: int | None) -> float:
-    return math.inf if max_resolution is None else max_resolution / base.resolution
+def _begun(
+    architecture: Architecture,
+    coefficients: CompoundCoefficients,
+    resolution: int | None,
+    max_resolution: int | None,
+) -> tuple[Architecture, Rule]:
+    """What the factors are over, and the rule that gives them: a fixed resolution has gamma 1."""
+    base = at_resolution(architecture, resolution, max_resolution)
+    if resolution is not None:
+        coefficients = coefficients.replace(gamma=1.0)
+    cap = math.inf if max_resolution is None else max_resolution / base.resolution
+    return base, Rule(coefficients, cap)
 
 
 def at_resolution(

@@ -45,6 +45,7 @@ class _Loader(yaml.SafeLoader):
         self.twice: list[str] = []
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        """PyYAML calls it for each value; nesting past `LEVELS` would exhaust Python's stack."""
         self.level += 1
         if self.level > LEVELS:
             line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
@@ -68,6 +69,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_document(self, node: Node) -> Any:
+        """PyYAML calls it once the text is read; here all keys given twice are told at once."""
         if self.twice:
             keys = "keys stand" if len(self.twice) > 1 else "a key stands"
             raise yaml.YAMLError(f"{keys} twice: {', '.join(self.twice)}; keep one of each")

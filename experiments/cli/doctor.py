@@ -134,9 +134,9 @@ def _devices() -> str:
     """A convolution is run on the device that `train.device: auto` takes."""
     import torch
 
-    from experiments.training.hardware import choose_device
+    from scaler.conditions import find_device
 
-    device = choose_device("auto")
+    device = find_device("auto")
     ones = torch.ones(1, 1, 3, 3, device=device)
     torch.nn.functional.conv2d(ones, ones)
     cores = f"{len(os.sched_getaffinity(0))} CPU cores"

@@ -97,6 +97,7 @@ class _Foreign(io.TextIOBase):
         self._begun = ""
 
     def write(self, text: str) -> int:
+        """Tell each line that is whole; the rest waits for its end."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if line.strip():
@@ -104,7 +105,9 @@ class _Foreign(io.TextIOBase):
         return len(text)
 
     def finish(self) -> None:
+        """Tell what is left without an end of line."""
         self.write("\n")
 
     def fileno(self) -> int:
+        """The stream's own number, which faulthandler and child processes ask for."""
         return self.stream.fileno()

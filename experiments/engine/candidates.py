@@ -28,6 +28,8 @@ ASTRAY = 10  # of those outside the limits: a sampler that knows no limits seldo
 
 
 class Candidates(Protocol):
+    """Where a study takes its candidates from, and what it tells of them."""
+
     @property
     def screened_by(self) -> Counter[str]:
         """Candidates thrown back before any training, by the reason (see progress.SCREENED)."""
@@ -56,15 +58,17 @@ class ListedCandidates:
         self._left: Iterator[Candidate] = iter(candidates)
 
     def next(self) -> Candidate | None:
+        """The next of the list."""
         return next(self._left, None)
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
-        pass
+        """Nothing: a list does not depend on what came of its trials."""
 
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
-        pass
+        """Nothing, as for `tell`."""
 
     def reopen(self, left: list[Trial]) -> list[Trial]:
+        """Those that are in the list still, and cost and train as they did."""
         listed = list(self._left)
         names = {Trial(candidate).name: candidate for candidate in listed}
         wanted = []
@@ -226,6 +230,7 @@ class SampledCandidates:
         return self._within.find(self._seen | self._slow, tried=tried, below=below) is not None
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
+        """What came of a candidate goes to the sampler, its epochs too."""
         if candidate.suggestion in self._resting:
             number = self._resting.pop(candidate.suggestion)
             if trial.state != TrialState.PRUNED:  # else nothing is new

@@ -8,9 +8,9 @@ from typing import Any
 from experiments.config.schema import SearchSection
 from experiments.samplers.known_cost import reward
 from scaler.compound import CompoundCoefficients
-from scaler.conditions import machine_facts
+from scaler.conditions import find_device, machine_facts
 from scaler.cost import Cost, measure_cost
-from scaler.latency import find_device, measure_latencies
+from scaler.latency import measure_latencies
 from scaler.latency_model import LatencyModel
 from scaler.scaled import scale_to
 from search_spaces.architecture import Architecture
@@ -119,6 +119,7 @@ class Pricing:
         return self._measured[key]
 
     def allows_latency(self, latency: float | None) -> bool:
+        """Whether seconds are within `max_latency`; None where no latency is measured."""
         return latency is None or latency <= self._section.max_latency
 
     def price(self, cost: Cost, latency: float | None) -> float:

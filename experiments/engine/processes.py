@@ -93,6 +93,7 @@ def kill_children() -> None:
 
 
 def kill(pids: list[int]) -> None:
+    """Kill these processes; those that have ended, or are another user's, are left alone."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)

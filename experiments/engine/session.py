@@ -47,6 +47,7 @@ class Session:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Classes and channels of the data, as the functions of cost take them."""
         return {"num_classes": self.num_classes, "in_channels": self.in_channels}
 
     def train(
@@ -130,9 +131,9 @@ def open_session(
         data = load_data(config.data, seed=config.seed)
         num_classes, in_channels = data.num_classes, data.channels
         if config.cluster.address is None:
-            from experiments.training.hardware import choose_device
+            from scaler.conditions import find_device
 
-            choose_device(config.train.device)
+            find_device(config.train.device, setting="train.device")
     if check is not None:
         check(num_classes=num_classes, in_channels=in_channels)
     check_cluster(config.cluster)

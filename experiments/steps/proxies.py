@@ -40,9 +40,9 @@ from experiments.steps.proxy_table import (
 from experiments.store.run_lock import RunLock
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.hardware import choose_device
 from experiments.training.loop import TrainingDiverged
 from experiments.training.training import Training
+from scaler.conditions import find_device
 from scaler.cost import measure_cost
 from search_spaces import load_space
 from search_spaces.architecture import Architecture
@@ -219,7 +219,7 @@ def _share(data: ImageData, share: float) -> ImageData:
 
 def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -> Record:
     """Each zero-cost score of the network as initialised from seed 0."""
-    device = choose_device(config.train.device)
+    device = find_device(config.train.device, setting="train.device")
     prepare = Preparation.of(data.statistics, resolution=architecture.resolution, device=device)
     chosen = torch.from_numpy(np.random.RandomState(0).permutation(len(data.train))[:_BATCH])
     images, labels = next(place(data.train, device).batches([chosen]))

@@ -16,17 +16,6 @@ from torch import Tensor, nn
 from experiments.data.decoding import cache_folder
 from scaler.conditions import cpu_name
 from search_spaces.network import weighted_loss
-from search_spaces.records import InputError
-
-
-def choose_device(name: str | torch.device) -> torch.device:
-    """`auto` is a GPU where there is one. InputError for `cuda` where there is none."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("train.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'")
-    return device
 
 
 @contextmanager

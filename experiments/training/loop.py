@@ -16,7 +16,6 @@ from experiments.training.batches import measure_accuracy, place
 from experiments.training.checkpoint import TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
-    choose_device,
     choose_layout,
     compile_network,
     compiles,
@@ -32,6 +31,7 @@ from experiments.training.optimizer import (
     set_rate,
 )
 from experiments.training.workers import Workers
+from scaler.conditions import find_device
 from search_spaces.records import InputError
 
 _LOOK = 50  # steps between two looks at the loss, each of which waits for the device
@@ -101,7 +101,7 @@ def train_epochs(
         augmentation=augmentation,
         seed=seed,
         state=state,
-        workers=Workers(rank, workers, choose_device(device)),
+        workers=Workers(rank, workers, find_device(device)),
     )
     for epoch in range(1 if state is None else state.epoch + 1, epochs + 1):
         yield training.run(epoch)

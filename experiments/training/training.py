@@ -12,8 +12,8 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
-from experiments.training.hardware import choose_device
 from experiments.training.loop import EpochResult, train_epochs
+from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
 
@@ -76,7 +76,7 @@ class Training:
 
     def test(self, network: nn.Module) -> float:
         """Accuracy in [0, 1] on the test part, on the device that the recipe names."""
-        network.to(choose_device(self.config.device))
+        network.to(find_device(self.config.device))
         resolution = self.resolution or self.architecture.resolution
         return evaluate(network, self.data.test, data=self.data, resolution=resolution)
 

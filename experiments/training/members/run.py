@@ -21,12 +21,12 @@ from experiments.training.checkpoint import (
     state_bytes,
     write_bytes,
 )
-from experiments.training.hardware import choose_device
 from experiments.training.loop import EpochResult, TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
 from experiments.training.members.pictures import draw
 from experiments.training.members.transfer import Start, initial_weights
 from experiments.training.training import Pace, Training
+from scaler.conditions import find_device
 from search_spaces.records import InputError
 
 Told = Callable[[dict[str, float]], None]  # called with each epoch's row
@@ -58,7 +58,7 @@ def train_member(
     """
     folder = TrainingFolder(path)
     folder.check(request)
-    choose_device(request.train.device)
+    find_device(request.train.device, setting="train.device")
     _check_frozen(request)
     data = load_data(request.data, seed=request.seed)
     _check_data(folder, data)
