@@ -81,6 +81,22 @@ class SearchSpace:
                 break
         return list(found.values())
 
+    def largest(self, size: Callable[[Architecture], float]) -> Architecture:
+        """The member of the greatest `size`, found choice by choice: each in turn takes its largest
+        option, the others as they stand. Exact where the options do not hang on each other."""
+        choices: dict[str, Any] = {}
+        best = self._resolve(_recording(choices, {}))
+        greatest = size(best)
+        for name, labels in self.parameters().items():
+            for label in labels:
+                try:
+                    member = self._resolve(_recording({**choices, name: label}, {}))
+                except InputError:  # parts that do not fit together
+                    continue
+                if member.key != best.key and (own := size(member)) > greatest:
+                    choices, best, greatest = {**choices, name: label}, member, own
+        return best
+
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""
         return _size(self.tree) * self.training_size()

@@ -58,7 +58,11 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option("--gradient-norms/--no-gradient-norms", default=True, help="Record and draw them.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes, through Ray.")
-@click.option("--gpus-per-worker", type=click.FloatRange(0, 1024), default=0.0)
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(0, 1024),
+    help="Without it: one each where there are enough, else none.",
+)
 @click.option("--cpus-per-worker", type=click.FloatRange(0, 1024, min_open=True), default=1.0)
 @click.option("--address", help="A running Ray cluster; without it an embedded Ray.")
 @progress_options
@@ -74,7 +78,7 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     request = _request(architecture, **options)
     run = options["run"] or Path("runs") / f"train-{request.architecture.name}"
     elsewhere, threads = None, None
-    if options["workers"] > 1 or options["address"] is not None:
+    if options["workers"] > 1 or options["gpus_per_worker"] or options["address"] is not None:
         from experiments.engine.distributed import on_workers
 
         cpus = options["cpus_per_worker"]

@@ -154,8 +154,10 @@ class ClusterSection(Record):
     """Trials at a time. Without it: as many as fit."""
     cpus_per_trial: Annotated[FiniteFloat, Field(gt=0)] = 1
     """CPU cores of a trial."""
-    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] = 0
-    """GPUs of a trial. With 0.25 four trials share one."""
+    gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """GPUs of a trial. With 0.25 four trials share one; with 0 a trial sees none. Without it: a
+    share by the memory that the largest network takes, where nodes have GPUs.
+    """
     wait: Annotated[FiniteFloat, Field(ge=0)] = 0
     """Seconds to wait for a node that can take a trial."""
     dashboard_host: str | None = None
@@ -197,8 +199,8 @@ class ClusterSection(Record):
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _whole_gpus(cls, gpus: float) -> float:
-        if gpus > 1 and gpus != int(gpus):
+    def _whole_gpus(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ValueError(f"above 1 it must be a whole number of GPUs, but got {gpus:g}")
         return gpus
 

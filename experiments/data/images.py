@@ -155,6 +155,12 @@ class ImageData:
         """Pixels a side: the stored images are square."""
         return self.train.shape[1]
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the decoded images that are in memory; a training's device holds as much again."""
+        parts = (self.train, self.validation, self.test)
+        return sum(part.images.nbytes for part in parts if isinstance(part, Split))
+
     @cached_property
     def statistics(self) -> ChannelStatistics:
         """Of the training images alone; counted in integers, so the same on every machine."""

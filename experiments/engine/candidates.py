@@ -16,7 +16,7 @@ from experiments.samplers import make_sampler
 from experiments.samplers.optuna_names import reseed
 from experiments.samplers.proposing import THROWN_BACK
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
-from scaler.cost import measure_cost
+from scaler.cost import Cost, measure_cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
@@ -33,6 +33,9 @@ class Candidates(Protocol):
     @property
     def screened_by(self) -> Counter[str]:
         """Candidates thrown back before any training, by the reason (see progress.SCREENED)."""
+
+    def largest(self) -> Cost | None:
+        """Of the network with the most activations, or about so; None where there is no network."""
 
     def next(self) -> Candidate | None:
         """The next candidate, or None when there is none left."""
@@ -55,7 +58,12 @@ class ListedCandidates:
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self.screened_by: Counter[str] = Counter()
-        self._left: Iterator[Candidate] = iter(candidates)
+        listed = list(candidates)
+        self._costs = [candidate.cost for candidate in listed]
+        self._left: Iterator[Candidate] = iter(listed)
+
+    def largest(self) -> Cost | None:
+        return max(self._costs, key=lambda cost: cost.activations, default=None)
 
     def next(self) -> Candidate | None:
         """The next of the list."""
@@ -147,6 +155,13 @@ class SampledCandidates:
                 self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
         self._open: dict[int, optuna.Trial] = {}
         self._resting: dict[int, int] = {}  # suggestion -> number in the sampler's study
+
+    def largest(self) -> Cost:
+        """Of the whole space: whether the limits leave it out costs more to know."""
+        return measure_cost(
+            self._space.largest(lambda network: measure_cost(network, **self._sizes).activations),
+            **self._sizes,
+        )
 
     def reopen(self, left: list[Trial]) -> list[Trial]:
         """They stand in the sampler's study where they stood, between those that have ended."""

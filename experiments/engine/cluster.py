@@ -2,7 +2,6 @@
 
 import _thread
 import logging
-import math
 import os
 import re
 import sys
@@ -25,6 +24,7 @@ from experiments.engine.processes import (
     kill,
     signals_kept,
 )
+from experiments.engine.shares import nodes_alive, places
 from search_spaces.records import InputError
 
 PAUSE = 2.0  # seconds between two looks at the head
@@ -125,18 +125,16 @@ def _silenced() -> Iterator[None]:
 def trials_at_a_time(cluster: ClusterSection) -> int:
     """`cluster.workers`, or as many trials as the nodes that are there can take together.
 
+    On this machine alone never more than fit: no further node will come.
+
     Tune needs this number. Without it Tune asks for one new worker at a time, and gives that
     worker's trial to any worker that becomes free first. Where a trial is shorter than the start of
     a worker, Tune then cancels the new worker, and a cluster never fills.
     """
-    if cluster.workers is not None:
+    if cluster.workers is not None and cluster.address is not None:
         return cluster.workers
-    asked = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
-    places = [  # 1e-9: three shares of 0.1 fit into 0.3 in spite of rounding
-        min(math.floor(node.get(name, 0) / share + 1e-9) for name, share in asked.items() if share)
-        for node in _nodes()
-    ]
-    return max(1, sum(places))
+    fitting = max(1, places(cluster, nodes_alive().values()))
+    return fitting if cluster.workers is None else min(fitting, cluster.workers)
 
 
 def _joining() -> dict[str, Any]:
@@ -148,19 +146,12 @@ def _joining() -> dict[str, Any]:
     return {"runtime_env": {"py_modules": [search_spaces, scaler, experiments]}}
 
 
-def _nodes() -> list[dict[str, float]]:
-    """The resources of each node that is alive."""
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
 def _wait_for_a_node(cluster: ClusterSection) -> None:
     """Wait until a node can take a trial, and ask an autoscaler for one meanwhile."""
-    wanted = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
+    wanted = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial or 0}
     deadline = time.monotonic() + cluster.wait
     while True:
-        nodes = _nodes()
+        nodes = list(nodes_alive().values())
         if any(fits(cluster, node) for node in nodes):
             return
         if time.monotonic() > deadline:

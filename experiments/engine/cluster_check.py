@@ -18,25 +18,30 @@ from typing import Any
 from experiments.config.messages import warn
 from experiments.config.sections import ClusterSection
 from experiments.engine import ray_internals
+from experiments.engine.shares import Node, nodes_alive, places
 from search_spaces.records import InputError
 
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
 
 
-def check_cluster(cluster: ClusterSection) -> None:
+def check_cluster(cluster: ClusterSection, *, together: int | None = None) -> None:
     """Raise InputError for a cluster that cannot or should not be joined, or cannot take a trial.
 
-    Switches token authentication on in this process where the cluster asks for a token.
+    `together` workers, each as large as a trial, have to run at once. Switches token authentication
+    on in this process where the cluster asks for a token.
     """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():  # a run keeps it as it is
+        _check_nodes(cluster, list(nodes_alive().values()), together)
+        return
     if cluster.address is None:
-        _check_machine(cluster)
+        _check_machine(cluster, together)
         return
     address = _address(cluster.address)
     _knock(address)
     anonymous, token = _ask(address, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token"})
     if anonymous["reply"] == "welcome":
         _check_open(address, anonymous["dashboard"])
-        _check_joining(cluster, address, anonymous)
+        _check_joining(cluster, address, anonymous, together)
         return
     if token["reply"] == "no token":
         raise InputError(
@@ -48,7 +53,7 @@ def check_cluster(cluster: ClusterSection) -> None:
             f"the Ray cluster at '{address}' refuses this token; put the cluster's own into "
             f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token (looked up in that order)"
         )
-    _check_joining(cluster, address, token)
+    _check_joining(cluster, address, token, together)
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:  # Ray has read the variable already
         ray_internals.Config.initialize("")
@@ -57,7 +62,7 @@ def check_cluster(cluster: ClusterSection) -> None:
 def fits(cluster: ClusterSection, resources: Mapping[str, float]) -> bool:
     """Whether a node that declares `resources` (as Ray names them) can take a trial."""
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    return cluster.cpus_per_trial <= cpus and cluster.gpus_per_trial <= gpus
+    return cluster.cpus_per_trial <= cpus and (cluster.gpus_per_trial or 0) <= gpus
 
 
 def _address(given: str) -> str:
@@ -160,7 +165,9 @@ def _check_open(address: str, dashboard: str) -> None:
     )
 
 
-def _check_joining(cluster: ClusterSection, address: str, answer: dict[str, Any]) -> None:
+def _check_joining(
+    cluster: ClusterSection, address: str, answer: dict[str, Any], together: int | None
+) -> None:
     """Raise InputError for other versions, for a machine outside, and where no node is enough."""
     own = _own_versions()
     theirs = {name: answer["versions"].get(name, mine) for name, mine in own.items()}
@@ -175,22 +182,40 @@ def _check_joining(cluster: ClusterSection, address: str, answer: dict[str, Any]
             f"this machine is no node of the Ray cluster at '{address}'; run the command on one "
             f"of its nodes (see docs/cluster.md), or join with `ray start --address={address}`"
         )
-    if not cluster.wait and not any(fits(cluster, node) for node in answer["nodes"]):
-        raise InputError(no_node(cluster, answer["nodes"]))
+    if not cluster.wait:
+        _check_nodes(cluster, answer["nodes"], together)
 
 
-def no_node(cluster: ClusterSection, nodes: list[dict[str, float]]) -> str:
-    """The message for a cluster in which no node can take a trial."""
-    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+def _check_nodes(cluster: ClusterSection, nodes: list[Node], together: int | None) -> None:
+    if together is not None and places(cluster, nodes) < together:
+        raise InputError(_too_few(cluster, nodes, together, "the cluster has"))
+    if not any(fits(cluster, node) for node in nodes):
+        raise InputError(no_node(cluster, nodes))
+
+
+def _too_few(cluster: ClusterSection, nodes: list[Node], together: int, where: str) -> str:
+    """The message where workers that need each other cannot all start: they would wait for ever."""
+    cpus, gpus = (sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
     return (
-        f"a trial asks for {cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial:g} GPUs, "
-        f"but no node of the cluster has them (at most {most['CPU']:g} CPUs and {most['GPU']:g} "
-        f"GPUs); lower cluster.cpus_per_trial or cluster.gpus_per_trial, or set cluster.wait to "
-        f"the seconds that nodes take to start"
+        f"{together} workers with {cluster.cpus_per_trial:g} CPUs and "
+        f"{cluster.gpus_per_trial or 0:g} GPUs each do not fit: {where} {cpus:g} CPUs and "
+        f"{gpus:g} GPUs; lower --workers or --gpus-per-worker, or give --address of a larger "
+        f"cluster"
     )
 
 
-def _check_machine(cluster: ClusterSection) -> None:
+def no_node(cluster: ClusterSection, nodes: list[Node]) -> str:
+    """The message for a cluster in which no node can take a trial."""
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+    return (
+        f"a trial asks for {cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial or 0:g} "
+        f"GPUs, but no node of the cluster has them (at most {most['CPU']:g} CPUs and "
+        f"{most['GPU']:g} GPUs); lower cluster.cpus_per_trial or cluster.gpus_per_trial, or "
+        f"set cluster.wait to the seconds that nodes take to start"
+    )
+
+
+def _check_machine(cluster: ClusterSection, together: int | None) -> None:
     """Raise InputError where this machine cannot take one trial, or show the dashboard."""
     if cluster.dashboard_host is not None and ray_internals.get_dashboard_dependency_error():
         raise InputError(
@@ -205,10 +230,14 @@ def _check_machine(cluster: ClusterSection) -> None:
     if cluster.gpus_per_trial:
         import torch
 
-        if cluster.gpus_per_trial > torch.cuda.device_count():
+        cards = torch.cuda.device_count()
+        machine: list[Node] = [{"CPU": slots(cluster), "GPU": cards}]
+        if together is not None and places(cluster, machine) < together:
+            raise InputError(_too_few(cluster, machine, together, "this machine has"))
+        if cluster.gpus_per_trial > cards:
             raise InputError(
                 f"cluster.gpus_per_trial is {cluster.gpus_per_trial:g}, but this machine has "
-                f"{torch.cuda.device_count()} GPUs; lower it or name a cluster with --address"
+                f"{cards} GPUs; lower it or name a cluster with --address"
             )
 
 

@@ -10,10 +10,11 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from experiments.config.messages import WorkFailed
+from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.cluster_check import check_cluster
+from experiments.engine.shares import hide_cards_without_share, nodes_alive, places
 from experiments.training.checkpoint import TrainingState
 from experiments.training.members.folder import KeptEpoch, TrainingFolder
 from experiments.training.members.run import Elsewhere, Told, train_and_keep
@@ -40,7 +41,8 @@ class _Keeper:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """On each worker: its share of every batch."""
+    """On each worker: its share of every batch. Ray has made its own card the current one."""
+    hide_cards_without_share()
     context = ray.train.get_context()
     training, state = ray.get(config["work"])
     keeper = config["keeper"]
@@ -54,14 +56,18 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def on_workers(
-    count: int, *, gpus: float = 0, cpus: float = 1, address: str | None = None
+    count: int, *, gpus: float | None = None, cpus: float = 1, address: str | None = None
 ) -> Elsewhere:
     """Trains on `count` workers of a Ray cluster, or of an embedded Ray; each asks for its share.
 
-    Gradients go over NCCL between GPUs and over gloo between CPUs. Raises what a worker raised.
+    `gpus` None: one each where there are enough, else none. Gradients go over NCCL between whole
+    GPUs and over gloo between CPUs and between shares of one GPU, which NCCL refuses. Raises
+    InputError where not all workers can run at once, and what a worker raised.
     """
-    cluster = ClusterSection(address=address, workers=count, cpus_per_trial=cpus)
-    check_cluster(cluster)
+    cluster = ClusterSection(
+        address=address, workers=count, cpus_per_trial=cpus, gpus_per_trial=gpus
+    )
+    check_cluster(cluster, together=count)
 
     def train(
         training: Training, folder: TrainingFolder, state: TrainingState | None, told: Told
@@ -71,20 +77,32 @@ def on_workers(
                 ray.get_runtime_context().get_node_id(), soft=False
             )
             keeper = ray.remote(num_cpus=0, scheduling_strategy=here)(_Keeper).remote(folder)
+            share = _share(cluster, count)
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"work": ray.put((training, state)), "keeper": keeper},
-                torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+                torch_config=TorchConfig(backend="nccl" if share >= 1 else "gloo"),
                 scaling_config=ScalingConfig(
                     num_workers=count,
-                    use_gpu=gpus > 0,
-                    resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+                    use_gpu=share > 0,
+                    resources_per_worker={"CPU": cpus, **({"GPU": share} if share else {})},
                 ),
                 run_config=RunConfig(storage_path=scratch, name="train"),
             )
             _fit(trainer, keeper, told)
 
     return train
+
+
+def _share(cluster: ClusterSection, count: int) -> float:
+    """GPUs of each of `count` workers: as asked, or one each where the nodes have them."""
+    if cluster.gpus_per_trial is not None:
+        return cluster.gpus_per_trial
+    nodes = nodes_alive().values()
+    enough = places(cluster.replace(gpus_per_trial=1), nodes) >= count
+    if not enough and any(node.get("GPU", 0) for node in nodes):
+        say(f"{count} workers train on CPUs: there are fewer GPUs (--gpus-per-worker 0.5 shares)")
+    return float(enough)
 
 
 def _fit(trainer: Any, keeper: Any, told: Told) -> None:

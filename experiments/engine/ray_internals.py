@@ -82,7 +82,7 @@ NAMES: dict[str, tuple[str, str, str]] = {
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # no second progress screen beside ours
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent home
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker that asked for no GPU still sees them
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a worker that asked for no GPU sees none
     "RAY_process_group_cleanup_enabled": "1",  # the children of a worker end with it
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files by default
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once

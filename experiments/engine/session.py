@@ -19,12 +19,14 @@ from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.ray_internals import PENDING
 from experiments.engine.searcher import StudySearcher
+from experiments.engine.shares import trial_bytes, with_share
 from experiments.engine.tracking import Tracking, check_tracking
 from experiments.engine.worker import Worker
 from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.sqlite_file import backup_of
 from experiments.store.store import Store
+from scaler.cost import Cost
 from search_spaces.records import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Session:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
         if trials <= 0:
             return
+        cluster = self._shared(candidates)
         evaluate = self.own_evaluate or self._training(epochs, final=final, rule=early_stopping)
         searcher = StudySearcher(
             candidates,
@@ -77,10 +80,32 @@ class Session:
             tracking=self._tracking(study),
             early_stopping=early_stopping,
             time_limit=time_limit,
-            attributes=self.sizes,
+            attributes={
+                **self.sizes,
+                **({"gpus": gpus} if (gpus := cluster.gpus_per_trial) else {}),
+            },
             lock=self.lock,
         )
-        run_study(searcher, evaluate=evaluate, cluster=self.config.cluster)
+        run_study(searcher, evaluate=evaluate, cluster=cluster)
+
+    def _shared(self, candidates: Candidates) -> ClusterSection:
+        """The cluster with a trial's share of a GPU, by the largest network and the data's size."""
+        train, cluster = self.config.train, self.config.cluster
+        held = 0 if self.data is None else self.data.held_bytes
+
+        def estimate() -> int:
+            largest = candidates.largest() or Cost(0, 0, 0)
+            return trial_bytes(largest, batch_size=train.batch_size, data_bytes=held)
+
+        if train.device == "cpu" and self.data is not None and cluster.gpus_per_trial is None:
+            cluster = cluster.replace(gpus_per_trial=0)
+        cluster = with_share(cluster, trial=estimate)
+        if train.device == "cuda" and self.data is not None and not cluster.gpus_per_trial:
+            raise InputError(
+                "train.device is 'cuda', but a trial has no share of a GPU: no node has one, or "
+                "cluster.gpus_per_trial is 0; change one of the two"
+            )
+        return cluster
 
     def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
         progress = Progress(study, total=done + trials, done=done, epochs=epochs)
@@ -134,6 +159,11 @@ def open_session(
             from scaler.conditions import find_device
 
             find_device(config.train.device, setting="train.device")
+            if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:
+                raise InputError(
+                    "train.device is 'cuda', but cluster.gpus_per_trial is 0, so that a trial sees "
+                    "no GPU; leave one of the two out"
+                )
     if check is not None:
         check(num_classes=num_classes, in_channels=in_channels)
     check_cluster(config.cluster)
@@ -230,7 +260,7 @@ def run_study(searcher: StudySearcher, *, evaluate: "Evaluate", cluster: Cluster
                     searcher,
                     at_a_time=at_a_time,
                     trainable=trainable,
-                    resources={"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial},
+                    resources={"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial or 0},
                 ),
                 scheduler=StudyScheduler(searcher),
                 reuse_actors=True,

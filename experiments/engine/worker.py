@@ -10,10 +10,10 @@ from ray import tune
 
 from experiments.engine.evaluation import Evaluation, Job
 from experiments.engine.processes import exit_after, kill_children
+from experiments.engine.shares import hide_cards_without_share
 
 if TYPE_CHECKING:
     from experiments.training.trial import Evaluate
-
 
 GRACE = 10.0  # seconds past the time limit in which Python itself may stop a hanging trial
 
@@ -23,6 +23,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], evaluate: "Evaluate") -> None:
         """Ray calls it once, in the worker's process."""
+        hide_cards_without_share()
         self._evaluate = evaluate
         self._hangs = False
         self._begin(config["job"])

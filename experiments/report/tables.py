@@ -216,8 +216,9 @@ def make_analysis(folder: RunFolder, trials: pd.DataFrame) -> dict[str, pd.DataF
         tables["regret"] = search_regret(trials)
         tables["surrogate"] = surrogate_score(surrogate_fit(folder.path))
     if len(trials):
-        gpus = folder.config.cluster.gpus_per_trial or 1.0
-        tables["costs"] = outcome_costs(trials, gpus_per_trial=gpus)
+        tables["costs"] = outcome_costs(
+            trials, gpus_per_trial=folder.config.cluster.gpus_per_trial or 1.0
+        )
         tables["noise"] = seed_noise(trials)
     tables = {name: table.drop(columns="run", errors="ignore") for name, table in tables.items()}
     baseline = folder.baseline()

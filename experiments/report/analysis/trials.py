@@ -40,12 +40,14 @@ def search_regret(trials: pd.DataFrame, *, best: float | None = None) -> pd.Data
 def outcome_costs(trials: pd.DataFrame, *, gpus_per_trial: float = 1.0) -> pd.DataFrame:
     """A row a study and state: trials, epochs, seconds and their share of the run's, GPU seconds.
 
-    GPU seconds are those of trials on a CUDA device times `gpus_per_trial`; seconds are a trial's
-    own, not what the run took: several trials may run at a time.
+    GPU seconds are those of trials on a GPU times their share of it (column `gpus`), or
+    `gpus_per_trial` where a run of an earlier version did not note it; seconds are a trial's own,
+    not what the run took: several trials may run at a time.
     """
-    on_gpu = trials["device"].str.startswith("cuda")
+    on_gpu = ~trials["device"].isin(["", "cpu"])  # a card's own name stands there
+    shares = trials["gpus"].fillna(gpus_per_trial) if "gpus" in trials else gpus_per_trial
     table = (
-        trials.assign(gpu_seconds=trials["seconds"].where(on_gpu, 0.0) * gpus_per_trial)
+        trials.assign(gpu_seconds=trials["seconds"].where(on_gpu, 0.0) * shares)
         .groupby(["run", "study", "state"], observed=True)
         .agg(
             trials=("number", "size"),
