@@ -1,13 +1,11 @@
 """The whole line: search, coefficients, family, report."""
 
 import time
-from functools import partial
 
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import readable_seconds
-from experiments.engine.limits import check_limits
 from experiments.engine.session import open_session
 from experiments.steps.coefficients import coefficient_grid, run_coefficients
 from experiments.steps.family import run_family
@@ -21,7 +19,7 @@ def run_line(config: SearchConfig) -> RunFolder:
 
     check_search(config)
     coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
-    with open_session(config, check=partial(check_limits, config.search)) as session:
+    with open_session(config, searches=True) as session:
         began = time.monotonic()
         seconds: dict[str, float] = {}
 

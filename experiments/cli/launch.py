@@ -132,7 +132,7 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     type=click.Choice(["flops", "params", "activations", "latency"]),
     help="Of the objective ACC * (COST/T)^w.",
 )
-@click.option("--target", type=float, help="T, in the cost's unit; seconds of latency.")
+@click.option("--target", type=float, help="T, in the cost's unit; else the space's median FLOPs.")
 @click.option("--exponent", type=float, help="w; -0.07 unless the config says otherwise.")
 @click.option(
     "--at",

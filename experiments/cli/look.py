@@ -146,6 +146,7 @@ def _show_space(space: "SearchSpace", sizes: dict[str, int], *, as_json: bool) -
         f"{sizes['num_classes']:,} classes (FLOPs are multiply-adds):\n"
     )
     print_table(costs)
+    click.echo("\nWithout a target a search takes the median FLOPs within its limits.")
 
 
 @click.command("cost", cls=CheckedCommand)

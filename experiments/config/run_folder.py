@@ -71,9 +71,17 @@ class RunFolder:
         return cls(path, config)
 
     def write_config(self) -> None:
-        """The first file of a run, which makes its folder one; needs the run's lock."""
+        """The first file of a run, which makes its folder one; needs the run's lock.
+
+        A search's target that is there stays, where the config of another step names none.
+        """
         sweep(self.path)
-        write_text(self.path / "config.yaml", self.config.to_yaml())
+        path, config = self.path / "config.yaml", self.config
+        if config.search.target is None and path.is_file():
+            kept = self.open(self.path).config.search
+            if kept.target_flops is not None:
+                config = config.replace(search=config.search.replace(target=kept.target))
+        write_text(path, config.to_yaml())
 
     def check_facts(self, facts: dict[str, Any]) -> None:
         """Raise InputError where a run was begun on other data or with another evaluation."""
@@ -202,9 +210,10 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     if not begun:
         return
     untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
+    free = {*_MAY_GROW, *DELIVERY} | (set() if "search" in begun else {"search.target"})
     old, new = _flat(before), _flat(now)
     for name in sorted(old.keys() | new.keys()):
-        if name in (*_MAY_GROW, *DELIVERY) or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
+        if name in free or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):
             raise InputError(
@@ -230,4 +239,4 @@ def _flat(config: SearchConfig) -> dict[str, Any]:
             flat.update({f"{section}.{key}": value for key, value in values.items()})
         else:
             flat[section] = values
-    return flat
+    return flat | {"search.target": config.search.known_target}

@@ -177,8 +177,10 @@ class SearchSection(Record):
     """What is measured on the validation part."""
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
-    target: Annotated[FiniteFloat, Field(gt=0)] = 1e6
-    """T of the reward, in the cost's unit. Latency is in seconds."""
+    target: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """T of the reward, in the cost's unit. Latency is in seconds. Without it: the median FLOPs of
+    the space's networks within the limits; `config.yaml` keeps it.
+    """
     exponent: FiniteFloat = -0.07
     """w of the reward. The paper's value is -0.07."""
     at: Literal["formula", "budget"] = "formula"
@@ -205,8 +207,13 @@ class SearchSection(Record):
     """The most seconds for a trial. Without it: no limit."""
 
     @property
+    def known_target(self) -> float:
+        """T. A run has it from its beginning; those of earlier versions that name none had 1e6."""
+        return 1e6 if self.target is None else self.target
+
+    @property
     def target_flops(self) -> float | None:
-        """T where the cost is FLOPs; None elsewhere."""
+        """T where the cost is FLOPs and T is known; None elsewhere."""
         return self.target if self.cost == "flops" else None
 
     def replace(self, **changes: Any) -> Self:
@@ -244,13 +251,15 @@ class SearchSection(Record):
                     f"write `target:` in {UNITS.get(cost, 'its unit')}",
                     key="cost",
                 )
-            if section.setdefault("target", target) != target:
+            if section.get("target") is None:
+                section["target"] = target
+            if section["target"] != target:
                 raise KeyMistakeError(
                     f"`target_flops` and `target` are one setting, but got "
                     f"(target_flops={target}, target={section['target']}); leave one out",
                     key="target_flops",
                 )
-        if cost in UNITS and cost != "flops" and "target" not in section:
+        if cost in UNITS and cost != "flops" and section.get("target") is None:
             raise KeyMistakeError(f"cost {cost!r} needs a `target:`, in {UNITS[cost]}", key="cost")
         return section
 
@@ -285,7 +294,7 @@ class SearchSection(Record):
             )
         low = self.limits.get(f"min_{self.cost}", 0.0)
         high = self.limits.get(f"max_{self.cost}", float("inf"))
-        if not low <= self.target <= high:
+        if self.target is not None and not low <= self.target <= high:
             limits = ", ".join(f"{name}={value:g}" for name, value in self.limits.items())
             raise ValueError(
                 f"`at: budget` scales each network to the target, which must lie within the "

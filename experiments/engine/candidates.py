@@ -289,7 +289,7 @@ class SampledCandidates:
         return make_sampler(
             section.sampler,
             cost=self._price,
-            target=section.target,
+            target=section.known_target,
             exponent=section.exponent,
             limits=lambda params: self._allowed[frozenset(params.items())],
             network=self._network,

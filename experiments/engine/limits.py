@@ -18,7 +18,7 @@ from experiments.config.units import NAMES, readable_cost
 from experiments.engine.pricing import Pricing
 from experiments.samplers.proposing import Params, ProposingSampler
 from experiments.store.trial import identity
-from scaler.cost import Cost, measure_cost
+from scaler.cost import Cost, measure_cost, sampled_costs
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace, load_space
 
@@ -27,6 +27,7 @@ LOOKS = 2_000  # of one walk at most
 STALE = 100  # looks that lead nowhere; then the walk begins elsewhere
 MIXING = 20  # looks within the limits: where a walk comes in, it stands close to a limit
 SHAPES = 30  # random members that are tried before a search at the budget begins
+FEW = 20  # networks of which a median is still of use
 STARTS = 5  # of the way to the nearest network
 
 
@@ -72,17 +73,22 @@ class WithinLimits(ProposingSampler):
         Its `Candidate.identity` is not among `taken`, and it has fewer than `below` FLOPs. Where
         walks find nothing, all settings are looked at that differ in one choice from the `tried`.
         """
-        if self.counted:
-            fitting = [
-                spot
-                for name, spot in self._within().items()
-                if name not in taken and spot.cost.flops < below
-            ]
-            found = fitting[self.rng.integers(len(fitting))] if fitting else None
-        else:
-            found = self._walked(taken, below) or self._beside(taken, tried, below)
+        found = self.spot(taken, tried=tried, below=below)
         self._found = {} if found is None else found.params
         return None if found is None else found.params
+
+    def spot(
+        self, taken: Collection[str], *, tried: Iterable[Params] = (), below: float = math.inf
+    ) -> Spot | None:
+        """What `find` finds, with its cost."""
+        if not self.counted:
+            return self._walked(taken, below) or self._beside(taken, tried, below)
+        fitting = [
+            spot
+            for name, spot in self._within().items()
+            if name not in taken and spot.cost.flops < below
+        ]
+        return fitting[self.rng.integers(len(fitting))] if fitting else None
 
     def nearest(self) -> Spot:
         """The setting that is least outside the limits, of a large space the least that is found.
@@ -196,6 +202,39 @@ class _Asked(optuna.trial.FixedTrial):
         return picked
 
 
+def searched_space(section: SearchSection) -> SearchSpace:
+    """The section's space at the section's resolution."""
+    space = load_space(section.space)
+    return space if section.resolution is None else space.at(section.resolution)
+
+
+def median_flops(section: SearchSection, *, num_classes: int, in_channels: int) -> float:
+    """The median FLOPs of the space's networks within the limits, to two digits.
+
+    Of random ones; where few of them lie within, of those that walks find. The same for every seed
+    of a run. A latency that has to be measured is not looked at. Raises InputError where no network
+    lies within the limits.
+    """
+    space = searched_space(section)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    pricing = Pricing(section, **sizes)
+    flops = []
+    for member, cost in sampled_costs(space, **sizes):
+        latency = None if pricing.measures else pricing.latency(member, cost)
+        if pricing.excess(cost, latency) == 0:
+            flops.append(cost.flops)
+    if len(flops) < FEW:
+        walks, found = WithinLimits(space, pricing, **sizes, seed=0), dict[str, int]()
+        while len(found) < FEW and (spot := walks.spot(found)) is not None:
+            found[spot.identity] = spot.cost.flops
+        flops = list(found.values())
+        if not flops:
+            raise _none_within(walks, section)
+    median = float(np.median(flops))
+    rounded = float(f"{median:.2g}")
+    return rounded if section.min_flops <= rounded <= section.max_flops else median
+
+
 def limits_text(section: SearchSection) -> str:
     """`(max_flops 1.5e+06, max_params 20000)`; empty where there is no limit."""
     told = ", ".join(f"{name} {value:g}" for name, value in section.limits.items())
@@ -210,16 +249,18 @@ def check_limits(section: SearchSection, *, num_classes: int, in_channels: int) 
     """
     if not section.limits and section.at == "formula":
         return
-    space = load_space(section.space)
-    space = space if section.resolution is None else space.at(section.resolution)
+    space = searched_space(section)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     if section.at == "budget":
         _check_budget(space, section, **sizes)
         return
     within = WithinLimits(space, Pricing(section, **sizes), **sizes, seed=0)
-    if within.find(()) is not None:
-        return
-    raise InputError(
+    if within.find(()) is None:
+        raise _none_within(within, section)
+
+
+def _none_within(within: WithinLimits, section: SearchSection) -> InputError:
+    return InputError(
         f"no network of space '{section.space}' lies within its limits{limits_text(section)}: "
         f"{_nearest_text(within, section)}; widen them, or change the space"
     )
@@ -239,7 +280,7 @@ def _check_budget(space: SearchSpace, section: SearchSection, **sizes: int) -> N
         reason += f" and {cost.activations:,} activations, but the limits are{limits_text(section)}"
     raise InputError(
         f"none of {SHAPES} random networks of space '{space.name}' can be scaled to the target of "
-        f"{readable_cost(section.cost, section.target)}: {reason}"
+        f"{readable_cost(section.cost, section.known_target)}: {reason}"
     )
 
 

@@ -66,7 +66,7 @@ class Pricing:
         model = self._model
         scaled = scale_to(
             architecture,
-            target=section.target,
+            target=section.known_target,
             cost=section.cost,
             coefficients=CompoundCoefficients(),
             tolerance=AT_BUDGET,
@@ -131,7 +131,9 @@ class Pricing:
 
     def factor(self, price: float) -> float:
         """(COST/T)^w, known before the trial."""
-        return reward(1.0, price, target=self._section.target, exponent=self._section.exponent)
+        return reward(
+            1.0, price, target=self._section.known_target, exponent=self._section.exponent
+        )
 
 
 def latency_facts(section: SearchSection) -> dict[str, Any]:

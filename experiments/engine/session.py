@@ -2,19 +2,22 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder, check_facts, check_same
 from experiments.config.schema import EarlyStopping, SearchConfig
 from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import masked
+from experiments.config.units import readable_cost
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import ray_session, trials_at_a_time
 from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
+from experiments.engine.limits import check_limits, median_flops
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.ray_internals import PENDING
@@ -142,12 +145,12 @@ def open_session(
     evaluate: "Evaluate | None" = None,
     num_classes: int = 1000,
     in_channels: int = 3,
-    check: Callable[..., None] | None = None,
+    searches: bool = False,
 ) -> Iterator[Session]:
     """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
-    `check` is called with both before anything is written.
+    A session that `searches` has networks within its limits, and a target.
     """
     data = None
     if evaluate is None:
@@ -164,17 +167,18 @@ def open_session(
                     "train.device is 'cuda', but cluster.gpus_per_trial is 0, so that a trial sees "
                     "no GPU; leave one of the two out"
                 )
-    if check is not None:
-        check(num_classes=num_classes, in_channels=in_channels)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
     check_cluster(config.cluster)
     check_tracking(config.tracking)
     store, begun = _look(config)
+    config, told = _with_target(config, store, begun, sizes if searches else None)
+    if searches:
+        check_limits(config.search, **sizes)
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
         "data": data.fingerprint if data else None,
-        "num_classes": num_classes,
-        "in_channels": in_channels,
+        **sizes,
         **latency_facts(config.search),
     }
     if begun:
@@ -187,14 +191,15 @@ def open_session(
         if store is not None:
             _check_shared(store, config, facts, begun)  # again, as now nobody else writes
             _note_shared(store, config, facts)
+        if told:
+            say(told)
         folder.write_config()  # before the study: a stop in between leaves a run that goes on
         store = store or Store(folder.study)
         folder.write_environment(**facts)
         stack.callback(store.finish)
         stack.enter_context(store.working())
         stack.enter_context(ray_session(config.cluster))
-        sizes = (num_classes, in_channels)
-        yield Session(config, folder, store, data, evaluate, *sizes, lock)
+        yield Session(config, folder, store, data, evaluate, num_classes, in_channels, lock)
 
 
 def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
@@ -216,6 +221,40 @@ def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
         return None, in_file
     store = Store(path, database=config.cluster.storage, run=config.name)
     return store, store.begun()
+
+
+def _with_target(
+    config: SearchConfig, store: Store | None, begun: set[str], sizes: dict[str, int] | None
+) -> tuple[SearchConfig, str]:
+    """The config with the target of its search, and what to tell of it.
+
+    One that is not given is that of the run as it was begun. For a new search it follows from the
+    space, counted for `sizes`; without them nothing is searched.
+    """
+    section = config.search
+    if section.target is not None:
+        return config, ""
+    before = _begun_with(config, store) if begun else None
+    if before is not None and (before.search.target is not None or "search" in begun):
+        target = before.search.known_target
+        return config.replace(search=section.replace(target=target)), ""
+    if sizes is None:
+        return config, ""
+    target = median_flops(section, **sizes)
+    within = "the space's networks" + (" within the limits" if section.limits else "")
+    told = (
+        f"target: {readable_cost('flops', target)}, the median of {within}; set "
+        f"search.target_flops to choose"
+    )
+    return config.replace(search=section.replace(target=target)), told
+
+
+def _begun_with(config: SearchConfig, store: Store | None) -> SearchConfig | None:
+    """The config that the run was begun with: in its folder, or in the database."""
+    if (config.run_folder / "config.yaml").is_file():
+        return RunFolder.open(config.run_folder).config
+    kept = {} if store is None else store.notes("run")
+    return SearchConfig.parse(kept["config"], source=f"{_place(config)}") if kept else None
 
 
 def _place(config: SearchConfig) -> str | None:

@@ -72,7 +72,7 @@ def _runs(named: list[tuple[str, RunFolder]], trials: pd.DataFrame) -> pd.DataFr
             {
                 "run": name,
                 "sampler": section.sampler,
-                "target": section.target,
+                "target": section.known_target,
                 "finished": len(done),
                 "stopped": int((searched["state"] == "pruned").sum()),
                 "failed": int((searched["state"] == "fail").sum()),

@@ -50,7 +50,7 @@ def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str
 
 def _asked(config: SearchConfig) -> str:
     section = config.search
-    target = readable_cost(section.cost, section.target)
+    target = readable_cost(section.cost, section.known_target)
     return (
         f"Asked for: the network of space {section.space} with the highest reward "
         f"ACC · ({NAMES[section.cost]} / T)^{section.exponent:g} on {config.data.source}, "

@@ -28,7 +28,7 @@ from experiments.config.units import readable_count, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.data.split import stratified_sample
-from experiments.engine.limits import WithinLimits, limits_text
+from experiments.engine.limits import WithinLimits, limits_text, searched_space
 from experiments.engine.pricing import Pricing
 from experiments.steps.proxy_table import (
     SCORES,
@@ -63,9 +63,7 @@ def sample_networks(
     The fewer are the first of the more. Where random ones hardly ever lie within the limits, a walk
     finds the next.
     """
-    space = load_space(section.space)
-    space = space if section.resolution is None else space.at(section.resolution)
-    space = replace(space, training={})
+    space = replace(searched_space(section), training={})
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     pricing = Pricing(section, **sizes)
     within = WithinLimits(space, pricing, **sizes, seed=seed)

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
@@ -13,7 +12,7 @@ from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.engine.candidates import SampledCandidates
-from experiments.engine.limits import check_limits, limits_text
+from experiments.engine.limits import limits_text, searched_space
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
@@ -22,7 +21,7 @@ from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, suggest
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     import pandas
@@ -61,8 +60,7 @@ def search(
 
     check_search(config, evaluate)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    check = partial(check_limits, config.search)
-    with open_session(config, evaluate=evaluate, check=check, **sizes) as session:
+    with open_session(config, evaluate=evaluate, searches=True, **sizes) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials, session.folder.recipe())
@@ -70,7 +68,7 @@ def search(
 
 def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
     """Raise InputError for what the search would stumble over, before anything is made."""
-    space = search_space(config)
+    space = searched_space(config.search)
     make_sampler(config.search.sampler)
     latency_facts(config.search)
     check_training_choices(space, evaluate)
@@ -79,16 +77,10 @@ def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> No
         read_warm_start(warm_start, space)
 
 
-def search_space(config: SearchConfig) -> SearchSpace:
-    """The config's space at the config's resolution."""
-    space = load_space(config.search.space)
-    return space if config.search.resolution is None else space.at(config.search.resolution)
-
-
 def run_search(session: Session) -> Architecture:
     """Train what is left of the search's trials; write and return the baseline."""
     section = session.config.search
-    space = search_space(session.config)
+    space = searched_space(section)
     enqueued, told = load_warm_start(session, space)
     finished = session.store.trials("search")
 

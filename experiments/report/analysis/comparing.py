@@ -76,7 +76,7 @@ def _unlike(one: RunFolder, other: RunFolder) -> str:
     a, b = one.config, other.config
     facts = [
         ("cost", a.search.cost, b.search.cost),
-        ("target", a.search.target, b.search.target),
+        ("target", a.search.known_target, b.search.known_target),
         ("exponent", a.search.exponent, b.search.exponent),
         ("epochs", a.search.epochs, b.search.epochs),
         ("data", a.data.source, b.data.source),

@@ -42,18 +42,18 @@ def flops_accuracy(
     cost = section.cost
     done = trials[trials["state"] == "complete"].sort_values("number")
     stopped = trials[trials["state"] == "pruned"]
-    x = cost_axis(trials[cost], section.target, cost=cost)
+    x = cost_axis(trials[cost], section.known_target, cost=cost)
     low, high = focus(trials, "accuracy", most=1.0)
     y = Axis("validation accuracy", limits=(low, high), format=".4~g")
     lines, notes = _equal_reward(section, x, y)
-    target = f"target T = {readable_cost(cost, section.target)}"
+    target = f"target T = {readable_cost(cost, section.known_target)}"
     chart = Chart(
         title=f"Search: accuracy against {NAMES[cost]}",
         x=x,
         y=y,
         marks=(*lines, *_trials(done, stopped, x=cost, y="accuracy", low=low), *_front(done, x)),
         notes=tuple(notes),
-        rules=(("x", section.target, target),),
+        rules=(("x", section.known_target, target),),
         height=520,
     )
     if len(done):
@@ -194,7 +194,7 @@ def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks]
     assert y.limits is not None
     low, high = y.limits
     costs = np.geomspace(*x.limits, 120)
-    factor = (costs / section.target) ** section.exponent
+    factor = (costs / section.known_target) ** section.exponent
     corners = [accuracy * end for accuracy in (low, high) for end in (factor[0], factor[-1])]
     lines: list[Marks] = []
     notes: list[Note] = []

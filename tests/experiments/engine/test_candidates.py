@@ -1,9 +1,11 @@
+import statistics
+
 import optuna
 import pytest
 
 from experiments.config.schema import SearchSection
 from experiments.engine.candidates import SampledCandidates
-from experiments.engine.limits import check_limits
+from experiments.engine.limits import check_limits, median_flops
 from experiments.samplers.known_cost import reward
 from experiments.store.trial import Trial
 from scaler import measure_cost
@@ -126,6 +128,20 @@ def test_a_tight_limit_costs_no_trial_and_the_same_seed_gives_the_same(sampler):
     assert max(trial.user_attrs["flops"] for trial in finished) <= 9e4
     assert [ended(second, second.next()).params for _ in range(8)] == [t.params for t in finished]
     assert sampled(section, finished=finished[:7]).next().params == finished[7].params
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_flops": 5e5}, {"max_flops": 9e4}])
+def test_the_median_is_of_the_networks_within_the_limits_whatever_the_seed(limits):
+    """At 9e4 FLOPs hardly a random network lies within: walks find them."""
+    section = SearchSection(space="mbconv_small", resolution=8, **limits)
+    target = median_flops(section, **SIZES)
+    assert target == median_flops(section.replace(sampler="tpe"), **SIZES)
+    members = load_space("mbconv_small").at(8).members(2000, seed=7)
+    flops = [measure_cost(member, **SIZES).flops for member in members]
+    within = [f for f in flops if f <= section.max_flops]
+    expected = statistics.median(within)
+    assert target == pytest.approx(expected, rel=0.25)
+    assert target == float(f"{target:.1e}")
 
 
 def test_all_of_a_space_that_is_too_large_to_count_is_found_within_narrow_limits():

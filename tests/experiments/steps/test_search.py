@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from experiments.config.messages import WorkFailed
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import FamilySection
+from experiments.engine.limits import median_flops
 from experiments.engine.session import open_session
 from experiments.steps.family import run_family
 from experiments.store.store import Store
@@ -85,6 +87,49 @@ def test_the_objectives_cost_and_target_stay_those_of_the_run(ray, config, evalu
         other = begun.replace(search=begun.search.replace(**change))
         with pytest.raises(InputError, match=r"holds a run with search\.(target|cost|max_params)"):
             search(other, evaluate=evaluate, **SIZES)
+
+
+def test_a_target_that_is_not_given_is_the_spaces_median_and_stays(ray, config, evaluate, capsys):  # noqa: ARG001
+    few = config.replace(search=config.search.replace(trials=2, max_flops=5e5))
+    trials = search(few, evaluate=evaluate, **SIZES).trials
+    target = median_flops(few.search, **SIZES)
+    assert f"target: {target / 1e3:g} kFLOPs, the median of" in capsys.readouterr().err
+    expected = trials.accuracy * (trials.flops / target) ** -0.07
+    assert trials.reward.tolist() == pytest.approx(expected.tolist())
+    path = few.run / "config.yaml"
+    other = target * 2  # as if another version had found another median
+    path.write_text(path.read_text().replace(f"target: {target}", f"target: {other}"))
+    assert RunFolder.open(few.run).config.search.target == other
+    more = few.replace(search=few.search.replace(trials=3))
+    last = search(more, evaluate=evaluate, **SIZES).trials.iloc[-1]
+    assert last.reward == pytest.approx(last.accuracy * (last.flops / other) ** -0.07)
+    assert "the median of" not in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"holds a run with search\.target = "):
+        search(more.replace(search=more.search.replace(target=1e6)), evaluate=evaluate, **SIZES)
+
+
+def test_a_run_of_before_keeps_the_target_that_was_the_default(ray, config, evaluate):  # noqa: ARG001
+    begun = config.replace(search=config.search.replace(trials=1, target=1e6))
+    search(begun, evaluate=evaluate, **SIZES)
+    path = config.run / "config.yaml"
+    path.write_text(re.sub(r"target: [\d.]+(, )?", "", path.read_text()))
+    assert RunFolder.open(config.run).config.search.target is None
+    more = config.replace(search=config.search.replace(trials=2))
+    last = search(more, evaluate=evaluate, **SIZES).trials.iloc[-1]
+    assert last.reward == pytest.approx(last.accuracy * (last.flops / 1e6) ** -0.07)
+    assert RunFolder.open(config.run).config.search.target == 1e6
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_step_that_searches_nothing_leaves_the_target_to_the_search(config, evaluate):
+    with open_session(config, evaluate=evaluate, **SIZES):
+        assert RunFolder.open(config.run).config.search.target is None
+    few = config.replace(search=config.search.replace(trials=1))
+    search(few, evaluate=evaluate, **SIZES)
+    with open_session(few, evaluate=evaluate, **SIZES) as session:
+        target = median_flops(few.search, **SIZES)
+        assert session.config.search.target == target
+        assert RunFolder.open(config.run).config.search.target == target
 
 
 def test_a_folder_that_is_no_run_is_left_alone(config, evaluate):
