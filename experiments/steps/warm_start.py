@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import WarmStart
+from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session
 from experiments.store.trial import Candidate, Known, Trial
@@ -55,7 +56,7 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
         return [], []
     store = session.store
     if "source" not in store.notes(STUDY):
-        known = read_warm_start(section, space)
+        known = _within_limits(read_warm_start(section, space), space, session)
         if section.top is not None:
             known = _best(known, section.top, space, session)
         if section.mode == "tell":
@@ -69,6 +70,36 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
         say(f"warm start: {len(known)} trials of {section.source}, mode {section.mode}")
     enqueued = [Known(**row) for row in store.notes(STUDY).get("enqueued", [])]
     return enqueued, store.trials(STUDY)
+
+
+def _within_limits(known: list[Known], space: SearchSpace, session: Session) -> list[Known]:
+    """Those within the search's limits; how many are not is said. No other may be trained or win.
+
+    A row that leaves parameters out stays: the sampler fills it.
+    """
+    section = session.config.search
+    if not section.limits:
+        return known
+    pricing = Pricing(section, **session.sizes)
+
+    def within(row: Known) -> bool:
+        try:
+            architecture = pricing.brought(_suggest(row, space)[1])
+        except InputError:  # parts that do not fit together, or a target out of reach
+            return False
+        except ValueError:  # a parameter that is not there
+            return True
+        cost = measure_cost(architecture, **session.sizes)
+        latency = None if pricing.measures else pricing.latency(architecture, cost)
+        return pricing.excess(cost, latency) == 0
+
+    kept = [row for row in known if within(row)]
+    if len(kept) < len(known):
+        say(
+            f"warm start: {len(known) - len(kept)} of {len(known)} networks are outside the "
+            f"limits{limits_text(section)} and left out"
+        )
+    return kept
 
 
 def _run_rows(section: WarmStart) -> Iterator[Known]:

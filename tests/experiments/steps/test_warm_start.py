@@ -12,7 +12,7 @@ from experiments.steps.search import run_search
 from experiments.steps.warm_start import read_warm_start
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
-from scaler import Cost
+from scaler import Cost, measure_cost
 from search_spaces import InputError, SearchSpace, load_space
 
 SIZES = {"num_classes": 10, "in_channels": 1}
@@ -103,9 +103,9 @@ def earlier(tmp_path):
 def started(config, by_hand):
     """A search by network width, from what is known: its baseline and its trials."""
 
-    def run(source, *, trials, confirmation=None, **section):
+    def run(source, *, trials, confirmation=None, limits=None, **section):
         warm = WarmStart(source=source, **section)
-        changed = config.search.replace(warm_start=warm, trials=trials)
+        changed = config.search.replace(warm_start=warm, trials=trials, **(limits or {}))
 
         def evaluate(architecture, **rest):  # noqa: ARG001
             return architecture.head.channels / 1000
@@ -124,6 +124,37 @@ def test_enqueued_trials_come_first_and_survive_the_loss_of_their_source(started
     shutil.rmtree(earlier)
     _, more = started(earlier, trials=5, top=3)
     assert more.origin.tolist() == ["earlier#1", "earlier#2", "earlier#3", "", ""]
+
+
+@pytest.mark.parametrize("top", [None, 2])
+@pytest.mark.parametrize("mode", ["enqueue", "tell"])
+def test_what_is_outside_a_tight_limit_is_told_and_left_out_and_no_trial_is_lost(
+    config, started, earlier, capsys, mode, top
+):
+    params = [trial.params for trial in Store(earlier / "study.db").trials("search")]
+    networks = [SPACE.suggest(optuna.trial.FixedTrial(each)) for each in params]
+    flops = sorted(measure_cost(network, **SIZES).flops for network in networks)
+    limit = flops[0] + 1  # one of four is within
+    confirmation = ConfirmationSection(top=3, seeds=1, rounds=1)
+    baseline, trials = started(
+        earlier,
+        trials=6,
+        limits={"max_flops": limit},
+        confirmation=confirmation,
+        mode=mode,
+        top=top,
+    )
+    assert (
+        f"3 of 4 networks are outside the limits (max_flops {limit:g})" in capsys.readouterr().err
+    )
+    assert len(trials) == 6
+    assert trials.key.is_unique
+    assert (load_trials(config.run).flops <= limit).all()
+    assert measure_cost(baseline, **SIZES).flops <= limit
+    every = load_trials(config.run)
+    known = every[every.origin.fillna("") != ""]
+    assert {"enqueue": "search", "tell": "warm_start"}[mode] in set(known.study)
+    assert known.key.nunique() == 1
 
 
 def test_our_own_table_gives_the_same_trials_as_its_run(tmp_path, earlier):
