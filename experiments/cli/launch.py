@@ -156,7 +156,7 @@ def search_command(**options: Any) -> None:
     --target-flops 1e6 --trials 30`), which also go on top of a config.
     """
     config = configured(**options)
-    from experiments.report.report import write_report
+    from experiments.report.report import outcome_of, write_report
     from experiments.steps.search import search
 
     result = search(config)
@@ -165,6 +165,8 @@ def search_command(**options: Any) -> None:
     click.echo(best)
     say(f"Look at it: scaler show {best}")
     say(f"Report: {report}")
+    for sentence in outcome_of(result.run):
+        say(sentence)
 
 
 @click.command("run", cls=CheckedCommand)
@@ -176,11 +178,13 @@ def run_command(**options: Any) -> None:
         raise click.UsageError("Give --config, as `scaler run --config digits`.")
     config = configured(**options)
     from experiments.line import run_line
-    from experiments.report.report import result_text
+    from experiments.report.report import outcome_of, result_text
 
     folder = run_line(config)
     click.echo(result_text(folder))
     click.echo(f"\nReport: {folder.report}")
+    for sentence in outcome_of(folder):
+        click.echo(sentence)
 
 
 @click.command("report", cls=CheckedCommand)

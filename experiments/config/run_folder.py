@@ -23,6 +23,7 @@ _MAY_GROW = (
     "search.time_limit",
     "confirmation.top",
     "confirmation.seeds",
+    "confirmation.known",
     "coefficients.leaders",
     "coefficients.seeds",
     "comparison.seeds",

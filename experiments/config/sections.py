@@ -29,6 +29,10 @@ class ConfirmationSection(Record):
     """Number of rounds."""
     epochs: Positive | None = None
     """Epochs of the first round's trainings. Without it: `search.epochs`."""
+    known: tuple[str, ...] | None = None
+    """Networks scaled to the search's target and trained as the winner was, to tell what the search
+    was worth. Without it: two that fit the resolution. `[]`: none.
+    """
 
 
 class CoefficientsSection(Record):

@@ -11,7 +11,11 @@ from experiments.report.charts import analysis, growth, network, search, side_by
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import FORMATS, draw
-from experiments.report.repeats import coefficients_standings, confirmation_standings
+from experiments.report.repeats import (
+    coefficients_standings,
+    confirmation_standings,
+    known_standings,
+)
 from experiments.report.tables import coefficient_trials, compared_trials
 from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
@@ -96,7 +100,8 @@ def _choices(tables: Tables) -> dict[str, Figure]:
 def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     figures = {}
     if "confirmation" in tables:
-        finalists = confirmation_standings(tables["trials"])
+        trials = tables["trials"]
+        finalists = [*confirmation_standings(trials), *known_standings(trials)]
         figures["confirmation"] = growth.confirmation(finalists, tables["confirmation"])
     baseline = folder.baseline()
     if baseline is not None and "layers" in tables:

@@ -1,45 +1,104 @@
 """The tables of what was trained repeatedly: the confirmation, the coefficients."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
-from experiments.steps.noise import Standing, Training, standings
+from experiments.config.schema import SearchSection
+from experiments.config.units import readable_cost
+from experiments.steps.known import budget_of, budget_text
+from experiments.steps.noise import Standing, Training, difference, standings
 
 _CONFIRMATION = (
     "rank contender round epochs seeds reward reward_spread accuracy accuracy_spread search_reward "
-    "flops params"
+    "flops params behind p"
 )
 _COEFFICIENTS = (
     "rank alpha beta gamma growth seeds accuracy spread first_accuracy flops params "
     "reached_depth reached_width resolution seconds state"
 )
+NEAR = 0.1  # of the budget: a network so near to it is said to have the same cost
 _DROPPED = "alpha beta gamma reason"
 
 
 def confirmation_table(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a finalist, the winner first: means and deviations of the last round it reached.
 
-    search_reward is what its one training in the search had.
+    search_reward is what its one training in the search had. The known networks come last, without
+    a rank: `behind` is how far their mean accuracy lies below the winner's, `p` is of Welch's test.
     """
-    ranked = confirmation_standings(trials)
+    ranked, known = confirmation_standings(trials), known_standings(trials)
     rows = []
     for rank, standing in enumerate(ranked, start=1):
-        own = _trainings(trials, "confirmation", standing)
-        first = own.iloc[0]
-        rows.append(
-            {
-                **_shared(standing, rank),
-                "round": standing.round,
-                "epochs": first["epochs"],
-                "reward": standing.mean,
-                "reward_spread": standing.spread,
-                "accuracy": own["accuracy"].mean(),
-                "accuracy_spread": own["accuracy"].std(),
-                **{name: first[name] for name in ("search_reward", "flops", "params")},
-            }
-        )
+        rows.append({"rank": rank, **_confirmed(trials, "confirmation", standing)})
+    for standing in known:
+        gap = difference(*(_accuracies(trials, *one) for one in _pair(ranked[0], standing)))
+        compared = {"behind": gap.value, "p": gap.p} if standing.round == ranked[0].round else {}
+        rows.append({**_confirmed(trials, "known", standing), "rank": None, **compared})
     return _frame(rows, _CONFIRMATION)
+
+
+def _confirmed(trials: pd.DataFrame, study: str, standing: Standing) -> dict[str, Any]:
+    own = _trainings(trials, study, standing)
+    first = own.iloc[0]
+    return {
+        "contender": standing.contender,
+        "seeds": len(standing.values),
+        "round": standing.round,
+        "epochs": first["epochs"],
+        "reward": standing.mean,
+        "reward_spread": standing.spread,
+        "accuracy": own["accuracy"].mean(),
+        "accuracy_spread": own["accuracy"].std(),
+        **{name: first[name] for name in ("search_reward", "flops", "params")},
+    }
+
+
+def known_standings(trials: pd.DataFrame) -> list[Standing]:
+    """The known networks, best first; none where no confirmation stands beside them.
+
+    Of each those trainings count that have the network trained last: where the budget is the
+    winner's own, another winner has others.
+    """
+    known = trials[trials["study"] == "known"]
+    if known.empty or not confirmation_standings(trials):
+        return []
+    latest = known.sort_values("number").groupby("contender")["key"].transform("last")
+    return _standings(known[known["key"] == latest], "reward")
+
+
+def _pair(winner: Standing, known: Standing) -> list[tuple[str, Standing]]:
+    return [("confirmation", winner), ("known", known)]
+
+
+def _accuracies(trials: pd.DataFrame, study: str, standing: Standing) -> list[float]:
+    return [float(value) for value in _trainings(trials, study, standing)["accuracy"]]
+
+
+def worth_text(trials: pd.DataFrame, section: SearchSection) -> str:
+    """Whether the found network is better than the best known one; empty where none was trained."""
+    ranked, known = confirmation_standings(trials), known_standings(trials)
+    if not known:
+        return ""
+    winner = ranked[0]
+    best = max(known, key=lambda one: sum(_accuracies(trials, "known", one)) / len(one.values))
+    gap = difference(*(_accuracies(trials, *one) for one in _pair(winner, best)))
+    flops = int(_trainings(trials, "confirmation", winner).iloc[0]["flops"])
+    target, cost = budget_of(section, flops=flops)
+    has = float(_trainings(trials, "confirmation", winner).iloc[0][cost])
+    same = abs(has / target - 1) <= NEAR
+    found = "the found network" if same else f"the found network ({readable_cost(cost, has)})"
+    points = f"{abs(gap.value) * 100:.1f} points {'ahead of' if gap.value >= 0 else 'behind'}"
+    if math.isnan(gap.p):
+        sure = "too few or too equal trainings to tell it from noise"
+    else:
+        sure = f"{'' if gap.beyond_noise else 'not '}beyond noise (p = {gap.p:.2g})"
+    the_same = "the same " if same else ""
+    return (
+        f"{found} is {points} {best.contender} scaled to "
+        f"{the_same}{budget_text(section, flops=flops)}, {sure}"
+    )
 
 
 def confirmation_standings(trials: pd.DataFrame) -> list[Standing]:

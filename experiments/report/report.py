@@ -12,10 +12,11 @@ from experiments.report.cells import plain
 from experiments.report.figures import draw_figures, make_figures, write_figures
 from experiments.report.page import make_page
 from experiments.report.repeats import coefficients_standings
-from experiments.report.summary import only_compared
+from experiments.report.summary import only_compared, outcome
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
 from experiments.steps.noise import verdict
 from experiments.store.store import STUDIES, reading
+from experiments.store.trials import load_trials
 
 _IN_TERMINAL = (
     "member phi resolution flops times_baseline params accuracy test_accuracy seconds state"
@@ -49,6 +50,11 @@ def result_text(folder: RunFolder) -> str:
     if family.empty:
         return "no member of the family has been trained yet"
     return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
+
+
+def outcome_of(folder: RunFolder) -> list[str]:
+    """In sentences: which share of the budget the found network uses, and what it was worth."""
+    return outcome(load_trials(folder.path), folder.config.search)
 
 
 def coefficients_text(folder: RunFolder) -> str:

@@ -3,17 +3,17 @@
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig
+from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
-from experiments.report.repeats import confirmation_standings
+from experiments.report.repeats import NEAR, confirmation_standings, worth_text
 from experiments.steps.noise import verdict
 from experiments.store.store import reading
 from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """The question, the search, its confirmation if there was one, the family.
+    """The question, the search, its confirmation if there was one, what it was worth, the family.
 
     True of a run of any state.
 
@@ -25,6 +25,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
         _asked(folder.config),
         _searched(tables, folder),
         *_confirmed(tables),
+        *outcome(tables["trials"], folder.config.search),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -110,6 +111,39 @@ def _confirmed(tables: dict[str, pd.DataFrame]) -> list[str]:
         return []
     ranked = confirmation_standings(tables["trials"])
     return [f"Trained again with new seeds, {verdict(ranked, of='reward')}"]
+
+
+def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
+    """What was found, against the budget and against known networks; nothing before a search."""
+    searched = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
+    if searched.empty:
+        return []
+    ranked = confirmation_standings(trials)
+    found = searched.sort_values("reward", ascending=False, kind="stable").iloc[0]["key"]
+    if ranked:
+        confirmed = trials[trials["study"] == "confirmation"]
+        found = confirmed[confirmed["contender"] == ranked[0].contender].iloc[0]["key"]
+    own = searched[searched["key"] == found]
+    used = [_budget_used(searched, float(own.iloc[0][section.cost]), section)] if len(own) else []
+    worth = worth_text(trials, section)
+    return [*used, *([f"{worth[0].upper()}{worth[1:]}."] if worth else [])]
+
+
+def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection) -> str:
+    """Which share of the target the found network has, and who is the best near the target."""
+    price, target = section.cost, section.target
+    budget = readable_cost(price, target)
+    used = f"The found network uses {has / target:.0%} of the budget of {budget}"
+    if abs(has / target - 1) <= NEAR:
+        return f"{used}."
+    near = searched[(searched[price] / target - 1).abs() <= NEAR]
+    if near.empty:
+        return f"{used}; no finished trial comes within {NEAR:.0%} of it."
+    best = near.sort_values("reward", ascending=False, kind="stable").iloc[0]
+    return (
+        f"{used}; the best within {NEAR:.0%} of it is trial {best['number']}, with an accuracy of "
+        f"{best['accuracy']:.2%} and a reward of {best['reward']:.4f}."
+    )
 
 
 def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:

@@ -1,7 +1,23 @@
-"""Networks of the literature at the budget of a search: what one had without the search."""
+"""Networks of the literature at the budget of a search: what one had without the search.
 
+They are trained beside the confirmation's winner: same recipe, epochs and seeds. Their study is
+their own, so that none of them becomes the baseline.
+"""
+
+from optuna.trial import FrozenTrial
+
+from experiments.config.messages import say
+from experiments.config.schema import SearchSection
+from experiments.config.sections import ConfirmationSection
+from experiments.config.units import readable_cost
+from experiments.engine.limits import limits_text
+from experiments.engine.pricing import Pricing
+from experiments.engine.session import Session
+from experiments.steps.noise import completed, repeated, train_repeats
+from experiments.store.trial import Candidate, architecture_of, training_of
 from scaler.budget import CostName
 from scaler.compound import CompoundCoefficients
+from scaler.cost import measure_cost
 from scaler.scaled import scale_to
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -10,6 +26,104 @@ from search_spaces.reference import load_architecture
 # How far the known network may be from the budget: the least that its shape allows. Few layers and
 # channels leave gaps: a ResNet-20 at 5 MFLOPs comes within 5 %.
 TOLERANCES = (0.01, 0.02, 0.05, 0.1)
+SMALL = 64  # pixels up to which networks for CIFAR fit
+SMALL_ONES = ("cifar_resnet20", "cifar_densenet40_k12")  # with two strides, for CIFAR
+LARGE_ONES = ("mobilenet_v2", "efficientnet_b0")
+STUDY = "known"
+
+
+def check_known(section: ConfirmationSection | None) -> None:
+    """Raise InputError for a name that is no network."""
+    for name in (section and section.known) or ():
+        load_architecture(name)
+
+
+def known_plan(section: ConfirmationSection) -> str:
+    """What `train_known` will add to the confirmation, before the winner is known."""
+    count = len(SMALL_ONES) if section.known is None else len(section.known)
+    if not count:
+        return ""
+    return (
+        f"; then {count} known networks x {section.seeds} seeds at the same budget, as long as "
+        f"the last round (`confirmation.known: []` leaves them out)"
+    )
+
+
+def train_known(session: Session, section: ConfirmationSection, winner: FrozenTrial) -> None:
+    """Train the known networks with the winner's recipe, and its last round's epochs and seeds.
+
+    Nothing is trained where no confirmation ran, and nothing that is in the store.
+    """
+    own = [
+        (trial, training.round)
+        for trial, training in repeated(completed(session, "confirmation"))
+        if training.contender == winner.user_attrs.get("contender")
+    ]
+    if not own:
+        return
+    last = max(round_ for _, round_ in own)
+    trained = [trial.user_attrs for trial, round_ in own if round_ == last]
+    candidates = _candidates(session, section, winner)
+    if not candidates:
+        return
+    seeds, epochs = sorted(a["seed"] for a in trained), trained[0]["epochs"]
+    trainings = len(candidates) * len(seeds)
+    say(
+        f"known networks: {', '.join(c.attributes['contender'] for c in candidates)} x "
+        f"{len(seeds)} seeds of {epochs} epochs: {trainings} trainings, {trainings * epochs} "
+        f"epochs in all"
+    )
+    train_repeats(session, STUDY, candidates, round_=last, seeds=seeds, epochs=epochs)
+
+
+def _candidates(
+    session: Session, section: ConfirmationSection, winner: FrozenTrial
+) -> list[Candidate]:
+    """The known networks at the budget; who cannot be scaled to it is left out, with the reason."""
+    search, like = session.config.search, architecture_of(winner)
+    names = section.known
+    if names is None:
+        names = SMALL_ONES if like.resolution <= SMALL else LARGE_ONES
+    target, cost = budget_of(search, flops=winner.user_attrs["flops"])
+    pricing = Pricing(search, **session.sizes)
+    candidates = []
+    for name in names:
+        try:
+            network = known_at(name, target=target, cost=cost, like=like, **session.sizes)
+        except InputError as error:
+            say(f"known networks: {name} is left out: {error}")
+            continue
+        counted = measure_cost(network, **session.sizes)
+        latency = pricing.latency(network, counted)
+        if not (pricing.allows(counted) and pricing.allows_latency(latency)):
+            say(f"known networks: {name} is left out: it is not within{limits_text(search)}")
+            continue
+        price = pricing.price(counted, latency)
+        candidates.append(
+            Candidate(
+                architecture=network,
+                cost=counted,
+                seed=0,  # each repeat has its own
+                suggestion=0,
+                reward_factor=pricing.factor(price),
+                attributes={"contender": name, "cost": price},
+                training=training_of(winner),
+            )
+        )
+    return candidates
+
+
+def budget_of(search: SearchSection, *, flops: int) -> tuple[float, CostName]:
+    """(target, cost) of known networks: the search's; for a latency the `flops` of the winner."""
+    return (flops, "flops") if search.cost == "latency" else (search.target, search.cost)
+
+
+def budget_text(search: SearchSection, *, flops: int) -> str:
+    """`5 MFLOPs`; of a latency, `4.2 MFLOPs, which the found network has`."""
+    target, cost = budget_of(search, flops=flops)
+    return readable_cost(cost, target) + (
+        ", which the found network has" if search.cost == "latency" else ""
+    )
 
 
 def known_at(

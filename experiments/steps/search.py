@@ -11,12 +11,14 @@ from experiments.config.messages import WorkFailed, say, warn
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
+from experiments.config.units import NAMES, readable_cost
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.limits import limits_text, searched_space
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
 from experiments.steps.confirmation import confirmation_plan, run_confirmation
+from experiments.steps.known import check_known, known_plan, train_known
 from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
@@ -71,6 +73,7 @@ def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> No
     space = searched_space(config.search)
     make_sampler(config.search.sampler)
     latency_facts(config.search)
+    check_known(config.confirmation)
     check_training_choices(space, evaluate)
     warm_start = config.search.warm_start
     if warm_start is not None and not (config.run_folder / "study.db").exists():
@@ -97,7 +100,13 @@ def run_search(session: Session) -> Architecture:
     confirms = confirmation is not None and confirmation.top > 1
     if confirmation is not None and confirms and len(finished) < section.trials:
         plan = confirmation_plan(session, confirmation, networks=confirmation.top)
-        say(f"after the search a confirmation: {plan}")
+        say(f"after the search a confirmation: {plan}{known_plan(confirmation)}")
+    if section.at == "formula" and len(finished) < section.trials:
+        target = readable_cost(section.cost, section.target)
+        say(
+            f"search: the reward weighs {NAMES[section.cost]} against {target}, so the best may "
+            f"have more or fewer; `search.at: budget` compares all at {target}"
+        )
     session.train(
         "search",
         candidates,
@@ -116,6 +125,7 @@ def run_search(session: Session) -> Architecture:
         warn(f"the search has {len(trials)} of {section.trials} trials: {candidates.ended}")
     if confirmation is not None and confirms:
         best = run_confirmation(session, confirmation)
+        train_known(session, confirmation, best)
     baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
     session.folder.write_baseline(baseline, recipe=training_of(best), sizes=session.sizes)
     return baseline

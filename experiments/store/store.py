@@ -47,7 +47,7 @@ from experiments.store.optuna_tables import (
 from experiments.store.sqlite_file import back_up, open_copy, open_sqlite
 from experiments.store.trial import Trial
 
-STUDIES = ("search", "warm_start", "confirmation", "coefficients", "family", "comparison")
+STUDIES = ("search", "warm_start", "confirmation", "known", "coefficients", "family", "comparison")
 
 # Beside Optuna's own tables, which know nothing of it: what has begun and not ended.
 _OPEN = Table(

@@ -104,12 +104,16 @@ def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
 
 
 def confirmation(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
-    """The finalists' rewards in the last round that each reached, beside that in the search."""
+    """The finalists' rewards in the last round that each reached, beside that in the search.
+
+    The known networks, which the search did not find, stand last.
+    """
     before = table["search_reward"].to_numpy(dtype=float)
+    searched = np.flatnonzero(~np.isnan(before))
     name = "its one training in the search"
     marks = [
         *_repeats(ranked),
-        Marks("dots", range(len(ranked)), before, name, "ink", "cross", size=9),
+        Marks("dots", searched, before[searched], name, "ink", "cross", size=9),
     ]
     rounds = table["round"].tolist()
     names = [
@@ -127,7 +131,7 @@ def confirmation(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
     chart = Chart(
         title="Confirmation: the search's best, trained again with new seeds",
         x=x,
-        y=_room(Axis("reward", format=".4~g"), ranked, [float(v) for v in before]),
+        y=_room(Axis("reward", format=".4~g"), ranked, [float(v) for v in before[searched]]),
         marks=tuple(marks),
         rules=tuple(("x", edge, "") for edge in edges),
     )
@@ -135,8 +139,9 @@ def confirmation(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
         (chart,),
         alt="Dot plot of the finalists by rank: the reward of each repeated training, with mean "
         "and standard deviation, and the reward in the search.",
-        caption="The winner stands first; it is the baseline. Do not compare rewards across a "
-        "dotted line: the trainings differ in length there.",
+        caption="The winner stands first; it is the baseline. Known networks, scaled to the same "
+        "budget and trained as long as the winner, stand last. Do not compare other rewards across "
+        "a dotted line: the trainings differ in length there.",
     )
 
 

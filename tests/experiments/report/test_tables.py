@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
 
+from experiments.config.schema import SearchSection
 from experiments.report.frame_files import read_frame, save_frame
+from experiments.report.summary import outcome
 from experiments.report.tables import make_tables, write_tables
 
 
@@ -93,3 +95,21 @@ def test_an_empty_table_keeps_its_header(run):
     write_tables(run.folder.tables, make_tables(run.folder))
     assert (run.folder.tables / "family.csv").read_text().startswith("member,phi,depth,width,")
     assert len((run.folder.tables / "family.md").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flops", "told"),
+    [
+        ([1.8e6], "uses 36% of the budget of 5 MFLOPs; no finished trial comes within 10% of it."),
+        ([1.8e6, 5.1e6], "; the best within 10% of it is trial 1, with an accuracy of 50.00% and"),
+        ([4.9e6, 5.1e6], "The found network uses 98% of the budget of 5 MFLOPs."),
+    ],
+)
+def test_the_result_tells_how_much_of_the_budget_the_found_network_uses(flops, told):
+    rows = [
+        {"study": "search", "state": "complete", "number": i, "key": str(i), "flops": value}
+        | {"reward": 0.6 - i / 10, "accuracy": 0.6 - i / 10}
+        for i, value in enumerate(flops)
+    ]
+    (sentence,) = outcome(pd.DataFrame(rows), SearchSection(target=5e6))
+    assert told in sentence

@@ -6,17 +6,19 @@ import pytest
 from experiments import load_trials, search
 from experiments.config.messages import WorkFailed
 from experiments.config.sections import ConfirmationSection
+from experiments.report.repeats import confirmation_table, worth_text
 from experiments.samplers import recommend
 from experiments.steps.confirmation import finalists
-from experiments.steps.search import run_search
+from experiments.steps.search import check_search, run_search
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
 from scaler import Cost
+from search_spaces import InputError
 from tests.objectives import TARGET, Drawn
 from tests.objectives import search as search_of
 
 SIZES = {"num_classes": 10, "in_channels": 1}
-SECTION = ConfirmationSection(top=3, seeds=2, rounds=2)
+SECTION = ConfirmationSection(top=3, seeds=2, rounds=2, known=())
 
 
 @pytest.fixture
@@ -149,3 +151,74 @@ def test_the_first_finalist_is_what_the_model_believes_best_not_the_luckiest(tmp
     believed = recommend(found.trials, cost=objective.cost, target=TARGET)
     assert believed[0].params != found.best_params
     assert next(iter(finalists(store, top=3))) == f"#{believed[0].number}"
+
+
+KNOWN = SECTION.replace(known=("cifar_resnet20", "mobilenet_v2"))
+
+
+def known_is(better):
+    """An evaluation in which ResNet-20 is `better` than whatever was found, give or take a seed."""
+
+    def evaluate(architecture, *, report, seed, checkpoint_dir):  # noqa: ARG001
+        return 0.5 + seed % 3 / 1000 + better * (architecture.name == "cifar_resnet20")
+
+    return evaluate
+
+
+@pytest.fixture
+def compared(config, by_hand):
+    """Search, confirm and compare with known networks at 3e5 FLOPs; the baseline and the store."""
+
+    def run(better, section=KNOWN):
+        search = config.search.replace(target=3e5)
+        session = by_hand(config.replace(search=search, confirmation=section), known_is(better))
+        return run_search(session), load_trials(config.run), search
+
+    return run
+
+
+@pytest.mark.parametrize(("better", "where"), [(0.1, "behind"), (-0.1, "ahead of")])
+def test_a_known_network_never_is_the_baseline_and_the_difference_is_told(compared, better, where):
+    best, trials, search = compared(better)
+    known, confirmed = (trials[trials.study == name] for name in ("known", "confirmation"))
+    assert best.key in set(confirmed.key)
+    assert best.key not in set(known.key)
+    last = confirmed[confirmed["round"] == 2]
+    assert (set(known.seed), set(known["round"])) == (set(last.seed), {2})
+    assert set(known.contender) == {"cifar_resnet20"}
+    assert (known.flops / 3e5 - 1).abs().max() <= 0.05
+    text = worth_text(trials, search)
+    assert f"10.0 points {where} cifar_resnet20 scaled to" in text
+    assert "beyond noise (p = " in text
+    table = confirmation_table(trials)
+    assert (table["rank"].isna() == (table.contender == "cifar_resnet20")).all()
+    assert table.behind.dropna().tolist() == [pytest.approx(-better)]
+
+
+def test_a_known_network_that_cannot_be_scaled_is_left_out_with_the_reason(compared, capsys):
+    compared(0)
+    left_out = "known networks: mobilenet_v2 is left out: resolution 8 is too small for the strides"
+    assert left_out in capsys.readouterr().err
+
+
+def test_known_networks_in_the_store_are_not_trained_again(compared):
+    _, before, _ = compared(0)
+    _, same, _ = compared(0)
+    assert len(before) == len(same)
+    _, more, _ = compared(0, KNOWN.replace(known=("cifar_resnet20", "cifar_densenet40_k12")))
+    assert len(more) == len(before) + 2
+
+
+@pytest.mark.parametrize("section", [SECTION, KNOWN.replace(top=1)])
+def test_no_known_network_is_trained_where_none_is_asked_for_or_nothing_confirmed(
+    compared, section
+):
+    _, trials, search = compared(0, section)
+    assert "known" not in set(trials.study)
+    assert worth_text(trials, search) == ""
+
+
+def test_an_unknown_known_network_is_refused_before_the_search(config):
+    section = SECTION.replace(known=("resnet_20",))
+    with pytest.raises(InputError, match="unknown architecture 'resnet_20'; did you mean"):
+        check_search(config.replace(confirmation=section))
