@@ -131,7 +131,7 @@ def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
 
 def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection) -> str:
     """Which share of the target the found network has, and who is the best near the target."""
-    price, target = section.cost, section.target
+    price, target = section.cost, section.known_target
     budget = readable_cost(price, target)
     used = f"The found network uses {has / target:.0%} of the budget of {budget}"
     if abs(has / target - 1) <= NEAR:

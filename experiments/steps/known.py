@@ -115,7 +115,7 @@ def _candidates(
 
 def budget_of(search: SearchSection, *, flops: int) -> tuple[float, CostName]:
     """(target, cost) of known networks: the search's; for a latency the `flops` of the winner."""
-    return (flops, "flops") if search.cost == "latency" else (search.target, search.cost)
+    return (flops, "flops") if search.cost == "latency" else (search.known_target, search.cost)
 
 
 def budget_text(search: SearchSection, *, flops: int) -> str:

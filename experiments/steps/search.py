@@ -102,7 +102,7 @@ def run_search(session: Session) -> Architecture:
         plan = confirmation_plan(session, confirmation, networks=confirmation.top)
         say(f"after the search a confirmation: {plan}{known_plan(confirmation)}")
     if section.at == "formula" and len(finished) < section.trials:
-        target = readable_cost(section.cost, section.target)
+        target = readable_cost(section.cost, section.known_target)
         say(
             f"search: the reward weighs {NAMES[section.cost]} against {target}, so the best may "
             f"have more or fewer; `search.at: budget` compares all at {target}"
