@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread: faster than one on two, and no test times anything.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint docs install clean
+.PHONY: demo test test-all test-gpu lint docs install clean
 
 demo: install
 	$(BIN)/scaler run --config experiments/configs/digits.yaml
@@ -14,6 +14,10 @@ test: install lint
 
 test-all: install lint
 	$(PYTEST) -m "not gpu"
+
+# On a machine with a GPU: what is marked `gpu`, one test at a time. OMP_NUM_THREADS stays free.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu
 
 lint: install
 	$(BIN)/ruff check .

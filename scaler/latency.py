@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 from scaler.conditions import Conditions, find_device, machine_facts
-from scaler.step import Step, make_step
+from scaler.step import Step, compiling, make_step
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
@@ -128,7 +128,8 @@ def measure_latencies(
         threads = conditions.threads or torch.get_num_threads()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     resolved = conditions.replace(device=str(device), threads=threads)
-    with _undisturbed(device, threads):
+    compiled = compiling(len(architectures)) if conditions.compiled else nullcontext()
+    with _undisturbed(device, threads), compiled:
         steps, counts = [], []
         for network in architectures:
             step, runs = _warmed_up(network, resolved, device, num_classes, in_channels)

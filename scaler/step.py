@@ -1,6 +1,7 @@
 """One step of a network, ready to run again and again: an inference, or a step of training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -13,6 +14,26 @@ from search_spaces.network import build_network, weighted_loss
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Step = Callable[[], None]
+
+
+@contextmanager
+def compiling(networks: int) -> Iterator[None]:
+    """Let so many networks be compiled inside. RuntimeError where one would run uncompiled.
+
+    torch takes 8 of one class in a process (a change of mode counts as one more); the next ones it
+    runs uncompiled, and says so only in its log.
+    """
+    limit = 8 + 2 * networks
+    torch._dynamo.reset()
+    try:
+        with torch._dynamo.config.patch(
+            recompile_limit=limit,
+            accumulated_recompile_limit=256 + limit,
+            fail_on_recompile_limit_hit=True,
+        ):
+            yield
+    finally:
+        torch._dynamo.reset()
 
 
 def make_step(

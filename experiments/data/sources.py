@@ -187,36 +187,25 @@ def _told(source: str) -> str:
 def streams(placement: Placement, *, images: int, image_size: int) -> bool:
     """Whether `images` RGB images are streamed; says in a line what and why.
 
-    `auto` streams what takes more than half of the memory that is free on this machine, or of its
-    GPU's.
+    `auto` streams what takes more than half of the memory that is free on this machine. A card's
+    memory is a worker's matter: where the images do not fit there, it keeps them beside (see
+    training.batches).
     """
     needed = 3 * image_size**2 * images
-    free, place = free_memory()
+    free = free_memory()
     stream = placement == "stream" or (placement == "auto" and needed > SHARE * free)
-    where = "streamed from their files" if stream else "held decoded on the training device"
+    where = "streamed from their files" if stream else "held decoded"
     why = f"data.placement: {placement}"
     if placement == "auto":
         share = "more than" if stream else "within"
-        why = f"{share} half of the {readable_count(free)}B free in {place}"
+        why = f"{share} half of the {readable_count(free)}B free in memory"
     size = f"{images:,} images of {image_size} px ({readable_count(needed)}B decoded)"
     say(f"data: {size} are {where} ({why})")
     return stream
 
 
-def free_memory() -> tuple[int, str]:
-    """Bytes that are free, and where: the machine's memory, or its GPU's if that has less."""
-    import torch  # seconds to import, and only a folder or table of images asks
-
-    free, place = _free_host(), "memory"
-    if torch.cuda.is_available():
-        on_gpu = int(torch.cuda.mem_get_info()[0])
-        if on_gpu < free:
-            return on_gpu, "the GPU's memory"
-    return free, place
-
-
-def _free_host() -> int:
-    """What the kernel could give, or less where a container's limit is lower."""
+def free_memory() -> int:
+    """Bytes that the machine has free, or a container's limit leaves, whichever is less."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in _lines(Path("/proc/meminfo")):
         if line.startswith("MemAvailable:"):

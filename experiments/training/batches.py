@@ -24,9 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from experiments.data.decoding import decode_file
 from experiments.data.images import FileSplit, ImageData, Part, Split
 from experiments.training.augmentation import Preparation
+from experiments.training.hardware import autocast
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
+_SHARE = 0.5  # of a card's free memory that images may take
 _BATCH = 256  # images at a time; there is no gradient to keep
 
 
@@ -55,21 +57,34 @@ def in_order(count: int, *, batch_size: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class DeviceSplit:
-    """A Split as two tensors on the training device: uint8 (N, C, H, W), int64 (N,)."""
+    """A Split as two tensors: uint8 (N, C, H, W), int64 (N,); both on the training device.
+
+    Where the device has no room for the images they stay in the machine's memory, and each batch
+    is copied over.
+    """
 
     images: Tensor
     labels: Tensor
 
     @classmethod
     def of(cls, split: Split, device: torch.device) -> Self:
-        """The split's images and labels, all on the device."""
-        return cls(_shared(split.images).to(device), _shared(split.labels).to(device))
+        """The split's images and labels on the device. Each trial of a card has its own copy."""
+        images, labels = _shared(split.images), _shared(split.labels).to(device)
+        if device.type == "cuda" and images.nbytes > _SHARE * torch.cuda.mem_get_info(device)[0]:
+            return cls(images, labels)
+        try:
+            return cls(images.to(device), labels)
+        except torch.OutOfMemoryError:  # another trial on the card was faster
+            return cls(images, labels)
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
         """See experiments.training.batches."""
+        images, labels = self.images, self.labels
         for numbers in chosen:
-            numbers = numbers.to(self.images.device)
-            yield self.images[numbers], self.labels[numbers]
+            some = images[numbers.to(images.device)]
+            if some.device != labels.device:
+                some = some.pin_memory().to(labels.device, non_blocking=True)
+            yield some, labels[numbers.to(labels.device)]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -188,27 +203,61 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
     )
 
 
-def evaluate(network: nn.Module, split: Part, *, data: ImageData, resolution: int) -> float:
+def evaluate(
+    network: nn.Module,
+    split: Part,
+    *,
+    data: ImageData,
+    resolution: int,
+    precision: torch.dtype | None = None,
+) -> float:
     """Accuracy in [0, 1] on `split`, on the device where the network is.
 
     `data` is what the network was trained on: its training images give mean and deviation.
+    `precision` is that of autocast, as in the training; None computes in float32.
     """
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, place(split, device), prepare=prepare)
+    return measure_accuracy(network, place(split, device), prepare=prepare, precision=precision)
 
 
-@torch.inference_mode()
-def measure_accuracy(network: nn.Module, split: Placed, *, prepare: Preparation) -> float:
-    """The share of `split` classified rightly in eval mode; the network's own mode comes back."""
+def measure_accuracy(
+    network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
+) -> float:
+    """The share of `split` classified rightly in eval mode; the network's own mode comes back.
+
+    Where memory runs out, as when another trial on the card took it, it begins again with smaller
+    batches.
+    """
     modes = {module: module.training for module in network.modules()}
     network.eval()
+    batch_size = _BATCH
     try:
-        right = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-        for images, labels in split.batches(in_order(len(split), batch_size=_BATCH)):
-            logits = network(prepare(images))  # (B, num_classes)
-            right += (logits.argmax(1) == labels).sum()
-        return int(right) / len(split)
+        while True:
+            try:
+                return _share_right(network, split, prepare, precision, batch_size) / len(split)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+            torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@torch.inference_mode()
+def _share_right(
+    network: nn.Module,
+    split: Placed,
+    prepare: Preparation,
+    precision: torch.dtype | None,
+    batch_size: int,
+) -> int:
+    device = split.labels.device
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in split.batches(in_order(len(split), batch_size=batch_size)):
+        with autocast(device, precision):
+            logits = network(prepare(images))  # (B, num_classes)
+        right += (logits.argmax(1) == labels).sum()
+    return int(right)

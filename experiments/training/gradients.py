@@ -51,8 +51,9 @@ class Gradients:
         self._clip_norm = config.clip_norm
         self._loss = make_loss(config)
         self._device = device
-        self._precision = choose_precision(config.precision, device)
-        self._grad_scaler = make_grad_scaler(device, self._precision)
+        self.precision = choose_precision(config.precision, device)
+        self.graphs = False  # whether the model is replayed as CUDA graphs
+        self._grad_scaler = make_grad_scaler(device, self.precision)
         self._workers = workers
 
     def of(
@@ -71,6 +72,10 @@ class Gradients:
         """
         self.parts = min(self.parts, max(1, len(labels) // 2))  # batch norm needs two images
         while True:
+            if self.graphs and self.parts > 1:  # see compile_network
+                model = getattr(model, "_orig_mod", model)
+            elif self.graphs:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             model.zero_grad(set_to_none=True)
             total = torch.zeros((), device=images.device)
             right = torch.zeros((), dtype=torch.int64, device=images.device)
@@ -129,7 +134,7 @@ class Gradients:
         targets: Tensor,
         share: float,
     ) -> tuple[Tensor, Tensor]:
-        with autocast(self._device, self._precision):
+        with autocast(self._device, self.precision):
             output = model(images)
         output = _float(output)
         loss = weighted_loss(output, lambda scores: self._loss(scores, targets)) * share

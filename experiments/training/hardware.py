@@ -81,36 +81,51 @@ def compiles(setting: str, *, device: torch.device, seconds_left: float | None) 
     return setting == "always"
 
 
-def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
-    """The same weights behind a compiled forward; on a GPU replayed as CUDA graphs."""
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
+def compile_network(network: nn.Module, device: torch.device, *, graphs: bool) -> nn.Module:
+    """The same weights behind a compiled forward; with `graphs` replayed on a GPU as CUDA graphs.
+
+    Not with gradients that several passes add up: a replay would overwrite those of the pass
+    before. What was compiled earlier in this process is forgotten: after eight networks of one
+    class torch would run the next ones uncompiled, and say so only in its own log.
+    """
+    torch._dynamo.reset()
+    mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
     return cast(nn.Module, torch.compile(network, mode=mode))
 
 
 _LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 _STEPS = 3  # timed, after one that is not
-_IMAGES = 16  # at most, of a step
+_IMAGES = 16  # at most, of a step on a CPU
 _GAIN = 1.05  # by which the other layout must be faster than the one that usually is
 
 
 def choose_layout(
-    setting: str, network: nn.Module, *, shape: tuple[int, ...], device: torch.device
+    setting: str,
+    network: nn.Module,
+    *,
+    shape: tuple[int, ...],
+    device: torch.device,
+    precision: torch.dtype | None = None,
 ) -> torch.memory_format:
     """`channels_last`, `contiguous`, or for `auto` the faster of the two for such networks.
 
-    `shape` is of a batch (N, C, R, R). Measured with a few steps of a copy, for each combination
-    of device, threads, kinds of layers and shape; the first measurement of a machine is kept in
-    the cache folder and holds from then on, so that equal trainings are equal. The usual one
-    (channels_last on a CPU) is left only for a gain of 5 %.
+    `shape` is of a batch (N, C, R, R), `precision` that of autocast. Measured with a few steps of a
+    copy (on a CPU of at most 16 images, where time grows with them; on a GPU of all), for each
+    combination of device, threads, kinds of layers, shape and precision; the first measurement of a
+    machine is kept in the cache folder and holds from then on, so that equal trainings are equal.
+    The usual one (channels_last on a CPU) is left only for a gain of 5 %.
     """
     if setting != "auto":
         return _LAYOUTS[setting]
-    key = _key(network, shape, device)
+    if device.type == "cpu":
+        shape = (min(shape[0], _IMAGES), *shape[1:])
+    key = _key(network, shape, device, precision)
     path = cache_folder() / "layouts" / f"{key}.json"
     with suppress(OSError, ValueError, KeyError):
         return _LAYOUTS[json.loads(path.read_text())["layout"]]
     seconds = {
-        name: _seconds_a_step(network, shape, device, layout) for name, layout in _LAYOUTS.items()
+        name: _seconds_a_step(network, shape, device, layout, precision)
+        for name, layout in _LAYOUTS.items()
     }
     usual = "channels_last" if device.type == "cpu" else "contiguous"
     (other,) = _LAYOUTS.keys() - {usual}
@@ -123,11 +138,16 @@ def choose_layout(
     return _LAYOUTS[found]
 
 
-def _key(network: nn.Module, shape: tuple[int, ...], device: torch.device) -> str:
+def _key(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    device: torch.device,
+    precision: torch.dtype | None,
+) -> str:
     kinds = sorted({type(module).__qualname__ for module in network.modules()})
     name = cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    facts = json.dumps([name, threads, torch.__version__, kinds, shape])
+    facts = json.dumps([name, threads, torch.__version__, kinds, shape, str(precision)])
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
@@ -146,18 +166,40 @@ def _write_first(path: os.PathLike[str], text: str) -> None:
 
 
 def _seconds_a_step(
-    network: nn.Module, shape: tuple[int, ...], device: torch.device, layout: torch.memory_format
+    network: nn.Module,
+    shape: tuple[int, ...],
+    device: torch.device,
+    layout: torch.memory_format,
+    precision: torch.dtype | None,
 ) -> float:
-    """The median of a few forward and backward passes of a copy; the random state stays."""
+    """The median of a few forward and backward passes of a copy; the random state stays.
+
+    With half of the images where memory runs out.
+    """
+    try:
+        return _timed(network, shape, device, layout, precision)
+    except torch.OutOfMemoryError:
+        if shape[0] <= 2:
+            raise
+    torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
+    return _seconds_a_step(network, (shape[0] // 2, *shape[1:]), device, layout, precision)
+
+
+def _timed(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    device: torch.device,
+    layout: torch.memory_format,
+    precision: torch.dtype | None,
+) -> float:
     trained = copy.deepcopy(network).to(device).to(memory_format=layout).train()
-    images = torch.zeros((min(shape[0], _IMAGES), *shape[1:]), device=device).contiguous(
-        memory_format=layout
-    )
+    images = torch.zeros(shape, device=device).contiguous(memory_format=layout)
     times = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(1 + _STEPS):
             began = time.perf_counter()
-            loss = weighted_loss(trained(images), Tensor.sum)
+            with autocast(device, precision):
+                loss = weighted_loss(trained(images), Tensor.sum)
             torch.autograd.backward(loss)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

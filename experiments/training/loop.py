@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from experiments.training.checkpoint import TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
     choose_layout,
+    choose_precision,
     compile_network,
     compiles,
     deterministic_cudnn,
@@ -165,7 +167,8 @@ class _Training:
         self.accuracies.append(accuracy)
         seconds = time.perf_counter() - started
         left = (self.epochs - epoch) * seconds
-        if not self.compiled and self.workers.count == 1 and self._pays(left):
+        cut = self.gradients.graphs and self.gradients.parts > 1  # memory ran out since
+        if cut or (not self.compiled and self.workers.count == 1 and self._pays(left)):
             self._compile()
         return EpochResult(
             epoch=epoch,
@@ -237,11 +240,12 @@ class _Training:
     def _accuracy(self) -> float:
         """Of the network, or of the average of its weights, on the validation part."""
         network, workers = self._evaluated(), self.workers
+        how: dict[str, Any] = {"prepare": self.prepare, "precision": self.gradients.precision}
         if workers.count == 1:
-            return measure_accuracy(network, self.validation, prepare=self.prepare)
+            return measure_accuracy(network, self.validation, **how)
         workers.as_first(network)
         own = self.validation.part(workers.rank, workers.count)
-        share = measure_accuracy(network, own, prepare=self.prepare)
+        share = measure_accuracy(network, own, **how)
         right = torch.tensor(round(share * len(own)), device=self.device)
         return int(workers.summed(right)) / len(self.validation)
 
@@ -259,14 +263,23 @@ class _Training:
             return torch.channels_last if state.channels_last else torch.contiguous_format
         shape = (self.batch_size // self.workers.count, channels, resolution, resolution)
         return self.workers.agreed(
-            lambda: choose_layout(self.config.layout, self.network, shape=shape, device=self.device)
+            lambda: choose_layout(
+                self.config.layout,
+                self.network,
+                shape=shape,
+                device=self.device,
+                precision=choose_precision(self.config.precision, self.device),
+            )
         )
 
     def _pays(self, seconds_left: float | None) -> bool:
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)
 
     def _compile(self) -> None:
-        self.model, self.compiled = compile_network(self.network, self.device), True
+        graphs = self.gradients.parts == 1 and self.workers.count == 1
+        self.model = compile_network(self.network, self.device, graphs=graphs)
+        self.compiled = True
+        self.gradients.graphs = graphs and self.device.type == "cuda"
 
     def _seed(self, epoch: int) -> tuple[Tensor, torch.Generator]:
         """The epoch's order of images, and the generator that augments them.

@@ -122,3 +122,17 @@ def test_a_gpu_is_timed_by_its_own_events(small):
     assert found.seconds > 0
     assert found.conditions.device == "cuda:0"
     assert found.machine["cuda"] == torch.version.cuda
+
+
+def test_every_network_of_a_compiled_table_is_compiled(small, monkeypatch):
+    compile_, graphs = torch.compile, []
+
+    def count(graph, _inputs):
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda network: compile_(network, backend=count))
+    members = [small.replace(name=f"n{i}", head={"channels": 8 * i}) for i in range(1, 11)]
+    conditions = Conditions(device="cpu", compiled=True)
+    measure_latencies(members, conditions=conditions, budget=0.01, **SIZES)
+    assert len(graphs) == 10

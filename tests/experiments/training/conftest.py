@@ -1,9 +1,12 @@
 """Small networks, and a training of them with small defaults."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
@@ -50,3 +53,16 @@ def train(data) -> Callable[..., Iterator[EpochResult]]:
         return train_epochs(network, images, **{**settings, **changes})
 
     return start
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Two classes of 20 random images of several sizes."""
+    monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
+    random = np.random.RandomState(0)
+    for number in range(40):
+        pixels = random.randint(0, 256, (9 + number % 3, 8, 3)).astype(np.uint8)
+        path = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "images"

@@ -1,9 +1,7 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from experiments.config.schema import DataConfig
 from experiments.data.images import FileSplit, ImageData, Split
@@ -13,19 +11,6 @@ from experiments.training.batches import Batch, Placed, in_order, measure_accura
 from search_spaces.records import InputError
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Two classes of 20 random images of several sizes."""
-    monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
-    random = np.random.RandomState(0)
-    for number in range(40):
-        pixels = random.randint(0, 256, (9 + number % 3, 8, 3)).astype(np.uint8)
-        path = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return tmp_path / "images"
 
 
 def epoch(split: Placed, *, seed: int) -> list[Batch]:

@@ -20,7 +20,7 @@ def network(tmp_path, monkeypatch):
 def seconds(monkeypatch, **told):
     asked = []
 
-    def measured(_network, _shape, _device, kind):
+    def measured(_network, _shape, _device, kind, _precision):
         name = "channels_last" if kind == torch.channels_last else "contiguous"
         asked.append(name)
         return told[name]
@@ -64,3 +64,32 @@ def test_measuring_changes_neither_the_network_nor_the_random_state(network):
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_the_layout_is_timed_with_the_trainings_precision_and_remembered_for_it(
+    network, monkeypatch
+):
+    precisions = []
+
+    def measured(_network, shape, _device, _kind, precision):
+        precisions.append((shape[0], precision))
+        return 1.0
+
+    monkeypatch.setattr(hardware, "_seconds_a_step", measured)
+    for precision in (None, torch.bfloat16, None):
+        choose_layout("auto", network, shape=SHAPE, device=CPU, precision=precision)
+    assert precisions == [(4, None)] * 2 + [(4, torch.bfloat16)] * 2
+
+
+def test_a_step_that_does_not_fit_is_timed_with_half_of_the_images(network, monkeypatch):
+    tried = []
+
+    def timed(_network, shape, *_):
+        tried.append(shape[0])
+        if shape[0] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1.0
+
+    monkeypatch.setattr(hardware, "_timed", timed)
+    assert hardware._seconds_a_step(network, (8, 3, 8, 8), CPU, torch.channels_last, None) == 1.0
+    assert tried == [8, 4, 2]
