@@ -1,10 +1,10 @@
 """Searches of NAS-Bench-Macro, one line of JSON a search, kept so that a long series can go on.
 
-    python -m experiments.benchmarks.macro_runs --searcher tpe --seeds 0:100 --evaluations 200
+    python -m experiments.benchmarks.macro_runs --searcher tpe --seeds 0:100 --runs runs.jsonl
 
-Every searcher meets the same objective, the same noise (seed s draws the same trainings for all)
-and the same rule for duplicates: a network already tried costs nothing; it is told as failed and
-drawn again, at most `REDRAWS` times, and then one layer of it is changed at random until it is new.
+Every searcher meets the same objective, the same noise (seed s draws the same trainings for all),
+the same description of the space (three operators, in the order of their size) and the same rule
+for repeats (see `search`). Ours is made as `scaler search` makes it.
 
 NAS-Bench-Macro (arXiv:2103.11922) is a table: eight layers, each an identity (0), an MBConv with
 expansion 3 and kernel 3 (1) or one with expansion 6 and kernel 5 (2); three trainings of each
@@ -17,7 +17,7 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.records import InputError
 
@@ -95,43 +95,32 @@ class Macro:
 
 
 NAMES = [f"layer{i}" for i in range(LAYERS)]
-CHOICE = optuna.distributions.CategoricalDistribution((0, 1, 2))
+CHOICE = optuna.distributions.IntDistribution(0, 2)  # by the operator's size, to every searcher
 REDRAWS = 10
-SLOW_REDRAWS = 1  # of Optuna's GP sampler, which proposes the same network again and takes seconds
 
 
-def _ours(name: str, *, described: bool = True) -> Callable[[int, Macro], BaseSampler]:
+def code_of(params: Mapping[str, Any]) -> Code:
+    """The network that these parameters make."""
+    return distinct(tuple(params[name] for name in NAMES))
+
+
+def _ours(name: str) -> Callable[[int, Macro], BaseSampler]:
+    """As `scaler search` makes it: it knows equal networks, and learns from the parameters."""
+
     def make(seed: int, macro: Macro) -> BaseSampler:
         from experiments.samplers import make_sampler
 
         flops = dict(zip(macro.codes, macro.flops, strict=True))
-
-        def cost(params: dict[str, Any]) -> float:
-            return float(flops[distinct(tuple(params[name] for name in NAMES))])
-
         return make_sampler(
             name,
-            cost=cost,
+            cost=lambda params: float(flops[code_of(params)]),
             target=TARGET_FLOPS,
             exponent=EXPONENT,
-            network=network if described else None,
+            network=code_of,
             seed=seed,
         )
 
     return make
-
-
-def network(params: dict[str, Any]) -> dict[str, int]:
-    """Which of the distinct networks they make, described as an Architecture is.
-
-    That is each stage's number of layers and the operators in order, identities left out.
-    """
-    code = distinct(tuple(params[name] for name in NAMES))
-    layers = {
-        f"stage{i}.layers": sum(operator > 0 for operator in code[first:end])
-        for i, (first, end) in enumerate(STAGES)
-    }
-    return dict(zip(NAMES, code, strict=True)) | layers
 
 
 SEARCHERS: dict[str, Callable[[int, Macro], BaseSampler]] = {
@@ -140,13 +129,55 @@ SEARCHERS: dict[str, Callable[[int, Macro], BaseSampler]] = {
     "tpe_multivariate": lambda seed, _: optuna.samplers.TPESampler(seed=seed, multivariate=True),
     "optuna_gp": lambda seed, _: optuna.samplers.GPSampler(seed=seed),
     "optuna_nsga2": lambda seed, _: optuna.samplers.NSGAIISampler(seed=seed),
-    "optuna_nsga2_pareto": lambda seed, _: optuna.samplers.NSGAIISampler(seed=seed),
     "nsga2": _ours("nsga2"),
     "regularized_evolution": _ours("regularized_evolution"),
     "local_search": _ours("local_search"),
     "cost_aware": _ours("cost_aware"),
-    "cost_aware, parameters alone": _ours("cost_aware", described=False),
 }
+
+
+def search(
+    sampler: BaseSampler,
+    suggest: Callable[[optuna.Trial], Mapping[str, Any]],
+    key_of: Callable[[Mapping[str, Any]], Hashable],
+    value_of: Callable[[Mapping[str, Any]], float],
+    *,
+    seed: int,
+    evaluations: int,
+    ends: Callable[[FrozenTrial], bool] = lambda _: False,
+) -> list[FrozenTrial]:
+    """The trials of different networks, in order; `ends` says of a trial that it is the last.
+
+    A network that was tried already costs nothing: it is told as failed and another is drawn. After
+    `REDRAWS` of them one parameter at a time is drawn at random until the network is new.
+    """
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    astray = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    rng = np.random.default_rng([seed, 1])
+    tried: dict[Hashable, FrozenTrial] = {}
+    while len(tried) < evaluations:
+        for _ in range(REDRAWS + 1):
+            trial = study.ask()
+            params = dict(suggest(trial))
+            if key_of(params) not in tried:
+                told = study.tell(trial, value_of(params))
+                break
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            while key_of(params) in tried:
+                del params[list(params)[rng.integers(len(params))]]
+                astray.enqueue_trial(params)
+                drawn = astray.ask()
+                params = dict(suggest(drawn))
+                astray.tell(drawn, state=TrialState.FAIL)
+            told = create_trial(
+                value=value_of(params), params=params, distributions=drawn.distributions
+            )
+            study.add_trial(told)
+        tried[key_of(params)] = told
+        if ends(told):
+            break
+    return list(tried.values())
 
 
 def run(
@@ -159,47 +190,22 @@ def run(
     until_best: bool = False,
 ) -> dict[str, Any]:
     """The networks tried, in order; `until_best` ends at the first of the three best."""
-    pareto = searcher == "optuna_nsga2_pareto"
-    directions: list[Any] = ["maximize", "minimize"] if pareto else ["maximize"]
-    study = optuna.create_study(directions=directions, sampler=SEARCHERS[searcher](seed, macro))
-    redraws = SLOW_REDRAWS if searcher == "optuna_gp" else REDRAWS
     index = {code: i for i, code in enumerate(macro.codes)}
     shown, factors = macro.shown(seed, noise=noise), macro.factors
     best = set(np.argsort(macro.regrets)[:3].tolist())
-    rng = np.random.default_rng([seed, 1])
-    tried: list[int] = []
     began = time.perf_counter()
-
-    def values(i: int) -> list[float]:
-        return [shown[i], macro.flops[i]] if pareto else [shown[i] * factors[i]]
-
-    while len(tried) < evaluations and not (until_best and tried and tried[-1] in best):
-        for _ in range(redraws + 1):
-            trial = study.ask()
-            code: Code = tuple(trial.suggest_categorical(name, (0, 1, 2)) for name in NAMES)
-            i = index[distinct(code)]
-            if i not in tried:
-                study.tell(trial, values(i))
-                break
-            study.tell(trial, state=TrialState.FAIL)
-        else:
-            while i in tried:
-                code = _changed(code, rng)
-                i = index[distinct(code)]
-            params = dict(zip(NAMES, code, strict=True))
-            study.add_trial(
-                create_trial(
-                    values=values(i), params=params, distributions=dict.fromkeys(NAMES, CHOICE)
-                )
-            )
-        tried.append(i)
+    trials = search(
+        SEARCHERS[searcher](seed, macro),
+        lambda trial: {name: trial.suggest_int(name, 0, 2) for name in NAMES},
+        code_of,
+        lambda params: float((shown * factors)[index[code_of(params)]]),
+        seed=seed,
+        evaluations=evaluations,
+        ends=lambda trial: until_best and index[code_of(trial.params)] in best,
+    )
+    tried = [index[code_of(trial.params)] for trial in trials]
     seconds = (time.perf_counter() - began) / len(tried)
     return {"searcher": searcher, "seed": seed, "noise": noise, "tried": tried, "seconds": seconds}
-
-
-def _changed(code: Code, rng: np.random.Generator) -> Code:
-    layer = int(rng.integers(LAYERS))
-    return (*code[:layer], int(rng.integers(3)), *code[layer + 1 :])
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
@@ -221,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--searcher", choices=SEARCHERS, required=True)
     parser.add_argument("--seeds", default="0:100", help="first:end")
-    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument(
         "--exact", action="store_true", help="no noise, until one of the best three"
     )

@@ -1,17 +1,18 @@
 """Regret on NAS-Bench-Macro: the cost-aware search against the searchers that Optuna and we have.
 
-    python -m experiments.benchmarks.regret
+    python -m experiments.benchmarks.regret --commit 6150ca5
 
-The searches are those that results/macro_runs.jsonl.gz keeps. `macro_runs` makes others, to be
-named with `--runs`, and its docstring says how. A rival recommends its best observed network; `with
-our model` is what our model, fitted to the rival's trials, recommends instead. Ours is told which
-parameters make one network and learns from the network's description; `parameters alone` is ours
-without that. The sampler's settings were chosen on seeds from 1,000 on, of this same table; seeds 0
-to 99 are shown. Intervals are 95 % bootstrap intervals of the mean. Where a seed was run by ours
-and the rival, `ours - rival` is the paired difference.
+The searches are those that results/macro_runs.jsonl.gz keeps, or those named with `--runs`.
+Settings are tuned on any seeds; then `macro_runs` runs a block of 100 seeds that nobody has looked
+at, once, and its figures are shown, whatever they are. Looked at so far: 0 to 99, 1,000 to 2,000,
+7,000 to 7,049. `by recommend` is what our model, fitted to the searcher's own trials, recommends.
+`ours - rival` compares what each would hand over: ours by `recommend`, a rival its best observed;
+`observed` compares the best observed of both, paired by seed. Intervals are 95 % bootstrap
+intervals of the mean. results/regret_blocks.md keeps the figures of each block that was ever shown.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,13 @@ from experiments.benchmarks.macro_runs import (
     NAMES,
     TARGET_FLOPS,
     Macro,
-    distinct,
+    code_of,
     kept,
-    network,
 )
 
 OURS = "cost_aware"
-UNDESCRIBED = "cost_aware, parameters alone"  # it is not told which parameters make one network
-MODELLING = (OURS, UNDESCRIBED)
-COUNTS = (50, 100, 200)
+COUNTS = (50, 100)
 RUNS = Path(__file__).with_name("results") / "macro_runs.jsonl.gz"
-MODELLED = 20  # searches of a rival to whose trials our model is fitted as well
 
 Array = npt.NDArray[np.float64]
 
@@ -66,15 +63,15 @@ def by_model(macro: Macro, record: dict[str, Any], count: int) -> float:
     ]
     best = recommend(
         trials,
-        cost=lambda params: float(flops[distinct(tuple(params[name] for name in NAMES))]),
+        cost=lambda params: float(flops[code_of(params)]),
         target=TARGET_FLOPS,
         exponent=EXPONENT,
-        network=None if record["searcher"] == UNDESCRIBED else network,
+        network=code_of,
     )[0]
     return float(macro.regrets[best.user_attrs["index"]])
 
 
-def interval(samples: Sequence[float]) -> str:
+def interval(samples: Sequence[float] | Array) -> str:
     """Mean and its 95 % bootstrap interval."""
     values = np.array(samples)
     drawn = np.random.default_rng(0).choice(values, size=(2_000, len(values))).mean(axis=1)
@@ -88,30 +85,47 @@ def regret_rows(macro: Macro, records: list[dict[str, Any]]) -> list[dict[str, A
     searchers = sorted({r["searcher"] for r in noisy}, key=lambda name: (name != OURS, name))
     rows = []
     for count in COUNTS:
-        ours: dict[int, float] = {}
+        found = {}
         for name in searchers:
             own = [r for r in noisy if r["searcher"] == name and len(r["tried"]) >= count]
-            if not own:
-                continue
-            fitted = own if name in MODELLING else own[:MODELLED]
-            modelled = {r["seed"]: by_model(macro, r, count) for r in fitted}
             observed = {r["seed"]: best_observed(macro, r, count) for r in own}
-            if name == OURS:
-                ours = modelled
-            recommended = modelled if name in MODELLING else observed
-            pairs = [ours[s] - recommended[s] for s in recommended if s in ours]
+            modelled = {r["seed"]: by_model(macro, r, count) for r in own}
+            found[name] = observed, modelled
+        for name, (observed, modelled) in found.items():
             rows.append(
                 {
                     "evaluations": count,
                     "searcher": name,
-                    "n": len(own),
-                    "recommends": interval(list(recommended.values())),
-                    f"with our model (n <= {MODELLED})": interval(list(modelled.values())),
-                    "median": round(float(np.median(list(observed.values()))), 3),
-                    "ours - rival": interval(pairs) if pairs and name != OURS else "",
+                    "n": len(observed),
+                    "best observed": interval(list(observed.values())),
+                    "by recommend": interval(list(modelled.values())),
                 }
+                | _paired(found.get(OURS, ({}, {})), observed, rival=name != OURS)
             )
     return rows
+
+
+def _paired(
+    ours: tuple[dict[int, float], dict[int, float]], observed: dict[int, float], *, rival: bool
+) -> dict[str, str]:
+    """Ours less a rival's best observed: our recommended network, and our best observed."""
+    found = {}
+    for column, mine in zip(("ours - rival", "observed"), reversed(ours), strict=True):
+        pairs = [mine[seed] - observed[seed] for seed in observed if seed in mine]
+        found[column] = interval(pairs) if pairs and rival else ""
+    return found
+
+
+def block_rows(
+    earlier: list[dict[str, Any]], rows: list[dict[str, Any]], *, seeds: str, commit: str
+) -> list[dict[str, Any]]:
+    """The history of blocks with our rows of this one; a block is entered once."""
+    if any(row["seeds"] == seeds for row in earlier):
+        return earlier
+    columns = ("evaluations", "n", "best observed", "by recommend")
+    block = {"seeds": seeds, "commit": commit, "mode": "as scaler search"}
+    ours = [row for row in rows if row["searcher"] == OURS]
+    return [*earlier, *(block | {column: row[column] for column in columns} for row in ours)]
 
 
 def exact_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -138,12 +152,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+", default=[RUNS])
+    parser.add_argument("--commit", required=True, help="whose sampler made the runs")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
     macro = Macro.load(args.data)
     records = [record for path in args.runs for record in kept(path)]
-    note = "100 x regret, accuracy * (FLOPs / 57,602,560)^-0.07 on NAS-Bench-Macro, mean [95 %]."
-    keep("regret", regret_rows(macro, records), folder=args.out, note=note)
+    rows = regret_rows(macro, records)
+    own = [r["seed"] for r in records if r["searcher"] == OURS]
+    seeds = f"{min(own)} to {max(own)}"
+    note = (
+        f"100 x regret, accuracy * (FLOPs / 57,602,560)^-0.07 on NAS-Bench-Macro, mean [95 %]; "
+        f"seeds {seeds}, sampler of commit {args.commit}."
+    )
+    keep("regret", rows, folder=args.out, note=note)
+    blocks = args.out / "regret_blocks.json"
+    earlier = json.loads(blocks.read_text())["rows"] if blocks.is_file() else []
+    history = block_rows(earlier, rows, seeds=seeds, commit=args.commit)
+    note = "Every block of seeds of which 100 x regret of `cost_aware` was shown, oldest first."
+    keep("regret_blocks", history, folder=args.out, note=note)
     note = "Evaluations until one of the three best networks, without noise, mean [95 %]."
     keep("regret_exact", exact_rows(records), folder=args.out, note=note)
 

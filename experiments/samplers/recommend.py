@@ -1,5 +1,6 @@
 """Which of the trained networks the model believes best."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,9 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.accuracy_model import AccuracyModel, Observations, informative
 from experiments.samplers.encoding import Encoding
-from experiments.samplers.known_cost import CostOf, KnownCost, Network
+from experiments.samplers.known_cost import CostOf, Key, KnownCost, Network
 
 FEWEST = 5  # finished trials below which the best observed is the best guess
+FEWEST_AGAIN = 2  # repeated networks; a single one may be the same training told twice
 FEWEST_HALVED = 40  # observations whose better half may have a model of its own
 
 
@@ -31,7 +33,7 @@ def recommend(
     done = [t for t in trials if t.state == TrialState.COMPLETE and known.knows(t.params)]
     told = [*done, *(t for t in trials if t.state == TrialState.PRUNED)]
     observed = informative(Observations.of(told, known))
-    if len(observed.values) < FEWEST:
+    if len(observed.values) < FEWEST or exact(done, known):
         return sorted(done, key=lambda t: -(t.value or 0.0))
     distributions = {name: d for t in told for name, d in t.distributions.items()}
     # Size is no column here: between trained networks their own accuracies say more than it does.
@@ -48,6 +50,22 @@ def recommend(
     far = expected < np.median(expected)
     expected = np.where(far, expected, local.rewards(params, factors)[0])
     return [done[i] for i in np.lexsort((-expected, far))]
+
+
+def exact(done: Sequence[FrozenTrial], known: KnownCost) -> bool:
+    """Whether networks that finished more than once, two or more, gave the same value each time.
+
+    Then nothing is left to luck, and the best observed is the best. Of networks that finished once
+    each nobody can tell: what a model does not explain may be noise or the networks' own.
+    """
+    values: dict[Key, set[float | None]] = {}
+    times: Counter[Key] = Counter()
+    for trial in done:
+        key = known.key(trial.params)
+        values.setdefault(key, set()).add(trial.value)
+        times[key] += 1
+    again = [key for key, count in times.items() if count > 1]
+    return len(again) >= FEWEST_AGAIN and all(len(values[key]) == 1 for key in again)
 
 
 def model_of_better_half(

@@ -14,7 +14,7 @@ from experiments.samplers.encoding import Encoding
 from experiments.samplers.gaussian_process import GaussianProcess
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.parameters import Conditions
-from experiments.samplers.recommend import model_of_better_half
+from experiments.samplers.recommend import exact, model_of_better_half
 from tests.objectives import TARGET, Conditional, Drawn, search
 
 SPACE = {
@@ -173,6 +173,25 @@ def test_equal_networks_are_proposed_once_and_learnt_as_one():
     study = search(objective, sampler, seed=0, trials=18)
     made = [tuple(network(trial.params).values()) for trial in study.trials[5:]]
     assert len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.001])
+def test_where_repeated_networks_show_the_same_the_best_observed_is_recommended(luck):
+    choice = CategoricalDistribution((0, 1, 2))
+    trials = [
+        create_trial(
+            value=0.8 + 0.02 * a + 0.02 * b + 0.05 * (a == 0 and b == 0) + again * luck,
+            params={"a": a, "b": b},
+            distributions={"a": choice, "b": choice},
+        )
+        for a in range(3)
+        for b in range(3)
+        for again in range(1 + (a == b))
+    ]
+    observed = sorted((t.value for t in trials), reverse=True)
+    recommended = [t.value for t in recommend(trials)]
+    assert exact(trials, KnownCost()) is (luck == 0)
+    assert (recommended == observed) is (luck == 0)
 
 
 def test_a_network_that_failed_alone_among_good_ones_is_not_recommended():
