@@ -61,7 +61,7 @@ def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any])
 def checkpoint_bytes(network: nn.Module, *, metadata: dict[str, Any]) -> bytes:
     """The content of a checkpoint's safetensors file."""
     text = json.dumps(metadata, allow_nan=False, indent=2)
-    return save(_plain(network.state_dict()), metadata={"metadata": text})
+    return save(plain(network.state_dict()), metadata={"metadata": text})
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -100,7 +100,7 @@ def state_bytes(state: TrainingState) -> bytes:
         for name, tensor in getattr(state, part).items()
     }
     facts = {name: getattr(state, name) for name in _FACTS}
-    return save(_plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+    return save(plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -138,8 +138,8 @@ def _read(path: Path, *, with_weights: bool) -> tuple[dict[str, Tensor], dict[st
     return weights, metadata
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Clones: safetensors takes neither channels_last nor two names for one memory."""
+def plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Clones on the CPU: safetensors takes neither channels_last nor two names for one memory."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()

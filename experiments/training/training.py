@@ -1,6 +1,6 @@
 """One way to train a network: seed, build, train. Trials, members and proxies go through it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,32 @@ class Training:
             "train": self.config.model_dump(mode="json"),
             **facts,
         }
+
+
+@dataclass
+class Best:
+    """The epoch whose weights are tested and kept: of the highest validation accuracy, the first.
+
+    `scaler train`, the family and the comparison choose by it.
+    """
+
+    epoch: int = 0  # none yet
+    accuracy: float = -1.0
+
+    @classmethod
+    def of(cls, accuracies: Sequence[float]) -> "Best":
+        """The best of the epochs so far."""
+        best = cls()
+        for epoch, accuracy in enumerate(accuracies, start=1):
+            best.improves(epoch, accuracy)
+        return best
+
+    def improves(self, epoch: int, accuracy: float) -> bool:
+        """Whether this epoch is better than all before; it is then the best."""
+        if accuracy <= self.accuracy:
+            return False
+        self.epoch, self.accuracy = epoch, accuracy
+        return True
 
 
 class Pace:

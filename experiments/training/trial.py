@@ -6,12 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from safetensors.torch import save
+from torch import Tensor
+
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
-from experiments.training.checkpoint import read_state, save_checkpoint, write_state
+from experiments.training.checkpoint import (
+    TrainingState,
+    load_tensors,
+    plain,
+    read_state,
+    save_checkpoint,
+    write_bytes,
+    write_state,
+)
 from experiments.training.loop import EpochResult
-from experiments.training.training import Pace, Training
+from experiments.training.training import Best, Pace, Training
 from search_spaces.architecture import Architecture
 
 
@@ -41,7 +52,9 @@ class Evaluate(Protocol):
     ) -> float | Mapping[str, float]: ...
 
 
-STATE = "training.safetensors"  # within the checkpoint folder, while the training runs
+# Within the checkpoint folder, while the training runs.
+STATE = "training.safetensors"
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class TrainingEvaluation:
     """An `Evaluate` that trains on image data.
 
     It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
-    `final` training also looks at the test part, once, and keeps the weights.
+    `final` training keeps the weights of the best epoch, and looks at the test part once, with
+    them; its accuracy is that epoch's.
     """
 
     data: ImageData
@@ -79,34 +93,86 @@ class TrainingEvaluation:
             seed=seed,
             threads=self.threads,
         )
-        result, parts = self._trained(own, report, checkpoint_dir / STATE)
+        kept = _Kept(checkpoint_dir, weights=self.final)
+        result, parts = self._trained(own, report, kept)
         figures = {"accuracy": result.accuracy}
         if self.final:
+            best = kept.best
+            if best.epoch != result.epoch:
+                result.network.load_state_dict(kept.weights)
+            figures["accuracy"] = best.accuracy
             figures["test_accuracy"] = own.test(result.network)
             save_checkpoint(
                 checkpoint_dir / "weights.safetensors",
                 result.network,
-                metadata=own.metadata(**figures),
+                metadata=own.metadata(epoch=best.epoch, **figures),
             )
         if parts > 1:  # memory ran out: into how many parts a batch was cut
             figures["batch_parts"] = float(parts)
         return figures
 
-    def _trained(self, training: Training, report: Report, saved: Path) -> tuple[EpochResult, int]:
+    def _trained(
+        self, training: Training, report: Report, kept: "_Kept"
+    ) -> tuple[EpochResult, int]:
         """The last epoch's result, and into how many parts a batch was cut at most."""
-        state = read_state(saved) if saved.is_file() else None
         result: EpochResult | None = None
         pace, parts = Pace(), 1
-        for result in training.run(state=state):
+        for result in training.run(state=kept.read()):
             parts = max(parts, result.parts)
             began = time.perf_counter()
+            kept.look(result)
             due = pace.due(result.seconds) or result.epoch in self.save_after
             due = due and result.epoch < self.epochs  # after the last one nothing goes on
             if due:
-                write_state(saved, result.state())
+                kept.write(result)
             report(result.epoch, result.accuracy, result.figures)
             if due:
                 pace.saved(time.perf_counter() - began)
         assert result is not None, "no state is written after the last epoch"
-        saved.unlink(missing_ok=True)
+        kept.clear()
         return result, parts
+
+
+class _Kept:
+    """What a trial goes on from, in its checkpoint folder; where asked, the best epoch's weights.
+
+    The state has the weights of its own epoch, so those of the best one stand beside it only where
+    that is another: the folder travels to the driver.
+    """
+
+    def __init__(self, folder: Path, *, weights: bool) -> None:
+        self._state, self._best = folder / STATE, folder / BEST
+        self._wanted = weights
+        self.best = Best()
+        self.weights: dict[str, Tensor] = {}
+
+    def read(self) -> TrainingState | None:
+        """The state that an earlier worker left; None where there is none."""
+        if not self._state.is_file():
+            return None
+        state = read_state(self._state)
+        if self._wanted:
+            self.best = Best.of(state.accuracies)
+            if self._best.is_file():
+                self.weights = load_tensors(self._best)
+            else:  # of the state's own epoch; an earlier version kept no better one
+                self.best = Best(state.epoch, state.accuracies[-1])
+                self.weights = state.average or state.weights
+        return state
+
+    def look(self, result: EpochResult) -> None:
+        """Take the weights of an epoch that is the best so far."""
+        if self._wanted and self.best.improves(result.epoch, result.accuracy):
+            self.weights = plain(result.network.state_dict())
+            self._best.unlink(missing_ok=True)
+
+    def write(self, result: EpochResult) -> None:
+        """Leave what the training goes on from after this epoch."""
+        write_state(self._state, result.state())
+        if self._wanted and self.best.epoch != result.epoch and not self._best.is_file():
+            write_bytes(self._best, save(self.weights))
+
+    def clear(self) -> None:
+        """Nothing goes on after the last epoch."""
+        for path in (self._state, self._best):
+            path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from experiments.training.loop import EpochResult, TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
 from experiments.training.members.pictures import draw
 from experiments.training.members.transfer import Start, initial_weights
-from experiments.training.training import Pace, Training
+from experiments.training.training import Best, Pace, Training
 from scaler.conditions import find_device
 from search_spaces.records import InputError
 
@@ -114,16 +114,15 @@ def train_and_keep(
 
     Of several `workers`, only the first one (`rank` 0) keeps anything.
     """
-    best = max(state.accuracies, default=-1.0) if state else -1.0
+    best = Best.of(state.accuracies if state else ())
     pace = Pace()
     for result in training.run(state=state, rank=rank, workers=workers):
         if rank:
             continue
         began = time.perf_counter()
         checkpoint = None
-        if result.accuracy > best:
-            best = result.accuracy
-            facts = training.metadata(epoch=result.epoch, accuracy=best)
+        if best.improves(result.epoch, result.accuracy):
+            facts = training.metadata(epoch=result.epoch, accuracy=result.accuracy)
             checkpoint = checkpoint_bytes(result.network, metadata=facts)
         due = pace.due(result.seconds) or result.epoch == training.epochs
         left = state_bytes(result.state()) if due else None

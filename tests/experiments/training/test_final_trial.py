@@ -1,11 +1,14 @@
 """A final training leaves a checkpoint from which the network can be taken away whole."""
 
+import pytest
 import torch
 
 from experiments.config.schema import DataConfig, TrainConfig
 from experiments.export import load_exported, write_exported
 from experiments.export.model import checkpoint_model
-from experiments.training.trial import TrainingEvaluation
+from experiments.training.checkpoint import load_tensors
+from experiments.training.training import Training
+from experiments.training.trial import BEST, STATE, TrainingEvaluation
 
 
 def test_an_exported_training_scores_raw_test_images_as_the_training_did(data, small, tmp_path):
@@ -27,3 +30,48 @@ def test_an_exported_training_scores_raw_test_images_as_the_training_did(data, s
     assert model.preprocessing.mean == data.statistics.mean
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Trained for 3 epochs on 100 images of `bars`" in card
+
+
+class Killed(BaseException):
+    """What a kill is to an evaluation: it comes at a report, and nothing after it runs."""
+
+
+def settings(data, rate):
+    """Flipped bars change their class, so that accuracies go up and down at these rates."""
+    recipe = TrainConfig(batch_size=16, learning_rate=rate, device="cpu")
+    return {"data": data, "data_config": DataConfig(flip=True), "epochs": 6}, recipe
+
+
+def final_trial(data, rate, architecture, folder, *, killed_at=None):
+    def report(epoch, *_):
+        if epoch == killed_at:
+            raise Killed
+
+    shared, recipe = settings(data, rate)
+    evaluation = TrainingEvaluation(train_config=recipe, final=True, **shared)
+    folder.mkdir(exist_ok=True)
+    return evaluation(architecture, report=report, seed=0, checkpoint_dir=folder)
+
+
+def test_the_best_epochs_weights_are_tested_as_scaler_train_does(data, small, tmp_path):
+    small = small.replace(resolution=8)
+    shared, recipe = settings(data, 0.1)
+    training = Training(architecture=small, config=recipe, seed=0, **shared)
+    rows = [(r.accuracy, -r.epoch, training.test(r.network)) for r in training.run()]
+    accuracy, _, tested = max(rows)  # of equal epochs the first
+    assert tested != rows[-1][2]
+    told = final_trial(data, 0.1, small, tmp_path)
+    assert (told["accuracy"], told["test_accuracy"]) == (accuracy, tested)
+
+
+@pytest.mark.parametrize(("rate", "last"), [(0.1, 5), (0.2, 4)])
+def test_a_killed_final_training_ends_with_the_same_weights(data, small, tmp_path, rate, last):
+    whole, again, small = tmp_path / "whole", tmp_path / "again", small.replace(resolution=8)
+    told = final_trial(data, rate, small, whole)
+    with pytest.raises(Killed):
+        final_trial(data, rate, small, again, killed_at=last)
+    assert (again / STATE).is_file()
+    assert final_trial(data, rate, small, again) == told
+    one, other = (load_tensors(folder / "weights.safetensors") for folder in (whole, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not (again / BEST).exists()
