@@ -84,8 +84,8 @@ def _embedded(cluster: ClusterSection, folder: str | None) -> Iterator[None]:
 def _init(cluster: ClusterSection, **options: Any) -> None:
     """Raises InputError where a cluster cannot be joined, WorkFailed where our Ray does not start.
 
-    Ray's own SIGTERM handler, and that of its C++ part, would end this process with a crash dump:
-    signals end it as before.
+    Ray's own SIGTERM handler would end this process without its last line: signals
+    end it as before.
     """
     import ray
 

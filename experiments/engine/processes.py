@@ -55,20 +55,42 @@ def _end(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Put the handlers of signals back that what is inside replaces."""
+    """Put the handlers of signals back that what is inside replaces, and lose no signal meanwhile.
+
+    A library's handler, or an `except` that takes everything, may swallow a signal: it then comes
+    again at the end. Python writes each signal that comes to the pipe, whoever handles it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
-    except SystemExit:  # of Ray's handler, which was there for a moment
-        _received.append(signal.SIGTERM)
-        raise
     finally:
+        replaced = {n for n, handler in before.items() if signal.getsignal(n) != handler}
         for number, handler in before.items():
             if handler is not None:  # of C, which Python cannot put back
                 signal.signal(number, handler)
+        signal.set_wakeup_fd(earlier)
+        came = _read(reader)
+        os.close(reader)
+        os.close(writer)
+        for number, handler in before.items():
+            # The user's own handler, where it stayed, has been called already.
+            unseen = number in replaced or handler in (_end, signal.default_int_handler)
+            if number in came and unseen:
+                signal.raise_signal(number)
+
+
+def _read(pipe: int) -> set[int]:
+    try:
+        return set(os.read(pipe, 1000))
+    except BlockingIOError:  # nothing came
+        return set()
 
 
 def children() -> list[int]:

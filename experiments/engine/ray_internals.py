@@ -84,6 +84,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent home
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a worker that asked for no GPU sees none
     "RAY_process_group_cleanup_enabled": "1",  # the children of a worker end with it
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # else a SIGTERM in `ray.init` ends in a C++ dump
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files by default
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no reward

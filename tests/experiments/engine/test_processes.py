@@ -16,7 +16,7 @@ def test_grandchildren_are_found_and_killed():
         time.sleep(0.01)
     assert shell.pid in children()
     assert set(found) < set(descendants(os.getpid()))
-    kill([*found, shell.pid])
+    kill([shell.pid, *found])  # else the shell may end by itself first
     assert shell.wait() == -9
     assert descendants(shell.pid) == []
 
@@ -52,3 +52,27 @@ def test_a_signal_ends_a_process_in_order_with_its_status(name, status):
         [sys.executable, "-c", SIGNALLED, name], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (status, "in order\n", "")
+
+
+SWALLOWED = """
+import os, signal, sys
+from experiments.engine.processes import ending_with_signals, signals_kept
+def library(*_):
+    raise SystemExit(15)
+with ending_with_signals():
+    with signals_kept():
+        signal.signal(signal.SIGTERM, library)
+        try:
+            os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        except BaseException:
+            print("swallowed", flush=True)
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", -2)])
+def test_a_signal_that_a_library_swallows_comes_again_at_its_end(name, status):
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, name], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (status, "swallowed\n")
