@@ -2,7 +2,8 @@
 
     python -m experiments.benchmarks.regret --commit 6150ca5
 
-The searches are those that results/macro_runs.jsonl.gz keeps, or those named with `--runs`.
+The searches are those that results/macro_runs.jsonl.gz keeps, or those named with `--runs`. (The
+kept ones are of an earlier mode: ours learns there from a description of the network.)
 Settings are tuned on any seeds; then `macro_runs` runs a block of 100 seeds that nobody has looked
 at, once, and its figures are shown, whatever they are. Looked at so far: 0 to 99, 1,000 to 2,000,
 7,000 to 7,049. `by recommend` is what our model, fitted to the searcher's own trials, recommends.
