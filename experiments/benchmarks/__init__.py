@@ -7,6 +7,7 @@ and range, and the machine.
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,12 +30,32 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, and the versions of what is measured."""
+    """The processor, the card that torch can use, and the versions of what is measured."""
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
+        **card(),
+    }
+
+
+def card() -> dict[str, str]:
+    """The first GPU's name and driver, CUDA and cuDNN; empty where torch has none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=30).stdout.split()
+    except (OSError, subprocess.TimeoutExpired):
+        told = []
+    return {
+        "card": torch.cuda.get_device_name(0),
+        "driver": told[0] if told else "unknown",
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
     }
 
 

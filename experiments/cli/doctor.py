@@ -142,8 +142,43 @@ def _devices() -> str:
     cores = f"{len(os.sched_getaffinity(0))} CPU cores"
     if device.type != "cuda":
         return f"{cores}, no GPU that torch can use"
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{cores}, {', '.join(gpus)}"
+    cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    gpus = ", ".join(f"{card.name} ({card.total_memory / 1e9:.0f} GB)" for card in cards)
+    teraflops = min(_matmul_rate(f"cuda:{i}") for i in range(len(cards))) / 1e12
+    told = f"{cores}, {gpus}, CUDA {torch.version.cuda}; a matmul ran at {teraflops:.0f} TFLOP/s"
+    trials = _trials_a_card(min(card.total_memory for card in cards), len(cards))
+    return f"{told}; a search of mbconv_small at 32 px would train {trials} networks on each"
+
+
+def _matmul_rate(device: str, seconds: float = 1.0) -> float:
+    """FLOP/s of products of two matrices of ones. RuntimeError for a wrong product."""
+    import time
+
+    import torch
+
+    side = 4096 if device.startswith("cuda") else 256
+    ones = torch.ones(side, side, dtype=torch.bfloat16, device=device)
+    runs, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < seconds or not runs:
+        product = ones @ ones
+        if float(product[0, 0]) != side:  # waits for the device
+            raise RuntimeError(f"a matmul on {device} gives {float(product[0, 0])}, not {side}")
+        runs += 1
+    return 2 * side**3 * runs / max(passed, 1e-9)
+
+
+def _trials_a_card(memory: int, cards: int) -> int:
+    """How many trials of a small search a card takes by default, on this machine."""
+    from experiments.config.sections import ClusterSection
+    from experiments.engine.shares import trial_bytes, trials_a_card
+    from scaler import measure_cost
+    from search_spaces import load_space
+
+    space = load_space("mbconv_small").at(32)
+    largest = space.largest(lambda network: measure_cost(network).activations)
+    trial = trial_bytes(measure_cost(largest), batch_size=64, data_bytes=0)
+    node = {"CPU": len(os.sched_getaffinity(0)), "GPU": cards}
+    return trials_a_card(ClusterSection(), [node], memory=memory, trial=trial)
 
 
 def _write(folder: Path) -> str:

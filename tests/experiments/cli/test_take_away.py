@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,6 +113,26 @@ def test_the_doctor_names_the_remedy_and_fails(scaler, tmp_path, monkeypatch):
     assert "disk full" in lines[place]
     assert "-> name a folder on a local disk" in lines[place + 1]
     assert status == 1
+
+
+def test_the_doctor_tells_cards_their_speed_and_how_many_trials_each_takes(monkeypatch):
+    card = SimpleNamespace(name="H100", total_memory=80 * 10**9)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda *size, device, **how: ones(*size, **how))
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: set(range(6)))
+    told = doctor._devices()
+    assert "6 CPU cores, H100 (80 GB), H100 (80 GB), CUDA" in told
+    assert told.endswith("would train 3 networks on each")
+
+
+def test_a_matmul_that_is_wrong_is_told(monkeypatch):
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "ones", lambda *size, **how: zeros(*size, **how))
+    with pytest.raises(RuntimeError, match="a matmul on cpu gives 0"):
+        doctor._matmul_rate("cpu", seconds=0.0)
 
 
 def test_an_old_or_missing_package_is_found(monkeypatch):
