@@ -121,10 +121,12 @@ def test_the_doctor_tells_cards_their_speed_and_how_many_trials_each_takes(monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     ones = torch.ones
-    monkeypatch.setattr(torch, "ones", lambda *size, device, **how: ones(*size, **how))
+    monkeypatch.setattr(torch, "ones", lambda *size, **_: ones(*size))
+    monkeypatch.setattr(doctor, "_matmul_rate", lambda _: 5e14)
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: set(range(6)))
     told = doctor._devices()
     assert "6 CPU cores, H100 (80 GB), H100 (80 GB), CUDA" in told
+    assert "a matmul ran at 500 TFLOP/s" in told
     assert told.endswith("would train 3 networks on each")
 
 
