@@ -9,7 +9,7 @@ from tabulate import tabulate
 # How the numbers of a column are written, by the column's name; `.4g` where none is given.
 _BY_FORMAT = {
     ".4f": "accuracy test_accuracy first_accuracy accuracy_spread reward best_reward reward_spread "
-    "search_reward spread mean low high pooled",
+    "search_reward spread mean low high pooled forecast forecast_low forecast_high",
     "+.4f": "difference effect",
     ".3f": "superiority growth depth width resolution_factor reached_depth reached_width "
     "times_baseline times_target",

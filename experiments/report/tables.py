@@ -41,7 +41,7 @@ TOP = 10  # trials in the table of the search
 _SEARCH = "number reward accuracy flops params activations epochs seconds key"
 _FAMILY = (
     "member phi depth width resolution_factor resolution flops times_baseline target_flops "
-    "times_target params accuracy test_accuracy seconds state"
+    "times_target params accuracy test_accuracy forecast forecast_low forecast_high seconds state"
 )
 _FAILURES = "study number reason epochs seconds host device key"
 
@@ -101,7 +101,8 @@ def family_table(trials: pd.DataFrame, *, baseline: str | None) -> pd.DataFrame:
     """The members by FLOPs, the baseline first.
 
     depth, width, resolution_factor are the rule's factors before rounding; resolution is in pixels;
-    times_baseline and times_target are FLOPs over the baseline's and over the target.
+    times_baseline and times_target are FLOPs over the baseline's and over the target. forecast is
+    the test accuracy that was expected from the smaller members, with its 90 % interval.
     """
     members = _of_baseline(trials, "family", baseline)
     flops = members["flops"].astype("float64")
@@ -248,7 +249,8 @@ def load_family(run: Runs) -> pd.DataFrame:
     """A row a member of each run's family by FLOPs, the baseline first: `run, member, phi, ...`.
 
     depth, width, resolution_factor are the rule's factors before rounding; resolution is in pixels;
-    times_baseline and times_target are FLOPs over the baseline's and over the target.
+    times_baseline and times_target are FLOPs over the baseline's and over the target. forecast is
+    the test accuracy that was expected from the smaller members, with its 90 % interval.
     """
     return _each(run, _family)
 

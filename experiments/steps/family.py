@@ -5,6 +5,7 @@ from optuna.trial import FrozenTrial
 from experiments.config.messages import WorkFailed, say
 from experiments.engine.candidates import ListedCandidates
 from experiments.engine.session import Session
+from experiments.steps.forecast import forecast
 from experiments.steps.noise import completed
 from experiments.store.trial import Candidate, training_of
 from scaler.compound import CompoundCoefficients
@@ -36,24 +37,67 @@ def run_family(
     for member in members:
         if member.note:
             say(f"family: {member.note}")
+    for member in members:
+        session.folder.write_member(member.architecture, sizes=session.sizes)
+    first = _first(session, members)
+    _train(session, baseline, members[:first], number=0)
+    _train(session, baseline, members, number=first)
+    if not _trained(session, baseline):
+        raise WorkFailed("no member of the family finished its training; see `scaler report`")
+    return members
+
+
+def _first(session: Session, members: list[Scaled]) -> int:
+    """How many members are trained before the others' accuracies are forecast: two, of many three.
+
+    0 where a larger one was begun already, as by an earlier version: it goes on at once.
+    """
+    first = min(3, max(2, len(members) // 2))
+    names = {member.architecture.name for member in members[first:]}
+    begun = {trial.candidate.attributes["member"] for trial in session.store.opened("family")}
+    return 0 if begun & names else first
+
+
+def _train(session: Session, baseline: Architecture, members: list[Scaled], *, number: int) -> None:
+    """Train what is left of `members`, and forecast those from `number` on before."""
     done = _trained(session, baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []
-    for number, member in enumerate(members):
-        session.folder.write_member(member.architecture, sizes=session.sizes)
-        if (member.architecture.name, member.architecture.key) not in trained:
-            listed.append(_candidate(session, member, number))
+    for place, member in enumerate(members):
+        if (member.architecture.name, member.architecture.key) in trained:
+            continue
+        told = _forecast(session, member, done) if 0 < number <= place else {}
+        listed.append(_candidate(session, member, place, told))
     session.train(
         "family",
         ListedCandidates(listed),
         trials=len(listed),
-        epochs=section.epochs,
+        epochs=session.config.family.epochs,
         done=len(done),
         final=True,
     )
-    if not _trained(session, baseline):
-        raise WorkFailed("no member of the family finished its training; see `scaler report`")
-    return members
+
+
+def _forecast(session: Session, member: Scaled, done: list[FrozenTrial]) -> dict[str, float]:
+    """What the trained smaller members say of this one; nothing where there are fewer than two.
+
+    Of the test part, or of the validation part where an own evaluation looks at no test part.
+    """
+    smaller = [t.user_attrs for t in done if t.user_attrs["flops"] < member.cost.flops]
+    tested = all("test_accuracy" in attributes for attributes in smaller)
+    column = "test_accuracy" if tested else "accuracy"
+    known = [(attributes["flops"], attributes[column]) for attributes in smaller]
+    if len(known) < 2 or not all(0 <= accuracy <= 1 for _, accuracy in known):
+        return {}
+    images = len(session.data.test) if session.data is not None else None
+    told = forecast(known, member.cost.flops, images=images)
+    part = "test" if tested else "validation"
+    say(f"family: {member.architecture.name}: {part} accuracy {told}")
+    return {
+        "forecast": told.accuracy,
+        "forecast_low": told.low,
+        "forecast_high": told.high,
+    }
 
 
 def _trained(session: Session, baseline: Architecture) -> list[FrozenTrial]:
@@ -75,7 +119,7 @@ def _named(member: Scaled, suffix: str) -> Scaled:
     return Scaled(**{**vars(member), "architecture": architecture})
 
 
-def _candidate(session: Session, member: Scaled, number: int) -> Candidate:
+def _candidate(session: Session, member: Scaled, number: int, told: dict[str, float]) -> Candidate:
     return Candidate(
         architecture=member.architecture,
         cost=member.cost,
@@ -90,6 +134,7 @@ def _candidate(session: Session, member: Scaled, number: int) -> Candidate:
             "width": member.width,
             "resolution": member.resolution,
             "baseline": member.baseline.key,
+            **told,
         },
         training=session.folder.recipe(),
     )

@@ -66,6 +66,9 @@ OWN: dict[str, Any] = {
     "width": "float64",
     "resolution_factor": "float64",
     "test_accuracy": "float64",
+    "forecast": "float64",  # of a member's test accuracy, before its training; then its 90 % ends
+    "forecast_low": "float64",
+    "forecast_high": "float64",
     "baseline": "string",  # key of the network that was scaled
     "network": "string",  # of a comparison
     "panel": "string",

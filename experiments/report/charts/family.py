@@ -58,12 +58,22 @@ def _own(members: pd.DataFrame) -> Chart:
                 f"{m}\n{name} accuracy {a:.4f}" for m, a in zip(part["member"], ys, strict=True)
             ]
             marks.append(Marks("line", xs, ys, name, colour, symbol, size=11, texts=texts))
-    highest = members[["accuracy", "test_accuracy"]].max(axis=1)
+    told = members.dropna(subset=["forecast"])
+    if len(told):
+        at, expected, least, most = (
+            told[n].to_numpy(dtype=float)
+            for n in ("flops", "forecast", "forecast_low", "forecast_high")
+        )
+        name = "expected before its training, 90 % interval"
+        marks.append(
+            Marks("dots", at, expected, name, "grey", "diamond", size=8, low=least, high=most)
+        )
+    highest = members[["accuracy", "test_accuracy", "forecast_high"]].max(axis=1)
     notes = tuple(
         Note(float(flops), float(top), str(name).rsplit("_", 1)[-1])
         for name, flops, top in zip(members["member"], members["flops"], highest, strict=True)
     )
-    values = members[["accuracy", "test_accuracy"]].to_numpy(dtype=float)
+    values = members[["accuracy", "test_accuracy", "forecast_low"]].to_numpy(dtype=float)
     low, high = float(pd.DataFrame(values).min().min()), float(highest.max())
     room = max(0.15 * (high - low), 0.005)
     y = Axis("accuracy", limits=(low - room, high + 1.3 * room), format=".4~g")
