@@ -27,27 +27,22 @@ from experiments.config.messages import say
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig, SearchConfig, SearchSection
 from experiments.data.sources import load_data
+from experiments.engine.pricing import Pricing
+from experiments.report.charts.chart import Axis, Chart, Figure, Marks
+from experiments.report.charts.drawing import draw
 from experiments.steps.known import known_at
 from experiments.steps.noise import difference
 from experiments.steps.search import search
 from experiments.training.batches import evaluate
 from experiments.training.training import Training
-from scaler.compound import CompoundCoefficients
 from scaler.conditions import Conditions
 from scaler.cost import measure_cost
 from scaler.latency import measure_latencies
-from scaler.scaled import scale_to_flops
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.space import load_space
 
-KNOWN = (
-    "mobilenet_v2",
-    "mnasnet_a1",
-    "efficientnet_b0",
-    "cifar_resnet20",
-    "cifar_densenet40_k12",
-)
+KNOWN = ["mobilenet_v2", "mnasnet_a1", "efficientnet_b0", "cifar_resnet20", "cifar_densenet40_k12"]
 RESOLUTION = 32
 SEARCHERS = {  # row -> what differs in the config's search section
     "cost_aware, formula": {"sampler": "cost_aware", "at": "formula"},
@@ -56,6 +51,8 @@ SEARCHERS = {  # row -> what differs in the config's search section
 }
 SCALED = "cost_aware, formula, scaled"
 RANDOM = "random member"
+FAST = "cifar_resnet20"
+AS_SLOW = f"{FAST}, as slow as found"
 NEW_SEEDS = 1_000_000  # as the confirmation's: no search has trained with them
 DATA: dict[str, dict[str, Any]] = {
     "cifar10": {"source": "cifar10"},
@@ -77,13 +74,11 @@ class Case:
 
     @property
     def data_config(self) -> DataConfig:
-        limits = (self.args.train_images, self.args.validation_images)
-        return DataConfig(
-            **DATA[self.data],
-            crop_padding=4,
-            train_limit=limits[0],
-            validation_limit=limits[1],
-        )
+        limits = {
+            f"{part}_limit": getattr(self.args, f"{part}_images")
+            for part in ("train", "validation")
+        }
+        return DataConfig(**DATA[self.data], crop_padding=4, **limits)
 
     @cached_property
     def images(self) -> Any:
@@ -114,10 +109,9 @@ def run_searches(case: Case) -> dict[str, Architecture]:
     for row, differs in SEARCHERS.items():
         if row in done:
             continue
-        began = time.monotonic()
-        name = f"{case.data}-{case.flops:g}-{row.replace(', ', '-').replace(' ', '-')}"
+        name = f"worth-{case.data}-{case.flops:.0f}-{row.replace(', ', '-').replace(' ', '-')}"
         config = SearchConfig(
-            name=name.replace("+", ""),
+            name=name,
             run=case.args.runs / name,
             data=case.data_config,
             search=SearchSection(
@@ -139,13 +133,10 @@ def run_searches(case: Case) -> dict[str, Architecture]:
             trials=len(result.trials),
             complete=len(complete),
             accuracy=float(complete.sort_values("reward")["accuracy"].iloc[-1]),
-            seconds=round(time.monotonic() - began, 1),
             architecture=result.best.model_dump(mode="json", exclude_defaults=True),
         )
-    lines = [line for line in case.lines() if line["kind"] == "search"]
-    return {
-        line["row"]: Architecture.parse(line["architecture"], source="search") for line in lines
-    }
+    done = {line["row"]: line for line in case.lines() if line["kind"] == "search"}
+    return {row: Architecture.parse(done[row]["architecture"], source=row) for row in done}
 
 
 def networks(case: Case, found: dict[str, Architecture]) -> Iterator[tuple[str, Architecture]]:
@@ -161,16 +152,9 @@ def networks(case: Case, found: dict[str, Architecture]) -> Iterator[tuple[str, 
 
 
 def at_budget(shape: Architecture, case: Case) -> Architecture:
-    """The shape scaled to the case's FLOPs, its resolution kept."""
-    return scale_to_flops(
-        shape,
-        target_flops=case.flops,
-        coefficients=CompoundCoefficients(),
-        tolerance=0.02,
-        resolution=RESOLUTION,
-        num_classes=case.sizes["num_classes"],
-        in_channels=case.sizes["in_channels"],
-    ).architecture
+    """The shape scaled to the case's FLOPs as `at: budget` does it."""
+    section = SearchSection(target=case.flops, at="budget")
+    return Pricing(section, **case.sizes).brought(shape)
 
 
 def random_members(case: Case) -> Iterator[tuple[str, Architecture]]:
@@ -189,21 +173,43 @@ def train_all(case: Case) -> None:
     for row, network, seed in pairs:
         if (row, seed) not in done:
             train(case, row, network, seed)
-    timed = {line["row"] for line in case.lines() if line["kind"] == "latency"}
     for row, network in rows:
-        if row not in timed:
-            (latency,) = measure_latencies(
-                [network], conditions=Conditions(threads=1), **case.sizes, budget=3.0
-            )
-            case.write(kind="latency", row=row, milliseconds=round(latency.quiet * 1e3, 3))
+        time_one(case, row, network)
+    train_as_slow(case, rows[0][1])
+
+
+def time_one(case: Case, row: str, network: Architecture) -> None:
+    """Measure a latency that is not known yet."""
+    if row not in milliseconds(case):
+        (latency,) = measure_latencies(
+            [network], conditions=Conditions(threads=1), **case.sizes, budget=3.0
+        )
+        case.write(kind="latency", row=row, milliseconds=round(latency.quiet * 1e3, 3))
+
+
+def milliseconds(case: Case) -> dict[str, float]:
+    """The measured latencies, by row."""
+    lines = (line for line in case.lines() if line["kind"] == "latency")
+    return {line["row"]: line["milliseconds"] for line in lines}
+
+
+def train_as_slow(case: Case, like: Architecture) -> None:
+    """The fastest known network, grown until it is as slow as what was found at the budget."""
+    known = milliseconds(case)
+    flops = case.flops * known["cost_aware, at budget"] / known[FAST]
+    network = known_at(FAST, target=flops, cost="flops", like=like, **case.sizes)
+    done = {line["seed"] for line in case.lines() if line["row"] == AS_SLOW and "seed" in line}
+    for seed in range(case.args.seeds):
+        if seed not in done:
+            train(case, AS_SLOW, network, seed)
+    time_one(case, AS_SLOW, network)
 
 
 def train(case: Case, row: str, network: Architecture, seed: int) -> None:
     """One training with a new seed; seconds are the processor's, as the machine has other work."""
-    images = case.images
     training = Training(
         architecture=network,
-        data=images,
+        data=case.images,
         data_config=case.data_config,
         config=TrainConfig(),
         epochs=case.args.epochs,
@@ -212,14 +218,14 @@ def train(case: Case, row: str, network: Architecture, seed: int) -> None:
     began = time.process_time()
     *_, last = training.run()
     took = time.process_time() - began
-    chosen = np.random.default_rng(0).permutation(len(images.test))[: case.args.test_images]
-    tested = images.test.take(np.sort(chosen))
+    chosen = np.random.default_rng(0).permutation(len(case.images.test))[: case.args.test_images]
+    tested = case.images.test.take(np.sort(chosen))
     cost = measure_cost(network, **case.sizes)
     case.write(
         kind="training",
         row=row,
         seed=seed,
-        test=round(evaluate(last.network, tested, data=images, resolution=RESOLUTION), 4),
+        test=round(evaluate(last.network, tested, data=case.images, resolution=RESOLUTION), 4),
         validation=round(last.accuracy, 4),
         network_flops=cost.flops,
         params=cost.params,
@@ -227,16 +233,19 @@ def train(case: Case, row: str, network: Architecture, seed: int) -> None:
     )
 
 
-def table(case: Case) -> list[dict[str, Any]]:
-    """A row a network, the best by mean first; `p` is of its difference to the best known one."""
-    lines = case.lines()
+def trainings(case: Case) -> dict[str, list[dict[str, Any]]]:
+    """The lines of the trainings, by row."""
     trained: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
+    for line in case.lines():
         if line["kind"] == "training":
             trained.setdefault(line["row"], []).append(line)
-    milliseconds = {
-        line["row"]: line["milliseconds"] for line in lines if line["kind"] == "latency"
-    }
+    return trained
+
+
+def table(case: Case) -> list[dict[str, Any]]:
+    """A row a network, the best by mean first; `p` is of its difference to the best known one."""
+    trained, timed = trainings(case), milliseconds(case)
+    about = {"data": case.data, "budget": f"{case.flops / 1e6:g} M"}
     tests = {row: [line["test"] for line in own] for row, own in trained.items()}
     known = [row for row in tests if row in KNOWN]
     best_known = max(known, key=lambda row: statistics.mean(tests[row]), default=None)
@@ -244,12 +253,11 @@ def table(case: Case) -> list[dict[str, Any]]:
     for row, own in trained.items():
         if row.startswith(RANDOM):
             continue
-        against = row not in KNOWN and best_known is not None
+        against = row not in [*KNOWN, AS_SLOW] and best_known is not None
         gap = difference(tests[row], tests[best_known]) if against and best_known else None
         rows.append(
             {
-                "data": case.data,
-                "budget": f"{case.flops / 1e6:g} M",
+                **about,
                 "network": row,
                 "n": len(own),
                 "test": round(statistics.mean(tests[row]), 4),
@@ -258,7 +266,7 @@ def table(case: Case) -> list[dict[str, Any]]:
                 "p": None if gap is None else float(f"{gap.p:.2g}"),
                 "MFLOPs": round(own[0]["network_flops"] / 1e6, 2),
                 "params": own[0]["params"],
-                "latency ms": milliseconds.get(row),
+                "latency ms": timed.get(row),
                 "training s": round(statistics.mean(line["cpu_seconds"] for line in own), 1),
             }
         )
@@ -267,8 +275,7 @@ def table(case: Case) -> list[dict[str, Any]]:
     if members:
         rows.append(
             {
-                "data": case.data,
-                "budget": f"{case.flops / 1e6:g} M",
+                **about,
                 "network": "the median random member, scaled",
                 "n": len(members),
                 "test": round(statistics.median(members), 4),
@@ -278,19 +285,36 @@ def table(case: Case) -> list[dict[str, Any]]:
     return rows
 
 
+def figure(cases: list[Case]) -> Figure:
+    """A panel a case: each training a dot, the best mean on top."""
+    panels = []
+    for case in cases:
+        rows = [row for row in table(case) if row.get("MFLOPs")][::-1]
+        own = trainings(case)
+        dots = [(line["test"], y) for y, row in enumerate(rows) for line in own[row["network"]]]
+        means = [row["test"] for row in rows]
+        marks = (
+            Marks("dots", [x for x, _ in dots], [y for _, y in dots], "a training", "blue"),
+            Marks("dots", means, range(len(rows)), "mean", "orange", "diamond", size=11),
+        )
+        names = [f"{row['network']} ({row['MFLOPs']:g} M)" for row in rows]
+        places = tuple((float(y), name) for y, name in enumerate(names))
+        down = Axis(limits=(-0.6, len(rows) - 0.4), ticks=places)
+        panels.append(Chart(case.name, Axis("test accuracy", format=".0%"), down, marks))
+    return Figure(tuple(panels), alt="Test accuracies of found and known networks.", caption="")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", nargs="+", choices=sorted(DATA), default=["cifar10", "clothing"])
     parser.add_argument("--flops", nargs="+", type=float, default=[5e6])
-    parser.add_argument("--train-images", type=int, default=2_000)
-    parser.add_argument("--validation-images", type=int, default=1_000)
-    parser.add_argument("--test-images", type=int, default=2_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--members", type=int, default=5, help="Random members of the space.")
-    parser.add_argument("--runs", type=Path, default=Path("runs/worth"))
-    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
+    for part, count in {"train": 1_200, "validation": 600, "test": 2_000}.items():
+        parser.add_argument(f"--{part}-images", type=int, default=count)
+    for name, count in {"epochs": 6, "trials": 20, "seeds": 3, "members": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=count)
+    results = "experiments/benchmarks/results"
+    for name, path in {"runs": "runs", "out": results, "figure": "docs/images/worth.png"}.items():
+        parser.add_argument(f"--{name}", type=Path, default=Path(path))
     parser.add_argument("--table", action="store_true", help="Only of what was done.")
     args = parser.parse_args()
     args.lines = args.out / "worth.jsonl"
@@ -299,6 +323,7 @@ def main() -> None:
     for case in cases if not args.table else []:
         train_all(case)
     rows = [row for case in cases for row in table(case)]
+    args.figure.write_bytes(draw(figure(cases))["png"])
     searches = "; ".join(
         f"{case.name}, {line['row']}: {line['trials']} trials, {line['epochs']} epochs"
         for case in cases
