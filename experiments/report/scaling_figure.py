@@ -4,6 +4,7 @@ The published EfficientNets stand beside it.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,8 +17,16 @@ from scaler.scaled import Scaled
 from search_spaces.reference import load_architecture
 
 
-def trained_accuracies(run: str | Path) -> dict[str, float]:
-    """Mean accuracy over the trainings of each network that a run finished, by its key.
+class Seen(NamedTuple):
+    """The accuracies of one network's trainings: their mean, the least and the highest."""
+
+    mean: float
+    least: float
+    most: float
+
+
+def trained_accuracies(run: str | Path) -> dict[str, Seen]:
+    """The accuracy over the trainings of each network that a run finished, by its key.
 
     Where the run looked at the test part, all are of it, and networks that it did not look at there
     are left out; otherwise all are of the validation part.
@@ -28,15 +37,15 @@ def trained_accuracies(run: str | Path) -> dict[str, float]:
     trials = trials[trials["state"] == "complete"]
     tested = "test_accuracy" in trials and trials["test_accuracy"].notna().any()
     accuracy = trials["test_accuracy" if tested else "accuracy"].dropna()
-    means = accuracy.groupby(trials["key"]).mean()
-    return {str(key): float(mean) for key, mean in means.items()}
+    told = accuracy.groupby(trials["key"]).agg(["mean", "min", "max"])
+    return {str(row.Index): Seen(*map(float, row[1:])) for row in told.itertuples()}
 
 
 def write_scaling(
     members: list[Scaled],
     folder: Path,
     *,
-    accuracies: dict[str, float],
+    accuracies: dict[str, Seen],
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> list[Path]:
@@ -62,12 +71,13 @@ def scaling(rows: pd.DataFrame, *, trained: bool) -> Figure:
         tuple(_panel(title, column, rows, published) for column, title in titles.items()),
         alt="Line plots: accuracy, parameters and activations of the family against its FLOPs, "
         "beside those of the published EfficientNets.",
-        caption="Grey: EfficientNet-B0 to B7 with the paper's top-1 accuracies on ImageNet.",
+        caption="Grey: EfficientNet-B0 to B7 with the paper's top-1 accuracies on ImageNet. "
+        "Bars: the least and the highest of several trainings.",
     )
 
 
 def _rows(
-    members: list[Scaled], accuracies: dict[str, float], sizes: dict[str, int]
+    members: list[Scaled], accuracies: dict[str, Seen], sizes: dict[str, int]
 ) -> pd.DataFrame:
     rows = []
     for member in members:
@@ -76,7 +86,8 @@ def _rows(
             (member.architecture, member.cost),
         ):
             row = {"baseline": member.baseline.name, "key": network.key, **vars(cost)}
-            rows.append({**row, "accuracy": accuracies.get(network.key, float("nan"))})
+            seen = accuracies.get(network.key, Seen(*[float("nan")] * 3))
+            rows.append({**row, "accuracy": seen.mean, "least": seen.least, "most": seen.most})
     return pd.DataFrame(rows).drop_duplicates(["baseline", "key"])
 
 
@@ -100,5 +111,11 @@ def _panel(title: str, column: str, rows: pd.DataFrame, published: pd.DataFrame)
         if len(family):
             x, y = (family[n].to_numpy(dtype=float) for n in ("flops", column))
             marks.append(Marks("line", x, y, str(name) if first else "", colour, size=9))
+            several = family[family["most"] > family["least"]]
+            if column == "accuracy" and len(several):
+                x, y, low, high = (
+                    several[n].to_numpy(dtype=float) for n in ("flops", column, "least", "most")
+                )
+                marks.append(Marks("dots", x, y, colour=colour, size=9, low=low, high=high))
     scale = Axis(format=".1~%") if column == "accuracy" else cost_axis(every[column], cost=column)
     return Chart(title, cost_axis(every["flops"]), scale, tuple(marks))

@@ -12,7 +12,7 @@ from experiments.report.charts.growth import surface
 from experiments.report.charts.network import layers_table
 from experiments.report.charts.search import flops_accuracy, learning_curves
 from experiments.report.figures import make_figures, write_figures
-from experiments.report.scaling_figure import trained_accuracies
+from experiments.report.scaling_figure import scaling, trained_accuracies
 from experiments.report.tables import make_analysis, make_tables
 from experiments.store.trial import Candidate, Trial
 from scaler import Cost, measure_cost
@@ -156,6 +156,21 @@ def test_a_family_is_drawn_with_means_of_one_part(small, tested, by_hand, config
         trial = Trial(Candidate(network, Cost(1, 1, 1), seed=0, suggestion=0))
         store.record("family", trial.ended("complete", accuracy, extra=extra).frozen())
     store.finish()
-    means = trained_accuracies(config.run)
+    seen = trained_accuracies(config.run)
     wanted = {small.key: 0.35} if tested else {small.key: 0.6, other.key: 0.9}
-    assert means == pytest.approx(wanted)
+    assert {key: each.mean for key, each in seen.items()} == pytest.approx(wanted)
+    bars = drawn_bars([small, other], seen)
+    assert bars == ([(0.3, 0.4)] if tested else [(0.5, 0.7)])
+
+
+def drawn_bars(networks, seen):
+    """The intervals in the panel of accuracy."""
+    rows = [
+        {"baseline": "b", "flops": flops, "params": 1, "activations": 1}
+        | dict(zip(("accuracy", "least", "most"), seen.get(n.key, [float("nan")] * 3), strict=True))
+        for flops, n in enumerate(networks, start=1)
+    ]
+    panel = scaling(pd.DataFrame(rows), trained=True).panels[0]
+    return [
+        span for m in panel.marks if m.low is not None for span in zip(m.low, m.high, strict=True)
+    ]

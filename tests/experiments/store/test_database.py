@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy
 
 from experiments import load_trials, search
+from experiments.config.files import write_text
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import full_url, masked
@@ -15,6 +16,7 @@ from experiments.store.database import open_database
 from experiments.store.run_lock import RunLock
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
+from experiments.store.trials import load_notes
 from scaler import Cost
 from search_spaces import InputError
 from tests.postgres_server import PASSWORD
@@ -112,6 +114,14 @@ def test_no_password_stands_in_any_file_of_the_run(ray, shared, url, monkeypatch
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("SCALER_STORAGE", url)
     assert len(load_trials(shared.run)) == 12
+
+
+def test_a_runs_notes_are_read_from_its_database(shared, url):
+    write_text(shared.run / "config.yaml", shared.to_yaml())
+    store = Store(shared.run / "study.db", database=url, run=shared.name)
+    store.note("coefficients", "dropped", ["alpha"])
+    assert load_notes(shared.run, study="coefficients")["dropped"] == ["alpha"]
+    assert not (shared.run / "study.db").exists()
 
 
 def test_a_run_is_not_continued_in_another_store(ray, shared, config):  # noqa: ARG001
