@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.steps.forecast import FITTED, Prior, forecast, predict, scaled
+from experiments.steps.forecast import DEFAULT, Prior, forecast, predict, scaled
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = RESULTS / "forecast.jsonl"
@@ -107,11 +107,11 @@ Family = list[dict[str, Any]]
 
 
 def families(path: Path) -> list[Family]:
-    """The stored families of three members or more, each by FLOPs; those of the data in turn."""
-    found: dict[tuple[int, str], Family] = {}
+    """The stored families of three members or more, by data set; members by FLOPs."""
+    found: dict[tuple[str, int], Family] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
-        found.setdefault((row["seed"], row["data"]), []).append(row)
+        found.setdefault((row["data"], row["seed"]), []).append(row)
     return [found[place] for place in sorted(found) if len(found[place]) > 2]
 
 
@@ -186,13 +186,13 @@ def main() -> None:
 
     known = families(args.runs)
     tuned = fit(known[::2])
-    print(f"{len(known)} families; fitted on every other one: {tuned}; in use: {FITTED}")
+    print(f"{len(known)} families; fitted on every other one: {tuned}; in use: {DEFAULT}")
     parts = {
         "the other half, with what was fitted on the first": coverage(known[1::2], lambda _: tuned),
         "each family, with what was fitted on all others": coverage(
             known, lambda one: fit([other for other in known if other is not one])
         ),
-        "each family, with what is in use": coverage(known, lambda _: FITTED),
+        "each family, with what is in use": coverage(known, lambda _: DEFAULT),
     }
     for name, table in parts.items():
         print(f"\n{name}\n\n{tabulate(table, headers='keys', tablefmt='github')}")

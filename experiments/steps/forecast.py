@@ -3,8 +3,7 @@
 On the scale y = log(a / (1 - a)) of the accuracy a a family is about a line in x = log2(FLOPs):
 y = level + slope * x + noise, noise of variance s^2 + c^2 / (n a (1 - a)) with n images to test on.
 Two or three members tell the level, but hardly the slope; so the slope has a prior. Its mean and
-deviation, s and c are those of `Prior`: benchmarks/forecast.py fits them, and counts how often the
-intervals hold.
+deviation, s and c are those of `Prior`; benchmarks/forecast.py counts how often the intervals hold.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,9 @@ class Prior:
     sampling: float  # c, of the images
 
 
-FITTED = Prior(slope=0.1, slope_deviation=0.1, noise=0.06, sampling=1.0)
+# Set before the families of the benchmark were looked at; what is fitted to so few of them gives
+# narrower intervals that hold less often.
+DEFAULT = Prior(slope=0.1, slope_deviation=0.1, noise=0.06, sampling=1.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def forecast(
     flops: float,
     *,
     images: int | None = None,
-    prior: Prior = FITTED,
+    prior: Prior = DEFAULT,
 ) -> Forecast:
     """The accuracy at `flops`, from (FLOPs, accuracy) of trained members, one at least."""
     mean, deviation = predict(trained, flops, images=images, prior=prior)

@@ -7,7 +7,7 @@ from scipy.special import expit
 from experiments import load_family
 from experiments.benchmarks.forecast import RUNS, coverage, families
 from experiments.steps.family import run_family
-from experiments.steps.forecast import FITTED, Prior, forecast
+from experiments.steps.forecast import DEFAULT, Prior, forecast
 from scaler import CompoundCoefficients
 
 
@@ -55,6 +55,6 @@ def test_later_members_are_forecast_before_they_are_trained(config, by_hand, sma
 
 
 def test_the_intervals_hold_most_of_the_stored_members():
-    rows = coverage(families(RUNS), lambda _: FITTED)
+    rows = coverage(families(RUNS), lambda _: DEFAULT)
     every = next(row for row in rows if row["data"] == "all")
     assert float(every["inside"].rstrip("%")) >= 85
