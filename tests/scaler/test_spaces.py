@@ -19,9 +19,11 @@ from tests.members import graph_of, neighbouring_members, random_members
 
 PAPER = CompoundCoefficients()
 SPACES = list_spaces()
-few = pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.slow)])
-counts = pytest.mark.parametrize("count", [4, pytest.param(1000, marks=pytest.mark.slow)])
-pairs = pytest.mark.parametrize("count", [12, pytest.param(500, marks=pytest.mark.slow)])
+# A thousand members of one space take longer than the 300 seconds that a test is given elsewhere.
+LONG = (pytest.mark.slow, pytest.mark.timeout(3600))
+few = pytest.mark.parametrize("count", [1, pytest.param(20, marks=LONG)])
+counts = pytest.mark.parametrize("count", [4, pytest.param(1000, marks=LONG)])
+pairs = pytest.mark.parametrize("count", [12, pytest.param(500, marks=LONG)])
 spaces = pytest.mark.parametrize("name", SPACES)
 
 
