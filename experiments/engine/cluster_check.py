@@ -30,9 +30,6 @@ def check_cluster(cluster: ClusterSection, *, together: int | None = None) -> No
     `together` workers, each as large as a trial, have to run at once. Switches token authentication
     on in this process where the cluster asks for a token.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():  # a run keeps it as it is
-        _check_nodes(cluster, list(nodes_alive().values()), together)
-        return
     if cluster.address is None:
         _check_machine(cluster, together)
         return
@@ -228,9 +225,7 @@ def _check_machine(cluster: ClusterSection, together: int | None) -> None:
             f"{slots(cluster)} CPUs; lower it or name a cluster with --address"
         )
     if cluster.gpus_per_trial:
-        import torch
-
-        cards = torch.cuda.device_count()
+        cards = _cards()
         machine: list[Node] = [{"CPU": slots(cluster), "GPU": cards}]
         if together is not None and places(cluster, machine) < together:
             raise InputError(_too_few(cluster, machine, together, "this machine has"))
@@ -239,6 +234,15 @@ def _check_machine(cluster: ClusterSection, together: int | None) -> None:
                 f"cluster.gpus_per_trial is {cluster.gpus_per_trial:g}, but this machine has "
                 f"{cards} GPUs; lower it or name a cluster with --address"
             )
+
+
+def _cards() -> int:
+    """GPUs that a Ray of this process counts, which a run keeps; without one those of torch."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return int(sum(node.get("GPU", 0) for node in nodes_alive().values()))
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def slots(cluster: ClusterSection) -> int:
