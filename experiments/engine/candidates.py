@@ -63,6 +63,7 @@ class ListedCandidates:
         self._left: Iterator[Candidate] = iter(listed)
 
     def largest(self) -> Cost | None:
+        """Of the list as it was at the start."""
         return max(self._costs, key=lambda cost: cost.activations, default=None)
 
     def next(self) -> Candidate | None:

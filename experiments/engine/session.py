@@ -29,6 +29,7 @@ from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
 from experiments.store.sqlite_file import backup_of
 from experiments.store.store import Store
+from scaler.conditions import find_device
 from scaler.cost import Cost
 from search_spaces.records import InputError
 
@@ -159,8 +160,6 @@ def open_session(
         data = load_data(config.data, seed=config.seed)
         num_classes, in_channels = data.num_classes, data.channels
         if config.cluster.address is None:
-            from scaler.conditions import find_device
-
             find_device(config.train.device, setting="train.device")
             if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:
                 raise InputError(
