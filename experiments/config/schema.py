@@ -117,30 +117,35 @@ DELIVERY = ("data.download", "data.placement")  # how images arrive, not which: 
 
 
 class EarlyStopping(Record):
-    """When weak trials stop. `asha` and `hyperband` compare at epochs first, first * factor, ...
+    """When weak trials stop.
 
-    `asha`: asynchronous successive halving (arXiv:1810.05934). `hyperband`: trials dealt out to
-    brackets that start to compare later and later. `median`: below the others' median, from
-    `first_epoch` on. `none`: never.
+    `model`: when the model of all trials and their learning curves gives a trial less than `chance`
+    to become the best; other samplers' trials too. `asha` and `hyperband` compare at epochs first,
+    first * factor, ...: asynchronous successive halving (arXiv:1810.05934), and trials dealt out to
+    brackets that start to compare later and later. `median`: below the others' median. `none`:
+    never.
 
-    `type` says what becomes of the weak ones of `asha` and `hyperband`: with `stopping` they end;
-    with `promotion` they rest, and go on from their checkpoint once they are among the best.
+    `type` says what becomes of the weak ones: with `stopping` they end; with `promotion` they rest,
+    and go on from their checkpoint once they are among the best, or likely to be.
     """
 
-    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
+    kind: Literal["model", "asha", "hyperband", "median", "none"] = "model"
     """The rule that compares trials."""
     type: Literal["stopping", "promotion"] = "stopping"
     """What happens to weak trials: they end, or they rest and may go on later."""
     first_epoch: Positive = 1
     """The first epoch at which trials are compared."""
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of `model`: a trial less likely than this to become the best stops."""
     factor: Annotated[float, Field(gt=1)] = 3
-    """One of so many trials goes on to the next comparison."""
+    """Of `asha` and `hyperband`: one of so many trials goes on to the next comparison."""
 
     @model_validator(mode="after")
     def _has_rungs(self) -> Self:
-        if self.type == "promotion" and self.kind not in ("asha", "hyperband"):
+        if self.type == "promotion" and self.kind not in ("model", "asha", "hyperband"):
             raise ValueError(
-                f"type 'promotion' is for 'asha' and 'hyperband', but kind is '{self.kind}'"
+                f"type 'promotion' is for 'model', 'asha' and 'hyperband', "
+                f"but kind is '{self.kind}'"
             )
         return self
 

@@ -16,7 +16,8 @@ class ConfirmationSection(Record):
     """The search's best, trained again with new seeds before one of them is the baseline.
 
     In each round every network is trained `seeds` times; the better half, two at the least, goes on
-    to the next round, whose trainings are twice as long.
+    to the next round, whose trainings are twice as long. Where that is more than `share` of what
+    the search took, there are fewer rounds, then fewer networks, at last fewer seeds.
     """
 
     top: Positive = 4
@@ -33,6 +34,8 @@ class ConfirmationSection(Record):
     """Networks scaled to the search's target and trained as the winner was, to tell what the search
     was worth. Without it: two that fit the resolution. `[]`: none.
     """
+    share: Annotated[FiniteFloat, Field(gt=0)] | None = 0.5
+    """The most epochs of all rounds, as a share of the search's. Without it: no bound."""
 
 
 class CoefficientsSection(Record):

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ from experiments.config.schema import SearchSection
 from experiments.engine.limits import WithinLimits, limits_text
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
+from experiments.samplers.accuracy_model import Learner
+from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.optuna_names import reseed
 from experiments.samplers.proposing import THROWN_BACK
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
@@ -43,6 +45,12 @@ class Candidates(Protocol):
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What came of a candidate."""
 
+    def report(self, trial: Trial) -> None:
+        """How far a trial that runs has come."""
+
+    def chances(self) -> Mapping[int, float]:
+        """How probable each trial that has not ended is the best, by suggestion; or nothing."""
+
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What is known of a candidate that rests; `tell` may follow, if it is promoted."""
 
@@ -72,6 +80,13 @@ class ListedCandidates:
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """Nothing: a list does not depend on what came of its trials."""
+
+    def report(self, trial: Trial) -> None:
+        """Nothing, as for `tell`."""
+
+    def chances(self) -> Mapping[int, float]:
+        """Nothing: no model is made of a list."""
+        return {}
 
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """Nothing, as for `tell`."""
@@ -137,7 +152,9 @@ class SampledCandidates:
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
         self._allowed: dict[frozenset[tuple[str, Any]], bool] = {}  # what was priced
-        self._sampler = self._make_sampler(section, seed)
+        objective = self._objective(section)
+        self._sampler = make_sampler(section.sampler, seed=seed, **objective)
+        self._learner = Learner(KnownCost(**objective))
         walked = self._pricing
         if section.at == "budget":  # the walk looks at shapes; the limits are of what they become
             walked = Pricing(section.replace(**_WITHOUT_LIMITS), **self._sizes)
@@ -175,6 +192,7 @@ class SampledCandidates:
                 state=TrialState.RUNNING,
                 params=trial.candidate.params,
                 distributions=trial.candidate.distributions,
+                intermediate_values=trial.rewards,
             )
             for trial in left
         }
@@ -203,7 +221,7 @@ class SampledCandidates:
                 return None
             self._study.sampler = self._sampler if patient else self._within
             trial = self._study.ask()
-            candidate = self._candidate(trial)
+            candidate = self._candidate(trial, self._proposer(trial) if patient else "walk")
             if isinstance(candidate, Candidate):
                 self._study.sampler = self._sampler
                 self._open[candidate.suggestion] = trial
@@ -253,10 +271,40 @@ class SampledCandidates:
                 self._tell_anew(number, trial)
             return
         asked = self._open.pop(candidate.suggestion)
+        known = self._in_study(asked.number).intermediate_values
         for step, reached in trial.intermediate_values.items():
-            asked.report(reached, step)
+            if step not in known:
+                asked.report(reached, step)
+        if "accuracy" in trial.user_attrs:  # what the model learns, as from a stored trial
+            asked.set_user_attr("accuracy", trial.user_attrs["accuracy"])
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
+        if known.items() - trial.intermediate_values.items():  # its evaluation began again
+            self._tell_anew(asked.number, trial)
+
+    def report(self, trial: Trial) -> None:
+        """The sampler learns from its curve so far."""
+        suggestion = trial.candidate.suggestion
+        if suggestion in self._resting:  # it was promoted: the study holds it as stopped
+            number = self._resting[suggestion]
+            self._tell_anew(number, _so_far(self._in_study(number), trial))
+            return
+        asked = self._open[suggestion]
+        known = self._in_study(asked.number).intermediate_values
+        for step, reached in trial.rewards.items():
+            if step not in known:
+                asked.report(reached, step)
+
+    def chances(self) -> Mapping[int, float]:
+        """By the model of all trials; empty where they tell too little."""
+        trials = self._study.get_trials(deepcopy=False)
+        begun = [t for t in trials if THROWN_BACK not in t.user_attrs and t.params]
+        found = self._learner.chances(self._study, begun)
+        numbers = {known: asked.number for known, asked in self._open.items()} | self._resting
+        return {known: found[number] for known, number in numbers.items() if number in found}
+
+    def _in_study(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
 
     def rest(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """The sampler learns from it as from one that was stopped."""
@@ -283,19 +331,17 @@ class SampledCandidates:
     def _handle(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
-    def _make_sampler(self, section: SearchSection, seed: int) -> optuna.samplers.BaseSampler:
-        """It knows the objective's cost, unless that is measured, or is the same for all."""
+    def _objective(self, section: SearchSection) -> dict[str, Any]:
+        """What a sampler knows: the cost, unless that is measured, or is the same for all."""
         if self._pricing.measures or section.at == "budget":
-            return make_sampler(section.sampler, network=self._network, seed=seed)
-        return make_sampler(
-            section.sampler,
-            cost=self._price,
-            target=section.known_target,
-            exponent=section.exponent,
-            limits=lambda params: self._allowed[frozenset(params.items())],
-            network=self._network,
-            seed=seed,
-        )
+            return {"network": self._network}
+        return {
+            "cost": self._price,
+            "target": section.known_target,
+            "exponent": section.exponent,
+            "limits": lambda params: self._allowed[frozenset(params.items())],
+            "network": self._network,
+        }
 
     def _network(self, params: dict[str, Any]) -> str:
         """Equal for equal networks trained in the same way: the sampler need not try both."""
@@ -311,7 +357,13 @@ class SampledCandidates:
         self._allowed[frozenset(params.items())] = allowed
         return self._pricing.price(cost, latency)
 
-    def _candidate(self, trial: optuna.Trial) -> Candidate | tuple[str, int]:
+    def _proposer(self, trial: optuna.Trial) -> str:
+        """What proposed the trial: `model`, `random`, `enqueued`, or the sampler by its name."""
+        if "origin" in trial.user_attrs:
+            return "enqueued"
+        return getattr(self._sampler, "proposed_by", "") or self._section.sampler
+
+    def _candidate(self, trial: optuna.Trial, proposer: str) -> Candidate | tuple[str, int]:
         """What the trial picks; or why it is thrown back (see progress.SCREENED), and its FLOPs."""
         try:
             architecture = self._space.suggest(trial)
@@ -345,7 +397,7 @@ class SampledCandidates:
             seed=self._seed + suggestion,
             suggestion=suggestion,
             reward_factor=self._pricing.factor(price),
-            attributes={**priced, **trial.user_attrs},  # its origin, if it was enqueued
+            attributes={**priced, **trial.user_attrs, "proposed_by": proposer},
             params=trial.params,
             distributions=trial.distributions,
             training=training,
@@ -357,6 +409,16 @@ _WITHOUT_LIMITS: dict[str, Any] = {
     "min_flops": 0.0,
     **dict.fromkeys(("max_flops", "max_params", "max_activations", "max_latency"), math.inf),
 }
+
+
+def _so_far(known: FrozenTrial, trial: Trial) -> FrozenTrial:
+    return create_trial(
+        state=known.state,
+        params=known.params,
+        distributions=known.distributions,
+        user_attrs=known.user_attrs,
+        intermediate_values=trial.rewards,
+    )
 
 
 def _suggestion(trial: FrozenTrial) -> int:

@@ -1,4 +1,4 @@
-"""When a weak trial stops or rests: `EarlyStopper` for a search, and the rules as pure functions.
+"""When a weak trial stops or rests: `EarlyStopper` for a search, and the rungs as pure functions.
 
 A curve is a trial's reward by epoch, a trial's number its suggestion. A continued search reads the
 same curves from the store and so decides as the uninterrupted one.
@@ -7,8 +7,9 @@ same curves from the store and so decides as the uninterrupted one.
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,7 +19,7 @@ from experiments.store.trial import Trial
 Curve = Mapping[int, float]
 Curves = Mapping[int, Curve]
 
-FEWEST_OTHERS = 4  # before the median means something
+FEWEST_OTHERS = 4  # that have come as far, before the median or the model mean something
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -26,6 +27,7 @@ class EarlyStopper:
     """A search's curves and resting trials under its rule; without a rule nothing ever stops.
 
     `ended` and `opened` are what the store holds, `new` is how many trials may still begin.
+    `chances` tells how probable each open trial is the best, as far as a model can.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class EarlyStopper:
         ended: list[FrozenTrial],
         opened: list[Trial],
         new: int,
+        chances: Callable[[], Mapping[int, float]],
     ) -> None:
         self._rule = rule
+        self._chances = chances
         self._epochs = epochs
         self.resting = {t.candidate.suggestion: t for t in opened if t.state == "resting"}
         self._curves: dict[int, Curve] = {
@@ -67,6 +71,8 @@ class EarlyStopper:
             return False
         self.begins(trial)
         number, passed = trial.candidate.suggestion, trial.passed
+        if self._rule.kind == "model":
+            return passed < trial.epoch < self._epochs and self._improbable(number, trial.epoch)
         return stops(self._rule, number, curves=self._curves, epochs=self._epochs, passed=passed)
 
     def rest(self, trial: Trial) -> None:
@@ -77,6 +83,9 @@ class EarlyStopper:
         """The resting trial that goes on now; it rests no longer."""
         if self._rule is None or not self.resting:
             return None
+        if self._rule.kind == "model":
+            best, chance = self._likeliest()
+            return self._goes_on(best) if chance >= self._rule.chance else None
         number = promotable(self._rule, self.resting, curves=self._curves, epochs=self._epochs)
         return None if number is None else self._goes_on(number)
 
@@ -84,12 +93,16 @@ class EarlyStopper:
         """When nothing else is left: the best goes on, as a search finishes one trial at least."""
         if self._rule is None or not self.resting or self._completed:
             return None
+        if self._rule.kind == "model":
+            return self._goes_on(self._likeliest()[0])
         best = leader(self._rule, self.resting, curves=self._curves, epochs=self._epochs)
         return self._goes_on(best)
 
     def hopeless(self) -> list[Trial]:
         """The resting trials that can no longer be promoted; they rest no longer."""
         assert self._rule is not None
+        if self._rule.kind == "model":
+            return []  # what the model expects may rise again
         curves, epochs = self._curves, self._epochs
         numbers = hopeless(self._rule, self.resting, curves=curves, epochs=epochs, most=self._most)
         return [self.resting.pop(number) for number in sorted(numbers)]
@@ -103,6 +116,25 @@ class EarlyStopper:
         self._completed |= trial.state == "complete"
         if self._rule is not None:
             self._curves[trial.candidate.suggestion] = trial.rewards
+
+    def _improbable(self, number: int, epoch: int) -> bool:
+        """Whether the model gives a trial less than the rule's chance, others having come so far.
+
+        With nothing to compare it with, a trial goes on.
+        """
+        assert self._rule is not None
+        as_far = (n for n, curve in self._curves.items() if max(curve, default=0) >= epoch)
+        others = sum(1 for n in islice(as_far, FEWEST_OTHERS + 1) if n != number)
+        if epoch < self._rule.first_epoch or others < FEWEST_OTHERS:
+            return False
+        chance = self._chances().get(number)
+        return chance is not None and chance < self._rule.chance
+
+    def _likeliest(self) -> tuple[int, float]:
+        """The resting trial that is most probably the best, and how probable that is."""
+        chances = self._chances()
+        best = max(self.resting, key=lambda number: (chances.get(number, 0.0), -number))
+        return best, chances.get(best, 0.0)
 
     def _goes_on(self, number: int) -> Trial:
         trial = self.resting.pop(number)

@@ -103,6 +103,7 @@ class StudySearcher:
             ended=[] if early_stopping is None else store.trials(study),
             opened=taken_up,
             new=self._new,
+            chances=candidates.chances,
         )
         for trial in self._stopper.resting.values():
             self._learn_of_rest(trial)
@@ -142,6 +143,7 @@ class StudySearcher:
             return False
         on_worker = self._on_workers[trial_id]
         trial = on_worker.trial.told(EpochResult(result["epoch"], result["accuracy"]))
+        self._candidates.report(trial)
         on_worker.stopped = self._stopper.stops(trial)
         return on_worker.stopped
 

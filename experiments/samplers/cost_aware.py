@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy.stats import norm
 
-from experiments.samplers.accuracy_model import AccuracyModel, Observations
-from experiments.samplers.encoding import Encoding
+from experiments.samplers.accuracy_model import AccuracyModel, Learner, Observations
 from experiments.samplers.known_cost import Key, KnownCost
 from experiments.samplers.parameters import Conditions, change, neighbours
 from experiments.samplers.proposing import THROWN_BACK, Params, ProposingSampler
 
-STARTUP = 5  # finished trials before the model
 BLOCK = 30  # random candidates that come with each suggestion, and others near the best
 BLOCKS = 20  # the latest blocks are candidates: random ones are costed once, and stay for a while
 CLIMB = 200  # further candidates a suggestion, neighbours of the most promising ones
@@ -29,7 +27,6 @@ PROMISING = 4  # whose neighbours have all been looked at before a climb ends
 PARENTS = 10  # best networks whose neighbours are looked at
 RANKED = 200  # next best candidates kept, for when the first is thrown back
 DRAWS = 60  # random settings looked at until one is new and allowed
-REFIT = 1.1  # growth of the trials after which the model's own settings are fitted again
 
 Array = npt.NDArray[np.float64]
 
@@ -49,35 +46,45 @@ class CostAwareSampler(ProposingSampler):
         self._entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])  # of the blocks
         self._blocks: dict[int, list[Params]] = {}
         self._blocks_of: Conditions | None = None
-        self._encoding: Encoding | None = None
-        self._theta: tuple[int, Encoding, Array] | None = None  # fitted to so many, so encoded
+        self._learner = Learner(self.cost)
         self._ranked: list[Params] = []
         self._ranked_for: object = None
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
         """The best of the ranked candidates that is new; a random one before the model's time."""
         conditions = self.learn(others)
+        self.proposed_by = "random"
         if conditions is None:
             return {}
         running = self.underway(others)
         asked = {self.cost.key(params) for params in (*(t.params for t in others), *running)}
-        told = [t for t in others if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        number = sum(THROWN_BACK not in t.user_attrs for t in others)
+        begun = [t for t in others if THROWN_BACK not in t.user_attrs]
         # A suggestion that was thrown back teaches nothing new: the next best follows.
-        state = (number, len(told), {self.cost.key(params) for params in running})
+        state = [(t.state, len(t.intermediate_values)) for t in begun]
         if state != self._ranked_for:
-            observed = Observations.of(told, self.cost, direction=study.direction)
-            if len(observed.values) < STARTUP:
+            observed = self._learner.observe(study, begun)
+            if observed is None:
                 return self._drawn(conditions, asked)
-            costed = [params for params in running if self.cost.knows(params)]
-            model = self._model(study, told, observed, costed, conditions)
-            self._ranked = self._rank(model, observed, conditions, asked, number)
+            model = self._learner.model(
+                study,
+                begun,
+                observed,
+                distributions=conditions.distributions,
+                running=self._silent(begun),
+            )
+            self._ranked = self._rank(model, observed, conditions, asked, len(begun))
             self._ranked_for = state
+        self.proposed_by = "model"
         while self._ranked:
             params = self._ranked.pop(0)
             if self.cost.key(params) not in asked:
                 return params
         return self._drawn(conditions, asked)
+
+    def _silent(self, begun: Sequence[FrozenTrial]) -> list[Params]:
+        """What runs and has told nothing yet, as far as its cost is known."""
+        silent = [t for t in begun if not t.intermediate_values]
+        return [params for params in self.underway(silent) if self.cost.knows(params)]
 
     def _drawn(self, conditions: Conditions, asked: set[Key]) -> Params:
         """A random setting, new and allowed if one is found."""
@@ -86,30 +93,6 @@ class CostAwareSampler(ProposingSampler):
             if self.cost.key(params) not in asked and self.allows(params):
                 return params
         return params
-
-    def _model(
-        self,
-        study: Study,
-        told: Sequence[FrozenTrial],
-        observed: Observations,
-        running: Sequence[Params],
-        conditions: Conditions,
-    ) -> AccuracyModel:
-        """The model of all trials, its own settings those of the latest count that refits."""
-        tried = [t.params for t in told]
-        encoding = self._encoding
-        if encoding is None or not encoding.fits(conditions.distributions, tried):
-            encoding = self._encoding = Encoding.of(conditions.distributions, self.cost, tried)
-        count = _refitted(len(told))
-        if self._theta is None or self._theta[0] != count or self._theta[1] is not encoding:
-            first = Observations.of(told[:count], self.cost, direction=study.direction)
-            enough = len(first.values) >= STARTUP  # of those told, some show too little to be seen
-            fitted = AccuracyModel.fit(first if enough else observed, encoding)
-            self._theta = (count, encoding, fitted.process.theta) if enough else None
-            theta = fitted.process.theta
-        else:
-            theta = self._theta[2]
-        return AccuracyModel.fit(observed, encoding, running=running, start=theta, steps=0)
 
     def _rank(
         self,
@@ -213,11 +196,3 @@ class CostAwareSampler(ProposingSampler):
             name = list(wanted)[int(self.rng.integers(len(wanted)))]
             wanted[name] = change(conditions.distributions[name], wanted[name], self.rng)
         return conditions.complete(wanted, self.rng)
-
-
-def _refitted(count: int) -> int:
-    """The largest of 5, 6, ..., 20, 22, 24, ... (each a tenth more) that is at most `count`."""
-    reached = following = STARTUP
-    while following <= count:
-        reached, following = following, max(following + 1, int(following * REFIT))
-    return reached

@@ -67,6 +67,7 @@ class ProposingSampler(BaseSampler):
     def __init__(self, cost: KnownCost | None = None, *, seed: int | None = None) -> None:
         self.cost = cost or KnownCost()
         self.rng = np.random.default_rng(seed)
+        self.proposed_by = ""  # what made the latest proposal, or "": the sampler
         self._lock = threading.Lock()
         self._proposals: dict[int, Params] = {}
         self._learnt = _Learnt()
@@ -152,7 +153,12 @@ class ProposingSampler(BaseSampler):
 
     def learn(self, others: Sequence[FrozenTrial]) -> Conditions | None:
         """The space as far as trials show it; learnt again when one does not fit in."""
-        whole = [t for t in others if t.params and t.state != TrialState.RUNNING]
+        # A running trial that has reported has been asked for all of its parameters.
+        whole = [
+            t
+            for t in others
+            if t.params and (t.state != TrialState.RUNNING or t.intermediate_values)
+        ]
         thrown_back = [t for t in whole if THROWN_BACK in t.user_attrs]
         self._learnt.add([t for t in whole if THROWN_BACK not in t.user_attrs])
         learnt = self._learnt

@@ -10,7 +10,7 @@ from experiments.samplers.accuracy_model import AccuracyModel, Observations, inf
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import CostOf, Key, KnownCost, Network
 
-FEWEST = 5  # finished trials below which the best observed is the best guess
+FEWEST = 5  # trials that tell something, below which the best observed is the best guess
 FEWEST_AGAIN = 2  # repeated networks; a single one may be the same training told twice
 FEWEST_HALVED = 40  # observations whose better half may have a model of its own
 
@@ -22,8 +22,11 @@ def recommend(
     target: float | None = None,
     exponent: float = -0.07,
     network: Network | None = None,
+    stopped: bool = False,
 ) -> list[FrozenTrial]:
     """The finished trials, the one with the highest *expected* reward first.
+
+    With `stopped` the stopped ones stand among them, by what they are expected to have reached.
 
     The best observed is often the luckiest: one noisy training each. The model of the accuracy,
     fitted to all trials of whichever sampler and again to their better half, averages the luck
@@ -31,10 +34,14 @@ def recommend(
     """
     known = KnownCost(cost, target=target, exponent=exponent, network=network)
     done = [t for t in trials if t.state == TrialState.COMPLETE and known.knows(t.params)]
-    told = [*done, *(t for t in trials if t.state == TrialState.PRUNED)]
+    early = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
+    told = [*done, *(t for t in early if known.knows(t.params))]
     observed = informative(Observations.of(told, known))
-    if len(observed.values) < FEWEST or exact(done, known):
-        return sorted(done, key=lambda t: -(t.value or 0.0))
+    certain = len(observed.values) < FEWEST or exact(done, known)
+    if stopped:
+        done = told
+    if certain:
+        return sorted(done, key=lambda t: (t.state != TrialState.COMPLETE, -(t.value or 0.0)))
     distributions = {name: d for t in told for name, d in t.distributions.items()}
     # Size is no column here: between trained networks their own accuracies say more than it does.
     plain = KnownCost(network=network)

@@ -1,6 +1,7 @@
 """The search study: candidates from a space, the best of them the baseline."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from experiments.engine.limits import limits_text, searched_space
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
-from experiments.steps.confirmation import confirmation_plan, run_confirmation
+from experiments.steps.confirmation import plan_text, rounds, run_confirmation
 from experiments.steps.known import check_known, known_plan, train_known
 from experiments.steps.warm_start import load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
@@ -99,8 +100,13 @@ def run_search(session: Session) -> Architecture:
     confirmation = session.config.confirmation
     confirms = confirmation is not None and confirmation.top > 1
     if confirmation is not None and confirms and len(finished) < section.trials:
-        plan = confirmation_plan(session, confirmation, networks=confirmation.top)
-        say(f"after the search a confirmation: {plan}{known_plan(confirmation)}")
+        most = section.trials * section.epochs
+        plan = rounds(confirmation, networks=confirmation.top, epochs=section.epochs, spent=most)
+        at_most = f", at most {confirmation.share:.0%} of the search" if confirmation.share else ""
+        say(
+            f"after the search a confirmation{at_most}: {plan_text(plan, spent=0)}"
+            f"{known_plan(confirmation)}"
+        )
     if section.at == "formula" and len(finished) < section.trials:
         target = readable_cost(section.cost, section.known_target)
         say(
@@ -118,6 +124,10 @@ def run_search(session: Session) -> Architecture:
     )
     trials = session.store.trials("search")
     session.store.note("search", "ended", candidates.ended)
+    by = Counter(trial.user_attrs.get("proposed_by", "") for trial in trials)
+    proposers = [f"{count} by {name}" for name, count in by.most_common() if name]
+    if proposers:
+        say(f"proposed: {', '.join(proposers)}")
     best = best_complete(trials)
     if best is None:
         raise WorkFailed(_why_nothing(trials, session, candidates.ended))

@@ -55,6 +55,7 @@ FIXED: dict[str, Any] = {
 # What the trials of one study have, beside further figures of the user's own evaluation.
 OWN: dict[str, Any] = {
     "cost": "float64",  # what the search's objective used, in its unit
+    "proposed_by": "category",  # model, random, enqueued, walk (within limits), or the sampler
     "latency": "float64",  # seconds of a step, where the search asked for it
     "alpha": "float64",
     "beta": "float64",

@@ -2,14 +2,18 @@ import pytest
 
 from experiments.config.schema import EarlyStopping
 from experiments.engine.early_stopping import (
+    EarlyStopper,
     bracket_of,
     hopeless,
     promotable,
     rungs,
     stops,
 )
+from experiments.store.trial import Candidate, Trial
+from scaler import Cost
+from search_spaces import load_architecture
 
-THIRDS = EarlyStopping(first_epoch=1, factor=3)
+THIRDS = EarlyStopping(kind="asha", first_epoch=1, factor=3)
 
 
 def at_first_rung(*rewards):
@@ -18,7 +22,7 @@ def at_first_rung(*rewards):
 
 def test_rungs_grow_by_the_factor_and_end_before_the_last_epoch():
     assert list(rungs(THIRDS, 27)) == [1, 3, 9]
-    assert list(rungs(EarlyStopping(first_epoch=2, factor=1.5), 9)) == [2, 3, 5, 7]
+    assert list(rungs(EarlyStopping(kind="asha", first_epoch=2, factor=1.5), 9)) == [2, 3, 5, 7]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_median_stops_what_is_below_the_others_running_means():
 
 
 def test_the_best_third_at_a_rung_is_promoted_the_best_first():
-    rule = EarlyStopping(type="promotion", factor=3)
+    rule = EarlyStopping(kind="asha", type="promotion", factor=3)
     two = at_first_rung(0.5, 0.6)
     assert promotable(rule, two, curves=two, epochs=9) is None
     six = at_first_rung(0.0, 0.6, 0.1, 0.5, 0.2, 0.3)
@@ -88,30 +92,84 @@ def test_the_best_third_at_a_rung_is_promoted_the_best_first():
 
 
 def test_the_highest_rung_is_promoted_first():
-    rule = EarlyStopping(type="promotion", factor=2)
+    rule = EarlyStopping(kind="asha", type="promotion", factor=2)
     curves = at_first_rung(0.8, 0.9) | {2: {1: 0.3, 2: 0.3}, 3: {1: 0.2, 2: 0.2}}
     assert promotable(rule, curves, curves=curves, epochs=9) == 2
 
 
 def test_a_promoted_trial_does_not_rest_at_the_same_rung_again():
-    rule = EarlyStopping(type="promotion", factor=2)
+    rule = EarlyStopping(kind="asha", type="promotion", factor=2)
     curves = at_first_rung(0.8, 0.9, 0.1)
     assert stops(rule, 2, curves=curves, epochs=9)
     assert not stops(rule, 2, curves=curves, epochs=9, passed=1)
 
 
 def test_hopeless_is_whom_enough_others_beat_for_good():
-    rule = EarlyStopping(type="promotion", factor=3)
+    rule = EarlyStopping(kind="asha", type="promotion", factor=3)
     curves = at_first_rung(0.1, 0.2, 0.3)
     assert hopeless(rule, curves, curves=curves, epochs=9, most=6) == [0]
     assert hopeless(rule, curves, curves=curves, epochs=9, most=9) == []
 
 
 def test_only_rules_with_rungs_promote():
-    with pytest.raises(ValueError, match="type 'promotion' is for 'asha' and 'hyperband'"):
+    with pytest.raises(ValueError, match="type 'promotion' is for 'model', 'asha' and 'hyperband'"):
         EarlyStopping(kind="median", type="promotion")
 
 
 def test_none_stops_nothing():
     curves = at_first_rung(0.9, 0.9, 0.9, 0.0)
     assert not stops(EarlyStopping(kind="none"), 3, curves=curves, epochs=9)
+
+
+MODEL = EarlyStopping()
+
+
+def stopper_of(curves, chances, rule=MODEL):
+    """A stopper that has seen these curves, with a model that gives these chances."""
+    stopper = EarlyStopper(
+        rule, epochs=9, ended=[], opened=[], new=9, chances=lambda: dict(enumerate(chances))
+    )
+    for number, curve in enumerate(curves):
+        stopper.begins(trial_of(number, curve))
+    return stopper
+
+
+def trial_of(number, curve):
+    architecture = load_architecture("resnet18")
+    return Trial(Candidate(architecture, Cost(1, 1, 1), 0, number)).with_curve(curve)
+
+
+@pytest.mark.parametrize(("chance", "stopped"), [(0.01, True), (0.5, False)])
+def test_the_model_stops_what_is_improbable(chance, stopped):
+    curves = [[0.5, 0.6]] * 5
+    stopper = stopper_of(curves, [0.3, 0.3, 0.3, 0.3, chance])
+    assert stopper.stops(trial_of(4, [0.5, 0.6])) is stopped
+
+
+@pytest.mark.parametrize(
+    ("others", "curve"),
+    [(3, [0.1, 0.1]), (6, [0.1] * 3), (6, [0.1] * 9)],
+    ids=["too few others", "nobody came so far", "the last epoch"],
+)
+def test_with_nothing_to_compare_with_the_model_stops_nobody(others, curve):
+    stopper = stopper_of([[0.5, 0.6]] * others, [0.0] * 20)
+    assert not stopper.stops(trial_of(others, curve))
+
+
+def test_where_the_model_cannot_tell_nobody_stops():
+    assert not stopper_of([[0.5]] * 6, []).stops(trial_of(6, [0.1]))
+
+
+def test_what_rests_goes_on_once_it_is_probable():
+    chances = [0.3, 0.3, 0.01, 0.05]
+    rule = EarlyStopping(type="promotion")
+    stopper = EarlyStopper(
+        rule, epochs=9, ended=[], opened=[], new=9, chances=lambda: dict(enumerate(chances))
+    )
+    for number in (2, 3):
+        stopper.rest(trial_of(number, [0.2, 0.3]))
+    assert stopper.promoted() is None
+    chances[3] = 0.4
+    assert stopper.promoted().candidate.suggestion == 3
+    assert stopper.hopeless() == []
+    assert stopper.last().candidate.suggestion == 2

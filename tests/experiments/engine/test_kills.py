@@ -173,7 +173,7 @@ def driver(config, tmp_path):
     script.write_text(DRIVER)
 
     def start(name, *, what="stopping"):
-        rule = EarlyStopping(type=what)
+        rule = EarlyStopping(kind="asha", type=what)
         section = SearchSection(
             resolution=8, trials=40, epochs=9, sampler="tpe", early_stopping=rule
         )

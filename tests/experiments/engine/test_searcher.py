@@ -140,7 +140,7 @@ def test_a_continued_search_proposes_and_stops_as_the_uninterrupted_one(
 
 
 def test_a_trial_rests_at_a_rung_until_it_is_among_the_best(begin, content):
-    searcher = begin(9, EarlyStopping(type="promotion", factor=3))
+    searcher = begin(9, EarlyStopping(kind="asha", type="promotion", factor=3))
     for number, reached in enumerate([0.3, 0.2]):
         assert searcher.suggest(str(number)).name == f"search {number}"
         assert tell(searcher, str(number), 1, reached, content)
@@ -157,7 +157,9 @@ def test_a_trial_rests_at_a_rung_until_it_is_among_the_best(begin, content):
 
 
 def test_a_search_too_small_for_its_rungs_still_finishes_its_best_trial(begin, content):
-    searcher = begin(2, EarlyStopping(type="promotion", factor=3))  # nobody is the best of three
+    searcher = begin(
+        2, EarlyStopping(kind="asha", type="promotion", factor=3)
+    )  # nobody is the best of three
     for number in range(2):
         searcher.suggest(str(number))
         tell(searcher, str(number), 1, 0.9 - 0.8 * number, content)
@@ -169,7 +171,9 @@ def test_a_search_too_small_for_its_rungs_still_finishes_its_best_trial(begin, c
 
 
 def test_what_rests_and_can_no_longer_be_promoted_ends_at_once(begin):
-    searcher = begin(3, EarlyStopping(type="promotion", factor=3))  # one of three may go on
+    searcher = begin(
+        3, EarlyStopping(kind="asha", type="promotion", factor=3)
+    )  # one of three may go on
     for number, reached in enumerate([0.3, 0.2]):
         searcher.suggest(str(number))
         tell(searcher, str(number), 1, reached)

@@ -85,7 +85,9 @@ def test_a_weak_trial_is_stopped_and_stored_as_pruned_with_its_epochs(train_list
         return level
 
     members = [small.replace(name=f"n{level}") for level in (9, 8, 7, 1)]
-    trials = train_list(evaluate, *members, epochs=4, early_stopping=EarlyStopping(factor=2))
+    trials = train_list(
+        evaluate, *members, epochs=4, early_stopping=EarlyStopping(kind="asha", factor=2)
+    )
     assert trials["n9"].state == TrialState.COMPLETE
     assert trials["n1"].state == TrialState.PRUNED
     assert trials["n1"].intermediate_values == {1: pytest.approx(0.025)}

@@ -8,7 +8,7 @@ from experiments.config.messages import WorkFailed
 from experiments.config.sections import ConfirmationSection
 from experiments.report.repeats import confirmation_table, worth_text
 from experiments.samplers import recommend
-from experiments.steps.confirmation import finalists
+from experiments.steps.confirmation import Round, finalists, rounds
 from experiments.steps.search import check_search, run_search
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
@@ -18,7 +18,7 @@ from tests.objectives import TARGET, Drawn
 from tests.objectives import search as search_of
 
 SIZES = {"num_classes": 10, "in_channels": 1}
-SECTION = ConfirmationSection(top=3, seeds=2, rounds=2, known=())
+SECTION = ConfirmationSection(top=3, seeds=2, rounds=2, share=None, known=())
 
 
 @pytest.fixture
@@ -222,3 +222,34 @@ def test_an_unknown_known_network_is_refused_before_the_search(config):
     section = SECTION.replace(known=("resnet_20",))
     with pytest.raises(InputError, match="unknown architecture 'resnet_20'; did you mean"):
         check_search(config.replace(confirmation=section))
+
+
+@pytest.mark.parametrize("spent", [0, 10, 24, 60, 100, 200, 1000])
+def test_a_confirmation_costs_at_most_its_share_of_the_search(spent):
+    plan = rounds(ConfirmationSection(), networks=4, epochs=5, spent=spent)
+    assert sum(one.cost for one in plan) <= spent / 2
+    assert all(one.networks >= 2 and one.seeds >= 2 for one in plan)
+
+
+def test_rounds_are_given_up_before_networks_and_networks_before_seeds():
+    def plan(spent):
+        return rounds(ConfirmationSection(), networks=4, epochs=5, spent=spent)
+
+    assert plan(240) == [Round(4, 3, 5), Round(2, 3, 10)]
+    assert plan(239) == [Round(4, 3, 5)]
+    assert plan(119) == [Round(3, 3, 5)]
+    assert plan(60) == [Round(2, 3, 5)]
+    assert plan(59) == [Round(2, 2, 5)]
+    assert plan(39) == []
+
+
+def test_without_a_share_a_confirmation_may_cost_what_it_wants():
+    plan = rounds(ConfirmationSection(share=None), networks=4, epochs=5, spent=1)
+    assert plan == [Round(4, 3, 5), Round(2, 3, 10)]
+
+
+def test_a_search_too_short_to_confirm_says_so_and_names_its_best(config, by_hand, lucky, capsys):
+    section = ConfirmationSection(share=0.1)
+    run_search(by_hand(config.replace(confirmation=section), lucky))
+    assert "no confirmation: " in capsys.readouterr().err
+    assert load_trials(config.run, study="confirmation").empty
