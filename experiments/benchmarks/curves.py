@@ -14,9 +14,10 @@ rival its best finished network, or the best of the stopped ones where none is f
 Settings were chosen on seeds from 1,000 on; the seeds shown are looked at once.
 """
 
+import argparse
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,14 +28,19 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.config.schema import EarlyStopping
+from experiments.benchmarks import keep
+from experiments.benchmarks.regret import interval
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig, EarlyStopping
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.samplers import make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.known_cost import KnownCost
 from experiments.store.trial import Candidate, EpochResult, Trial
-from scaler.cost import Cost
+from scaler.cost import Cost, measure_cost
+from search_spaces.architecture import Architecture
 from search_spaces.reference import load_architecture
+from search_spaces.space import load_space
 
 FOLDER = Path(__file__).with_name("results")
 TABLE = FOLDER / "curves.jsonl.gz"
