@@ -59,14 +59,17 @@ def _first(session: Session, members: list[Scaled]) -> int:
 
 
 def _train(session: Session, baseline: Architecture, members: list[Scaled], *, number: int) -> None:
-    """Train what is left of `members`, and forecast those from `number` on before."""
+    """Train what is left of `members` from `number` on; forecast each where smaller ones are known.
+
+    What failed just now, before `number`, is tried again by the next command and not by this one.
+    """
     done = _trained(session, baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
     listed = []
     for place, member in enumerate(members):
-        if (member.architecture.name, member.architecture.key) in trained:
+        if place < number or (member.architecture.name, member.architecture.key) in trained:
             continue
-        told = _forecast(session, member, done) if 0 < number <= place else {}
+        told = _forecast(session, member, done) if number > 0 else {}
         listed.append(_candidate(session, member, place, told))
     session.train(
         "family",
