@@ -16,7 +16,7 @@ SHORT = {
         "epochs": 2,
         "early_stopping": None,
     },
-    "confirmation": {"top": 2, "seeds": 1, "rounds": 1},
+    "confirmation": {"top": 2, "seeds": 1, "rounds": 1, "share": None},
     "coefficients": {
         "step": 0.5,
         "tolerance": 0.6,

@@ -68,7 +68,7 @@ def test_an_own_evaluation_gets_the_training_and_the_best_is_kept(ray, config, o
 
     config = config.replace(
         search=config.search.replace(space=str(path), resolution=None, trials=3),
-        confirmation=ConfirmationSection(top=2, seeds=1, rounds=1),
+        confirmation=ConfirmationSection(top=2, seeds=1, rounds=1, share=None),
     )
     result = search(config, evaluate=evaluate, **SIZES)
     assert sorted(result.trials["training.strength"]) == [1, 2, 3]
@@ -86,7 +86,7 @@ def test_the_shipped_space_is_searched_and_its_recipe_trains_the_family(ray, tmp
         "run": tmp_path / "run",
         "data": {"source": "digits", "flip": False, "train_limit": 200, "validation_limit": 100},
         "search": {"space": "mbconv_small_training", "resolution": 8, "trials": 3, "epochs": 1},
-        "confirmation": {"top": 2, "seeds": 1, "rounds": 1},
+        "confirmation": {"top": 2, "seeds": 1, "rounds": 1, "share": None},
         "coefficients": {"step": 0.5, "tolerance": 0.6, "rule": "phi", "epochs": 1, "leaders": 1},
         "family": {"ratios": [2], "tolerance": 0.3, "epochs": 1},
     }
