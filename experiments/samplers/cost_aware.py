@@ -15,7 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import norm
 
-from experiments.samplers.accuracy_model import AccuracyModel, Learner, Observations
+from experiments.samplers.accuracy_model import AccuracyModel, Learner, Observations, informative
 from experiments.samplers.known_cost import Key, KnownCost
 from experiments.samplers.parameters import Conditions, change, neighbours
 from experiments.samplers.proposing import THROWN_BACK, Params, ProposingSampler
@@ -72,7 +72,8 @@ class CostAwareSampler(ProposingSampler):
                 distributions=conditions.distributions,
                 running=self._silent(begun),
             )
-            self._ranked = self._rank(model, observed, conditions, asked, len(begun))
+            seen = informative(observed)  # what the model was fitted to: a bound on the time
+            self._ranked = self._rank(model, seen, conditions, asked, len(begun))
             self._ranked_for = state
         self.proposed_by = "model"
         while self._ranked:

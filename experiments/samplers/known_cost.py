@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from optuna.distributions import (
@@ -97,8 +98,11 @@ class KnownCost:
         """
         if not self.given:
             return 1.0, 1.0
-        costs = [self.of(params) for params in asked if self.knows(params)]
-        costs = [cost for cost in costs if cost > 0]
+        costs = []
+        for params in asked:  # one look-up each: there may be ten thousand
+            with suppress(InputError):
+                costs.append(self.of(params))
+        costs = [cost for cost in costs if 0 < cost < math.inf]
         return (min(costs), max(costs)) if costs else (1.0, 1.0)
 
     def knows(self, params: Mapping[str, Any]) -> bool:
