@@ -38,13 +38,13 @@ def check_known(section: ConfirmationSection | None) -> None:
         load_architecture(name)
 
 
-def known_plan(section: ConfirmationSection) -> str:
+def known_plan(section: ConfirmationSection, *, seeds: int) -> str:
     """What `train_known` will add to the confirmation, before the winner is known."""
     count = len(SMALL_ONES) if section.known is None else len(section.known)
     if not count:
         return ""
     return (
-        f"; then {count} known networks x {section.seeds} seeds at the same budget, as long as "
+        f"; then {count} known networks x {seeds} seeds at the same budget, as long as "
         f"the last round (`confirmation.known: []` leaves them out)"
     )
 

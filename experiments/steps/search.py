@@ -103,10 +103,9 @@ def run_search(session: Session) -> Architecture:
         most = section.trials * section.epochs
         plan = rounds(confirmation, networks=confirmation.top, epochs=section.epochs, spent=most)
         at_most = f", at most {confirmation.share:.0%} of the search" if confirmation.share else ""
-        say(
-            f"after the search a confirmation{at_most}: {plan_text(plan, spent=0)}"
-            f"{known_plan(confirmation)}"
-        )
+        if plan:
+            known = known_plan(confirmation, seeds=plan[-1].seeds)
+            say(f"after the search a confirmation{at_most}: {plan_text(plan, spent=0)}{known}")
     if section.at == "formula" and len(finished) < section.trials:
         target = readable_cost(section.cost, section.known_target)
         say(

@@ -253,3 +253,21 @@ def test_a_search_too_short_to_confirm_says_so_and_names_its_best(config, by_han
     run_search(by_hand(config.replace(confirmation=section), lucky))
     assert "no confirmation: " in capsys.readouterr().err
     assert load_trials(config.run, study="confirmation").empty
+
+
+def test_a_plan_tells_no_confirmation_where_none_fits_and_the_known_as_often_as_the_last_round(
+    config, by_hand, lucky, capsys
+):
+    def told(share):
+        section = ConfirmationSection(share=share, known=("cifar_resnet20",))
+        run_search(by_hand(config.replace(confirmation=section, run=f"{config.run}{share}"), lucky))
+        return capsys.readouterr().err
+
+    assert "after the search a confirmation" not in told(0.01)
+    whole = config.search.trials * config.search.epochs
+    enough = 4 * config.search.epochs / whole  # two networks of two seeds
+    plan = told(enough)
+    assert (
+        "after the search a confirmation, at most 33% of the search: 2 networks x 2 seeds" in plan
+    )
+    assert "then 1 known networks x 2 seeds" in plan
