@@ -34,6 +34,7 @@ def test_a_process_that_holds_its_lock_too_long_ends_itself():
 SIGNALLED = """
 import os, signal, sys
 from experiments.engine.processes import ending_with_signals, signals_kept
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 with ending_with_signals():
     try:
         with signals_kept():
@@ -57,6 +58,7 @@ def test_a_signal_ends_a_process_in_order_with_its_status(name, status):
 SWALLOWED = """
 import os, signal, sys
 from experiments.engine.processes import ending_with_signals, signals_kept
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 def library(*_):
     raise SystemExit(15)
 with ending_with_signals():
