@@ -12,7 +12,7 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
-from experiments.training.hardware import choose_precision
+from experiments.training.hardware import choose_precision, keep_freed_memory
 from experiments.training.loop import EpochResult, train_epochs
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
@@ -61,6 +61,7 @@ class Training:
         `rank` is this process's number among several `workers`.
         """
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         return train_epochs(
             self.network(),
             self.data,
