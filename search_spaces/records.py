@@ -150,10 +150,13 @@ def _record_in(annotation: Any) -> Any:
 def suggest(unknown: str, known: Iterable[str], *, printed_by: str = "scaler list") -> str:
     """`did you mean 'x'? (known: ...)` for an error about an unknown name."""
     names = sorted(known)
-    near = difflib.get_close_matches(unknown, names, n=3)
+    begin = [name for name in names if unknown and name.startswith(unknown)]
+    near = begin or difflib.get_close_matches(unknown, names, n=3)
     listed = f"known: {', '.join(names)}"
     if len(names) > MANY:
         listed = f"{len(names)} known, `{printed_by}` prints them"
+        if begin[1:]:
+            return f"these begin with it: {', '.join(begin[:MANY])} ({listed})"
         if near[1:]:
             listed = f"also near: {', '.join(near[1:])}; {listed}"
     return f"did you mean '{near[0]}'? ({listed})" if near else listed

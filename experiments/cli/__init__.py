@@ -26,6 +26,12 @@ def cli() -> None:
     """Search a small convolutional network under a FLOPs target, then scale it to any budget.
 
     FLOPs are multiply-adds of convolution and linear operators everywhere.
+
+    \b
+    Begin with one of these:
+      scaler run --config digits          the whole line on small images, a few minutes
+      scaler search --data photos/        a network for your own images
+      scaler scale efficientnet_b0 --target-flops 1e9
     """
 
 
@@ -58,10 +64,13 @@ def main() -> None:
 def _status() -> int:
     from search_spaces.records import InputError
 
+    status = 0
     try:
         status = cli.main(standalone_mode=False) or 0
     except InputError as error:
         status = _complain(str(error), 2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.message)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "scaler"
         status = _complain(f"{error.format_message()} See `{command} --help`.", 2)

@@ -1,5 +1,6 @@
 """`scaler search`, `run` and `report`: launch, continue, look back."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,8 @@ from experiments.config.messages import say
 
 if TYPE_CHECKING:
     from experiments.config.schema import SearchConfig
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +44,7 @@ _OVERRIDES = {
     "target": "search.target",
     "exponent": "search.exponent",
     "at": "search.at",
+    "early_stopping": "search.early_stopping.kind",
     "latency_model": "search.latency_model",
     "min_flops": "search.min_flops",
     "max_flops": "search.max_flops",
@@ -61,7 +65,18 @@ def config_options(command: Command) -> Command:
         click.option(
             "--download", is_flag=True, default=None, help="A data set by name that is not found."
         ),
-        click.option("--seed", type=SEED),
+        click.option("--seed", type=SEED, help="Of everything random."),
+        click.option(
+            "--recipe", help="How networks are trained: a shipped recipe's name or a YAML file."
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any setting of a config, as `data.augmentation.cutout=0.25` or "
+            "`confirmation=null`. May be given more than once.",
+        ),
         click.option("--workers", type=int, help="Trials at a time."),
         click.option("--address", help="A running Ray cluster; without it an embedded Ray."),
         click.option(
@@ -75,22 +90,65 @@ def config_options(command: Command) -> Command:
     return progress_options(command)
 
 
-def configured(*, config: str | None, **options: Any) -> "SearchConfig":
+class ConfiguredCommand(CheckedCommand):
+    """A command of a config: its help prints the schema's defaults."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, each with the default that its setting has."""
+        from experiments.config.schema import SearchConfig
+
+        for option in self.params:
+            value: Any = SearchConfig(name="search").model_dump()
+            for key in _OVERRIDES.get(option.name or "", "name").split("."):
+                value = value[key] if isinstance(value, dict) else None
+            told = option.name in _OVERRIDES and value not in (None, False, 0.0, float("inf"))
+            if isinstance(option, click.Option) and told and "[default" not in (option.help or ""):
+                option.help = f"{option.help or ''}  [default: {value}]".strip()
+        super().format_options(ctx, formatter)
+
+
+def configured(
+    *, config: str | None, settings: tuple[str, ...] = (), recipe: str | None = None, **options: Any
+) -> "SearchConfig":
     """The config file's settings with the command line's on top, checked as one."""
+    import yaml
+
+    from experiments.config.recipe import load_recipe
     from experiments.config.schema import SearchConfig
+    from search_spaces.yaml_text import read_yaml
 
     base = SearchConfig.load(config) if config else SearchConfig(name="search")
     data = base.model_dump()
+    if recipe is not None:
+        data["train"] = load_recipe(recipe).model_dump()
     for option, value in _objective(options, base.search.cost).items():
-        if value is None:
-            continue
-        *sections, key = _OVERRIDES[option].split(".")
-        target = data
-        for section in sections:
-            target[section] = target[section] or {}  # one that is off is switched on
-            target = target[section]
-        target[key] = value
+        _put(data, _OVERRIDES[option], value)
+    for setting in settings:
+        place, equals, text = setting.partition("=")
+        if not place or not equals:
+            raise click.UsageError(f"--set takes KEY=VALUE, as `search.epochs=9`, not '{setting}'.")
+        try:
+            _put(data, place, read_yaml(text))
+        except yaml.YAMLError:
+            raise click.UsageError(f"--set {place}: '{text}' is no YAML value.") from None
     return SearchConfig.parse(data, source=config or "command line")
+
+
+def _put(data: dict[str, Any], place: str, value: Any) -> None:
+    """Set `data["a"]["b"]` where the place is `a.b`; a section that is off is switched on."""
+    *sections, key = place.split(".")
+    target = data
+    for section in sections:
+        if not isinstance(target.get(section), dict):
+            target[section] = {}
+        target = target[section]
+    target[key] = value
+
+
+def _named_after(data: str | None) -> str:
+    """A run's name after its data: `photos` of `~/photos/` and of `photos.csv`."""
+    name = _NOT_IN_NAMES.sub("_", Path(data or "search").expanduser().absolute().stem)
+    return name.strip("._-") or "search"
 
 
 def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
@@ -109,7 +167,7 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     return options
 
 
-@click.command("search", cls=CheckedCommand)
+@click.command("search", cls=ConfiguredCommand)
 @config_options
 @click.option("--space", help="A search space's name or a YAML file.")
 @click.option("--resolution", type=PIXELS, help="Of the candidates' input, in pixels.")
@@ -133,11 +191,16 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     help="Of the objective ACC * (COST/T)^w.",
 )
 @click.option("--target", type=float, help="T, in the cost's unit; else the space's median FLOPs.")
-@click.option("--exponent", type=float, help="w; -0.07 unless the config says otherwise.")
+@click.option("--exponent", type=float, help="w.")
 @click.option(
     "--at",
     type=click.Choice(["formula", "budget"]),
     help="Compare networks at their own cost by the formula, or each scaled to the target.",
+)
+@click.option(
+    "--early-stopping",
+    type=click.Choice(["model", "asha", "hyperband", "median", "none"]),
+    help="Which rule stops weak trials.",
 )
 @click.option(
     "--latency-model",
@@ -149,13 +212,27 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
 @click.option("--max-params", type=float, help="Likewise of parameters.")
 @click.option("--max-activations", type=float, help="Likewise of activations.")
 @click.option("--max-latency", type=float, help="Likewise of latency, in seconds.")
-def search_command(**options: Any) -> None:
+@click.option(
+    "--time",
+    "time_text",
+    metavar="TIME",
+    help="As `2h` or `90m`: as many trials as fit with the confirmation, by a measured epoch.",
+)
+@click.option("--dry-run", is_flag=True, help="Print data, networks, budget and time, and end.")
+def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None:
     """Launch a search, or continue the one in the run folder.
 
     Either from a config (`--config digits`) or from options (`--space mbconv_small --data digits
     --target-flops 1e6 --trials 30`), which also go on top of a config.
     """
     config = configured(**options)
+    if options["config"] is None:
+        config = config.replace(name=_named_after(options["data"]))
+    if time_text is not None or dry_run:
+        config = _planned(config, time_text, given=options["trials"])
+    if dry_run:
+        say("nothing was written; the same command without --dry-run begins")
+        return
     from experiments.report.report import outcome_of, write_report
     from experiments.steps.search import search
 
@@ -169,7 +246,31 @@ def search_command(**options: Any) -> None:
         say(sentence)
 
 
-@click.command("run", cls=CheckedCommand)
+def _planned(config: "SearchConfig", time_text: str | None, *, given: int | None) -> "SearchConfig":
+    """The config with the trials that fit into the time; the plan is said.
+
+    A run that was begun keeps its number of trials, so that the same command goes on with it.
+    """
+    from experiments.config.run_folder import RunFolder
+    from experiments.config.units import seconds_of
+    from experiments.steps.plan import plan_search, tell_plan, within
+
+    seconds = None if time_text is None else seconds_of(time_text)
+    if time_text is not None and seconds is None:
+        raise click.UsageError(f"--time takes a time as `2h`, `90m` or `45s`, not '{time_text}'.")
+    if time_text is not None and given is not None:
+        raise click.UsageError("--time chooses the number of trials; leave --trials out.")
+    if time_text is not None and (config.run_folder / "config.yaml").is_file():
+        trials = RunFolder.open(config.run_folder).config.search.trials
+        say(f"{config.run_folder} was begun with {trials} trials, and goes on to them")
+        return config.replace(search=config.search.replace(trials=trials))
+    plan = plan_search(config)
+    plan = plan if seconds is None else within(plan, seconds)
+    tell_plan(plan)
+    return config.replace(search=config.search.replace(trials=plan.config.search.trials))
+
+
+@click.command("run", cls=ConfiguredCommand)
 @config_options
 @click.option("--trials", type=int, help="Of the search.")
 def run_command(**options: Any) -> None:

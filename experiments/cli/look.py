@@ -17,6 +17,7 @@ from experiments.cli.options import (
     CheckedCommand,
     complete_architecture,
     counted_for,
+    from_run,
     json_option,
     print_json,
     print_table,
@@ -33,14 +34,17 @@ _QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 @click.command("list", cls=CheckedCommand)
 @json_option
 def list_command(as_json: bool) -> None:
-    """Named architectures and search spaces."""
+    """Named architectures and search spaces, shipped configs and recipes."""
+    from experiments.config.recipe import list_recipes
+    from experiments.config.schema import list_configs
     from search_spaces.reference import list_architectures
     from search_spaces.space import list_spaces, load_space
 
     architectures = list_architectures()
     spaces = [{"space": name, "settings": load_space(name).size()} for name in list_spaces()]
     if as_json:
-        print_json({"architectures": architectures, "spaces": spaces})
+        shipped = {"configs": list_configs(), "recipes": list_recipes()}
+        print_json({"architectures": architectures, "spaces": spaces, **shipped})
         return
     click.echo("Architectures (`scaler show NAME` prints the table):")
     click.echo("".join(f"  {name}\n" for name in architectures))
@@ -49,10 +53,12 @@ def list_command(as_json: bool) -> None:
     )
     for space in spaces:
         click.echo(f"  {space['space']:<24}{space['settings']:.3g} settings")
+    click.echo("\nConfigs (`scaler run --config NAME`):\n  " + "\n  ".join(list_configs()))
+    click.echo("\nRecipes (`scaler train ARCH --recipe NAME`):\n  " + "\n  ".join(list_recipes()))
 
 
 @click.command("show", cls=CheckedCommand)
-@click.argument("architecture", shell_complete=complete_architecture)
+@click.argument("architecture", shell_complete=complete_architecture, callback=from_run)
 @click.option("--resolution", type=PIXELS, help="Instead of its own, in pixels.")
 @click.option(
     "--yaml",
@@ -150,7 +156,13 @@ def _show_space(space: "SearchSpace", sizes: dict[str, int], *, as_json: bool) -
 
 
 @click.command("cost", cls=CheckedCommand)
-@click.argument("architectures", nargs=-1, required=True, shell_complete=complete_architecture)
+@click.argument(
+    "architectures",
+    nargs=-1,
+    required=True,
+    shell_complete=complete_architecture,
+    callback=from_run,
+)
 @click.option("--resolution", type=PIXELS, help="Instead of its own, in pixels.")
 @click.option("--by", type=click.Choice(["operator", "stage"]), help="What the cost is made of.")
 @click.option("--latency", is_flag=True, help="Measure it on this machine; options below say how.")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from experiments.config.messages import speak
+from experiments.config.messages import say, speak
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -128,6 +128,28 @@ def complete_architecture(
     if not names:
         return [CompletionItem(incomplete, type="file")]
     return [CompletionItem(name) for name in names]
+
+
+def from_run(
+    context: click.Context,  # noqa: ARG001, click's signature
+    parameter: click.Parameter,  # noqa: ARG001
+    given: Any,
+) -> Any:
+    """Architectures as they are named; a run folder stands for its baseline, which is said."""
+    return tuple(map(_baseline_of, given)) if isinstance(given, tuple) else _baseline_of(given)
+
+
+def _baseline_of(name: str) -> str:
+    folder = Path(name)
+    if not (folder / "config.yaml").is_file() or name in known_architectures():
+        return name
+    if not (folder / "baseline.yaml").is_file():
+        raise click.UsageError(
+            f"'{name}' has no baseline yet; `scaler search --run {name}` with the command that "
+            f"began it goes on."
+        )
+    say(f"{name}: its baseline, {folder / 'baseline.yaml'}")
+    return str(folder / "baseline.yaml")
 
 
 def known_architectures() -> list[str]:

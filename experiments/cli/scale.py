@@ -11,6 +11,7 @@ from experiments.cli.options import (
     CheckedCommand,
     complete_architecture,
     counted_for,
+    from_run,
     json_option,
     print_json,
     print_table,
@@ -34,6 +35,7 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
     required=True,
     metavar="ARCHITECTURE...",
     shell_complete=complete_architecture,
+    callback=from_run,
 )
 @click.option("--phi", type=float, help="The compound exponent; 0 is the baseline itself.")
 @click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")

@@ -8,6 +8,7 @@ from experiments.cli.launch import config_options, configured
 from experiments.cli.options import (
     CheckedCommand,
     complete_architecture,
+    from_run,
     json_option,
     print_json,
 )
@@ -15,7 +16,7 @@ from experiments.config.messages import say
 
 
 @click.command("coefficients", cls=CheckedCommand)
-@click.argument("architecture", shell_complete=complete_architecture)
+@click.argument("architecture", shell_complete=complete_architecture, callback=from_run)
 @config_options
 @click.option(
     "--rule",
@@ -69,7 +70,7 @@ def coefficients_command(architecture: str, **options: Any) -> None:
 
 @click.command("compare", cls=CheckedCommand)
 @config_options
-@click.argument("architectures", nargs=-1, shell_complete=complete_architecture)
+@click.argument("architectures", nargs=-1, shell_complete=complete_architecture, callback=from_run)
 @click.option("--epochs", type=int, help="Of each training.")
 @click.option("--seeds", type=int, help="Trainings of each network.")
 def compare_command(

@@ -12,10 +12,12 @@ from experiments.cli.options import (
     SEED,
     CheckedCommand,
     complete_architecture,
+    from_run,
     json_option,
     print_json,
     progress_options,
 )
+from experiments.config.messages import say
 
 _ON_THE_RECIPE = ("batch_size", "learning_rate", "layer_decay", "device", "gradient_norms")
 
@@ -29,7 +31,9 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 
 
 @click.command("train", cls=CheckedCommand)
-@click.argument("architecture", metavar="ARCH", shell_complete=complete_architecture)
+@click.argument(
+    "architecture", metavar="ARCH", shell_complete=complete_architecture, callback=from_run
+)
 @click.option("--config", help="A config whose sections `data` and `train` to begin with.")
 @click.option("--data", help="A name as `digits` or `cifar10`, an image folder, or a table.")
 @click.option("--download", is_flag=True, help="A data set by name that is not found.")
@@ -106,7 +110,7 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     from experiments.training.members.folder import TrainRequest
     from search_spaces import load_architecture, resize
 
-    base = SearchConfig.load(config) if config else None
+    base = SearchConfig.load(config) if config else _config_beside(architecture)
     data = base.data if base else DataConfig()
     if options["data"] is not None:
         data = DataConfig.parse({**dict(data), "source": options["data"]}, source="--data")
@@ -118,6 +122,8 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     changes = {name: options[name] for name in _ON_THE_RECIPE if options[name] is not None}
     train = TrainConfig.parse({**dict(train), **changes}, source="command line")
     epochs = options["epochs"] or train.epochs
+    if epochs is None and base is not None and config is None:
+        epochs = base.family.epochs
     if epochs is None:
         raise click.UsageError("Give --epochs, or a --recipe that says them.")
     if options["source_model"] is not None and options["init_from"] is None:
@@ -137,8 +143,47 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
     )
 
 
+def _config_beside(architecture: str) -> "SearchConfig | None":
+    """The config of the run whose baseline this is, with what its search chose for the training."""
+    from experiments.config.run_folder import RunFolder
+
+    path = Path(architecture)
+    if path.name != "baseline.yaml" or not (path.parent / "config.yaml").is_file():
+        return None
+    folder = RunFolder.open(path.parent)
+    say(f"data and recipe as in {path.parent / 'config.yaml'}; --data and --recipe set others")
+    config = folder.config
+    return config.replace(train=config.train.replace(**folder.recipe()))
+
+
 if TYPE_CHECKING:
+    from experiments.config.schema import SearchConfig
     from experiments.export.model import Model
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights that a folder stands for: a training's best epoch, or a run's baseline.
+
+    Raises InputError where there are none, with the command that makes them.
+    """
+    from search_spaces.records import InputError
+    from search_spaces.reference import load_architecture
+
+    best = folder / "checkpoints" / "best.safetensors"
+    if best.is_file():
+        return best
+    found = sorted(folder.glob("checkpoints/*/weights.safetensors"))
+    if not found:
+        way = "name a checkpoint"
+        if (folder / "baseline.yaml").is_file():
+            way = f"`scaler train {folder}` trains its baseline"
+        raise InputError(f"'{folder}' is a folder with no weights yet; {way}")
+    baseline = load_architecture(folder / "baseline.yaml").key
+    members = {path: folder / "family" / f"{path.parent.name}.yaml" for path in found}
+    for path, member in members.items():
+        if member.is_file() and load_architecture(member).key == baseline:
+            return path
+    raise InputError(f"'{folder}' has several networks with weights; name one, as {found[0]}")
 
 
 @click.command("export", cls=CheckedCommand)
@@ -174,6 +219,8 @@ def export_command(
 ) -> None:
     """Write a folder with the weights of ARCH (a name or a file) or of CHECKPOINT (.safetensors).
 
+    A folder of `scaler train` stands for its best epoch, one of `scaler run` for its baseline.
+
     It loads with experiments.export.load_exported and with timm; README.md in it is the model
     card. An ARCH is untrained unless --init-from names its weights.
     """
@@ -197,7 +244,7 @@ def export_command(
 
 def _model(name: str, *, architecture: str | None, **options: Any) -> "Model":
     from experiments.export.model import checkpoint_model, untrained_model
-    from search_spaces.records import InputError, choose
+    from search_spaces.records import choose
 
     given = {key: value for key, value in options.items() if value is not None}
     path = Path(name)
@@ -207,9 +254,12 @@ def _model(name: str, *, architecture: str | None, **options: Any) -> "Model":
             raise click.UsageError(f"{option} goes with an architecture, but '{name}' is weights.")
         return checkpoint_model(path, architecture=architecture)
     if path.is_dir():
-        found = sorted(path.glob("checkpoints/**/*.safetensors"))
-        way = f"name one of its checkpoints, as {found[0]}" if found else "name a checkpoint"
-        raise InputError(f"'{name}' is a folder, not an architecture or checkpoint; {way}")
+        found = _weights_in(path)
+        if given:
+            option = f"--{next(iter(given)).replace('_', '-').replace('weights', 'init-from')}"
+            raise click.UsageError(f"{option} goes with an architecture, but '{name}' is a folder.")
+        say(f"{name}: {found}")
+        return checkpoint_model(found, architecture=architecture)
     if architecture is not None:
         raise click.UsageError(f"--architecture goes with a checkpoint, but '{name}' is none.")
     if "source" in given:

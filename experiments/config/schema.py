@@ -378,6 +378,11 @@ class SearchConfig(Record):
         return cls.parse(read_mapping(path, wanted="a config"), source=str(name_or_path))
 
 
+def list_configs() -> list[str]:
+    """The names of the shipped configs, sorted."""
+    return [path.stem for path in _shipped_configs()]
+
+
 def _shipped_configs() -> list[Path]:
     folder = Path(str(resources.files("experiments"))) / "configs"
     return sorted(folder.glob("*.yaml"))

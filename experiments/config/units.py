@@ -1,5 +1,18 @@
 """Numbers as people read them. A FLOP is a multiply-add everywhere here."""
 
+import re
+
+_SECONDS = {"h": 3600, "m": 60, "min": 60, "s": 1}
+
+
+def seconds_of(text: str) -> float | None:
+    """`2h`, `90m`, `1h30m`, `45s`, or seconds as a number; None for what is no time above 0."""
+    parts = re.findall(r"(\d+(?:\.\d+)?) *(h|min|m|s)?", text.strip())
+    rest = re.sub(r"(\d+(?:\.\d+)?) *(h|min|m|s)?", "", text).strip()
+    if not parts or rest or (len(parts) > 1 and not all(unit for _, unit in parts)):
+        return None
+    return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) or None
+
 
 def readable_count(count: float) -> str:
     """385814752 -> `386 M` (a trailing space before the unit's letter, none below a thousand)."""

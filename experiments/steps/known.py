@@ -38,9 +38,14 @@ def check_known(section: ConfirmationSection | None) -> None:
         load_architecture(name)
 
 
+def known_trainings(section: ConfirmationSection, *, seeds: int) -> int:
+    """How many trainings `train_known` will add, at most."""
+    return seeds * (len(SMALL_ONES) if section.known is None else len(section.known))
+
+
 def known_plan(section: ConfirmationSection, *, seeds: int) -> str:
     """What `train_known` will add to the confirmation, before the winner is known."""
-    count = len(SMALL_ONES) if section.known is None else len(section.known)
+    count = known_trainings(section, seeds=1)
     if not count:
         return ""
     return (

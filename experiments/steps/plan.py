@@ -1,0 +1,158 @@
+"""What a search will do, before it does it: networks, budget, trainings, and about how long.
+
+The time is measured: the space's median network trains for a moment on the run's own data. Early
+stopping then saves some of what is told.
+"""
+
+import math
+import os
+from dataclasses import dataclass, replace
+
+import torch
+
+from experiments.config.messages import say
+from experiments.config.schema import SearchConfig
+from experiments.config.units import readable_cost, readable_seconds
+from experiments.data.images import ImageData
+from experiments.data.sources import load_data
+from experiments.engine.limits import check_limits, limits_text, median_flops, searched_space
+from experiments.steps.confirmation import rounds
+from experiments.steps.known import known_trainings
+from experiments.steps.search import check_search
+from experiments.training.training import Training
+from scaler.cost import sampled_costs
+from search_spaces.architecture import Architecture
+from search_spaces.records import InputError
+
+IMAGES = 512  # of the training part that the measured epochs see
+FEWEST = 10  # trials; fewer are no search
+SPARE = 0.9  # of a time that is given: the start of workers and the reports take some
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search of a config costs at most. `epoch` is seconds of one epoch on one worker."""
+
+    config: SearchConfig
+    epoch: float
+    workers: int
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """Epochs at most, by step: `search`, `confirmation`, `known networks`."""
+        search, confirmation = self.config.search, self.config.confirmation
+        whole = search.trials * search.epochs
+        counts = {"search": whole, "confirmation": 0, "known networks": 0}
+        if confirmation is not None and confirmation.top > 1:
+            plan = rounds(
+                confirmation, networks=confirmation.top, epochs=search.epochs, spent=whole
+            )
+            counts["confirmation"] = sum(one.cost for one in plan)
+            if plan:
+                trainings = known_trainings(confirmation, seeds=plan[-1].seeds)
+                counts["known networks"] = trainings * plan[-1].epochs
+        return counts
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time at most, by step, with all workers busy."""
+        return {name: count * self.epoch / self.workers for name, count in self.epochs.items()}
+
+
+def plan_search(config: SearchConfig) -> Plan:
+    """Read the data, check the config, measure an epoch. Nothing is written.
+
+    Raises InputError as a search of the config would.
+    """
+    check_search(config)
+    data = load_data(config.data, seed=config.seed)
+    sizes = {"num_classes": data.num_classes, "in_channels": data.channels}
+    search = config.search
+    if search.target is None:
+        config = config.replace(search=search.replace(target=median_flops(search, **sizes)))
+    check_limits(config.search, **sizes)
+    drawn = sampled_costs(searched_space(config.search), **sizes)
+    median = sorted(drawn, key=lambda one: one[1].flops)[len(drawn) // 2][0]
+    cores = (os.cpu_count() or 1) / config.cluster.cpus_per_trial
+    workers = config.cluster.workers or max(1, int(cores))
+    return Plan(config, seconds_an_epoch(config, data, median), workers)
+
+
+def seconds_an_epoch(config: SearchConfig, data: ImageData, network: Architecture) -> float:
+    """Wall time of an epoch of `network`, measured on the first IMAGES images.
+
+    The first epoch warms up and is not counted.
+    """
+    threads = torch.get_num_threads()
+    most = max(IMAGES, 2 * config.train.batch_size)
+    train, validation = data.train.take(slice(most)), data.validation.take(slice(most // 2))
+    part = replace(data, train=train, validation=validation)
+    training = Training(
+        architecture=network,
+        data=part,
+        data_config=config.data,
+        config=config.train,
+        epochs=2,
+        seed=config.seed,
+        threads=max(1, int(config.cluster.cpus_per_trial)),
+    )
+    try:
+        seconds = [result.seconds for result in training.run()]
+    finally:
+        torch.set_num_threads(threads)
+    whole = len(data.train) + len(data.validation) / 3  # an image is evaluated in a third of it
+    return seconds[-1] * whole / (len(part.train) + len(part.validation) / 3)
+
+
+def within(plan: Plan, seconds: float) -> Plan:
+    """The plan with as many trials as take at most `seconds` in all, confirmation and all.
+
+    Raises InputError where not even FEWEST fit.
+    """
+    search = plan.config.search
+
+    def of(trials: int) -> Plan:
+        config = plan.config.replace(search=search.replace(trials=trials))
+        return Plan(config, plan.epoch, plan.workers)
+
+    def fits(trials: int) -> bool:
+        return sum(of(trials).seconds.values()) <= SPARE * seconds
+
+    if not fits(FEWEST):
+        least = sum(of(FEWEST).seconds.values()) / SPARE
+        raise InputError(
+            f"{FEWEST} trials of {search.epochs} epochs, the fewest that are a search, take about "
+            f"{readable_seconds(least)} here, but the time is {readable_seconds(seconds)}; give "
+            f"more time, or fewer epochs, a smaller resolution or less data (data.train_limit)"
+        )
+    low, high = FEWEST, FEWEST
+    while fits(2 * high):
+        low = high = 2 * high
+    high *= 2
+    while high - low > 1:
+        middle = math.floor((low + high) / 2)
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return of(low)
+
+
+def tell_plan(plan: Plan) -> None:
+    """Say the plan: networks, budget, trainings, time."""
+    config, search = plan.config, plan.config.search
+    space = searched_space(search)
+    say(
+        f"networks: of '{search.space}' at {space.members(1, seed=0)[0].resolution} px, at most "
+        f"{space.size():.3g} settings{limits_text(search)}"
+    )
+    say(f"budget: {readable_cost(search.cost, search.known_target)}, compared at the {search.at}")
+    rule = search.early_stopping.kind if search.early_stopping else "none"
+    say(
+        f"trials: {search.trials} by {search.sampler}, {search.epochs} epochs each, "
+        f"early stopping: {rule}; recipe {config.train.name}, batch {config.train.batch_size}"
+    )
+    parts = [f"{name} {readable_seconds(s)}" for name, s in plan.seconds.items() if s]
+    in_all = readable_seconds(sum(plan.seconds.values()))
+    say(
+        f"time: at most about {in_all} with {plan.workers} workers ({', '.join(parts)}); an epoch "
+        f"of the space's median network takes {plan.epoch:.2g} s; early stopping saves some of it"
+    )
+    say(f"run folder: {config.run_folder}")
