@@ -178,6 +178,10 @@ class TrainConfig(Record):
     """Order of the values in memory. `auto` takes what the device does best."""
     compiled: Literal["auto", "never", "always"] = "auto"
     """Whether torch.compile is used. `auto` uses it where it pays."""
+    deterministic: bool = False
+    """Whether a GPU must give the same bits for the same seed. It is slower then, and refuses
+    layers that cannot do so. A CPU does so in any case.
+    """
     gradient_norms: bool = False
     """Record the gradient norm of each layer's weights, at the first step of each epoch."""
 
@@ -200,7 +204,10 @@ class TrainConfig(Record):
         return self.learning_rate * self.batch_size / self.learning_rate_batch
 
 
-SETTINGS_OF_THE_MACHINE = {"device", "precision", "layout", "compiled", "gradient_norms", "name"}
+SETTINGS_OF_THE_MACHINE = {
+    *("device", "precision", "layout", "compiled", "deterministic"),
+    *("gradient_norms", "name"),
+}
 
 
 def list_recipes() -> list[str]:

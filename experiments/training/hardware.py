@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from experiments.data.decoding import cache_folder
 from scaler.conditions import cpu_name
 from search_spaces.network import weighted_loss
+from search_spaces.records import InputError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt, see malloc.h
 
@@ -35,15 +36,35 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def deterministic_cudnn() -> Iterator[None]:
-    """cuDNN's deterministic algorithms inside; the flags found are put back."""
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Where it is `wanted`, let torch compute inside so that equal steps give equal bits on a card.
+
+    Otherwise torch's flags stay as they are. What it found is put back. Raises InputError where an
+    operator has no such form (https://docs.pytorch.org/docs/stable/notes/randomness.html).
+    """
+    if not wanted:
+        yield
+        return
     cudnn = torch.backends.cudnn
-    found = cudnn.benchmark, cudnn.deterministic
+    filling: Any = torch.utils.deterministic
+    found = cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory
+    mode = torch.get_deterministic_debug_mode()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     cudnn.benchmark, cudnn.deterministic = False, True
+    torch.use_deterministic_algorithms(True)
+    filling.fill_uninitialized_memory = False  # finds errors, and costs time; nothing here reads it
     try:
         yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        told = str(error).split(", but you set")[0].splitlines()[0]
+        raise InputError(
+            f"train.deterministic is true, but {told}; set it to false, or leave such layers out"
+        ) from error
     finally:
-        cudnn.benchmark, cudnn.deterministic = found
+        cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory = found
+        torch.set_deterministic_debug_mode(mode)
 
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -127,9 +148,9 @@ def choose_layout(
 
     `shape` is of a batch (N, C, R, R), `precision` that of autocast. Measured with a few steps of a
     copy (on a CPU of at most 16 images, where time grows with them; on a GPU of all), for each
-    combination of device, threads, kinds of layers, shape and precision; the first measurement of a
-    machine is kept in the cache folder and holds from then on, so that equal trainings are equal.
-    The usual one (channels_last on a CPU) is left only for a gain of 5 %.
+    combination of device, threads, kinds of layers, shape, precision and cuDNN's flags; the first
+    measurement of a machine is kept in the cache folder and holds from then on, so that equal
+    trainings are equal. The usual one (channels_last on a CPU) is left only for a gain of 5 %.
     """
     if setting != "auto":
         return _LAYOUTS[setting]
@@ -163,8 +184,10 @@ def _key(
     kinds = sorted({type(module).__qualname__ for module in network.modules()})
     name = cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    facts = json.dumps([name, threads, torch.__version__, kinds, shape, str(precision)])
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+    facts = [name, threads, torch.__version__, kinds, shape, str(precision)]
+    if device.type == "cuda":
+        facts += [torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def _write_first(path: os.PathLike[str], text: str) -> None:

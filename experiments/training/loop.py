@@ -21,7 +21,7 @@ from experiments.training.hardware import (
     choose_precision,
     compile_network,
     compiles,
-    deterministic_cudnn,
+    repeatable,
 )
 from experiments.training.optimizer import (
     AveragedNetwork,
@@ -83,7 +83,8 @@ def train_epochs(
 
     The learning rate follows a schedule over all `epochs`; whoever wants fewer stops iterating.
     From the same weights, seed, device and number of threads comes the same curve, bit for bit on
-    a CPU, whatever ran before or runs between two epochs: every epoch draws from generators seeded
+    a CPU (and on a card with `config.deterministic`, see docs/gpu.md), whatever ran before or runs
+    between two epochs: every epoch draws from generators seeded
     with (seed, epoch), torch's global one among them, for dropout. So a training that goes on from
     a `state` of an earlier one continues its curve. A batch for which memory runs out is cut into
     twice as many parts, whose gradients add up to those of the whole (batch norm sees the parts).
@@ -161,7 +162,7 @@ class _Training:
     def run(self, epoch: int) -> EpochResult:
         """Train for one epoch, and measure what came of it."""
         started = time.perf_counter()
-        with deterministic_cudnn():
+        with repeatable(self.config.deterministic):
             train_loss, train_accuracy, norms = self._train(epoch)
             accuracy = self._accuracy()
         self.accuracies.append(accuracy)
@@ -262,17 +263,20 @@ class _Training:
         if state is not None:
             return torch.channels_last if state.channels_last else torch.contiguous_format
         shape = (self.batch_size // self.workers.count, channels, resolution, resolution)
-        return self.workers.agreed(
-            lambda: choose_layout(
-                self.config.layout,
-                self.network,
-                shape=shape,
-                device=self.device,
-                precision=choose_precision(self.config.precision, self.device),
+        with repeatable(self.config.deterministic):
+            return self.workers.agreed(
+                lambda: choose_layout(
+                    self.config.layout,
+                    self.network,
+                    shape=shape,
+                    device=self.device,
+                    precision=choose_precision(self.config.precision, self.device),
+                )
             )
-        )
 
     def _pays(self, seconds_left: float | None) -> bool:
+        if self.config.deterministic and self.config.compiled == "auto":
+            return False  # the clock would decide in which epoch it begins
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)
 
     def _compile(self) -> None:

@@ -12,7 +12,7 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
-from experiments.training.hardware import choose_precision, keep_freed_memory
+from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.loop import EpochResult, train_epochs
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
@@ -80,13 +80,14 @@ class Training:
         """Accuracy in [0, 1] on the test part, on the device that the recipe names."""
         device = find_device(self.config.device)
         network.to(device)
-        return evaluate(
-            network,
-            self.data.test,
-            data=self.data,
-            resolution=self.resolution or self.architecture.resolution,
-            precision=choose_precision(self.config.precision, device),
-        )
+        with repeatable(self.config.deterministic):
+            return evaluate(
+                network,
+                self.data.test,
+                data=self.data,
+                resolution=self.resolution or self.architecture.resolution,
+                precision=choose_precision(self.config.precision, device),
+            )
 
     def metadata(self, **facts: Any) -> dict[str, Any]:
         """What a checkpoint says of its network: enough to build, use and train it again.

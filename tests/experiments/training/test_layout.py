@@ -66,19 +66,30 @@ def test_measuring_changes_neither_the_network_nor_the_random_state(network):
     assert all(weight.grad is None for weight in network.parameters())
 
 
-def test_the_layout_is_timed_with_the_trainings_precision_and_remembered_for_it(
-    network, monkeypatch
-):
-    precisions = []
+def test_the_layout_is_timed_as_the_training_runs_and_remembered_for_that(network, monkeypatch):
+    asked = []
 
-    def measured(_network, shape, _device, _kind, precision):
-        precisions.append((shape[0], precision))
+    def measured(_network, shape, device, _kind, precision):
+        asked.append((shape, device.type, precision))
         return 1.0
 
     monkeypatch.setattr(hardware, "_seconds_a_step", measured)
-    for precision in (None, torch.bfloat16, None):
-        choose_layout("auto", network, shape=SHAPE, device=CPU, precision=precision)
-    assert precisions == [(4, None)] * 2 + [(4, torch.bfloat16)] * 2
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    gpu = torch.device("cuda")
+    whole = (512, 3, 8, 8)  # of a batch; a CPU is asked for 16 images of it
+    trainings = [
+        (SHAPE, CPU, None),
+        (SHAPE, CPU, torch.bfloat16),
+        ((4, 3, 16, 16), CPU, None),
+        (whole, gpu, torch.bfloat16),
+        ((256, 3, 8, 8), gpu, torch.bfloat16),
+    ]
+    for _ in range(2):
+        for shape, device, precision in trainings:
+            choose_layout("auto", network, shape=shape, device=device, precision=precision)
+    assert asked[::2] == asked[1::2] == [(s, d.type, p) for s, d, p in trainings]
+    choose_layout("auto", network, shape=whole, device=CPU)
+    assert asked[-1] == ((16, 3, 8, 8), "cpu", None)
 
 
 def test_a_step_that_does_not_fit_is_timed_with_half_of_the_images(network, monkeypatch):

@@ -34,8 +34,9 @@ def test_two_classes_that_are_easy_to_tell_apart_are_learnt(train, build, device
 
 @devices
 def test_a_training_that_goes_on_from_its_state_ends_as_the_whole_one(train, build, device):
-    whole = trained(train, build, device, layout="contiguous")
-    config = recipe(device, layout="contiguous")
+    same = {"layout": "contiguous", "deterministic": True}
+    whole = trained(train, build, device, **same)
+    config = recipe(device, **same)
     half = train(build(), config=config, device=device)
     state = next(half).state()
     rest = list(train(build(seed=9), config=config, device=device, state=state))
