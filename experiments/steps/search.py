@@ -20,7 +20,7 @@ from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
 from experiments.steps.confirmation import plan_text, rounds, run_confirmation
 from experiments.steps.known import check_known, known_plan, train_known
-from experiments.steps.warm_start import load_warm_start, read_warm_start
+from experiments.steps.warm_start import check_lengths, load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, suggest
@@ -78,7 +78,7 @@ def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> No
     check_training_choices(space, evaluate)
     warm_start = config.search.warm_start
     if warm_start is not None and not (config.run_folder / "study.db").exists():
-        read_warm_start(warm_start, space)
+        check_lengths(read_warm_start(warm_start, space), config.search)
 
 
 def run_search(session: Session) -> Architecture:

@@ -8,7 +8,7 @@ the run's own trials, and only the confirmation trains them here.
 import csv
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import WarmStart
+from experiments.config.schema import SearchSection, WarmStart
 from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session
@@ -38,15 +38,32 @@ def read_warm_start(section: WarmStart, space: SearchSpace) -> list[Known]:
     """
     source = section.source
     rows = _csv_rows(source, space) if source.suffix.lower() == ".csv" else _run_rows(section)
-    known = [
-        Known(row.origin, _checked(row, space, source=str(source)), row.accuracy) for row in rows
-    ]
+    known = [replace(row, params=_checked(row, space, source=str(source))) for row in rows]
     if not known:
         raise InputError(f"'{source}' holds no finished trial to start from; name another")
     if section.mode == "tell" or section.top is not None:
         for row in known:
             _check_result(row, space, source=str(source))
     return known
+
+
+def check_lengths(known: list[Known], section: SearchSection) -> None:
+    """Raise InputError where a told result is of a longer or shorter training than the search's.
+
+    It would stand among the search's own as if it were of the same length: after a longer one no
+    trial of the search would look worth its epochs. Its curve is no help, as the learning rate
+    falls with the length of the whole training. What tells no length is believed to be as long.
+    """
+    warm = section.warm_start
+    if warm is None or warm.mode != "tell":
+        return
+    other = next((row for row in known if row.epochs not in (None, 0, section.epochs)), None)
+    if other is not None:
+        raise InputError(
+            f"{warm.source}: {other.origin} was trained for {other.epochs} epochs, but here a "
+            f"trial has {section.epochs}, so that its accuracy cannot be told; use `mode: "
+            f"enqueue`, or set search.epochs to {other.epochs}"
+        )
 
 
 def load_warm_start(session: Session, space: SearchSpace) -> Told:
@@ -56,7 +73,9 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
         return [], []
     store = session.store
     if "source" not in store.notes(STUDY):
-        known = _within_limits(read_warm_start(section, space), space, session)
+        known = read_warm_start(section, space)
+        check_lengths(known, session.config.search)
+        known = _within_limits(known, space, session)
         if section.top is not None:
             known = _best(known, section.top, space, session)
         if section.mode == "tell":
@@ -117,7 +136,8 @@ def _run_rows(section: WarmStart) -> Iterator[Known]:
         for trial in snapshot.trials("search"):
             if trial.state == TrialState.COMPLETE:
                 origin = f"{path.resolve().name}#{trial.number}"
-                yield Known(origin, trial.params, trial.user_attrs.get("accuracy"))
+                told = trial.user_attrs
+                yield Known(origin, trial.params, told.get("accuracy"), told.get("epochs"))
 
 
 def _csv_rows(path: Path, space: SearchSpace) -> Iterator[Known]:
@@ -141,7 +161,9 @@ def _csv_rows(path: Path, space: SearchSpace) -> Iterator[Known]:
             continue
         params = {name: row[column] for column, name in columns.items() if row[column]}
         told = row.get("accuracy") or row.get("user_attrs_accuracy")
-        yield Known(f"{path.name}:{number}", params, _number(told, f"{path}:{number}"))
+        epochs = row.get("epochs") or row.get("user_attrs_epochs") or ""
+        length = int(float(epochs)) if epochs.replace(".", "", 1).isdecimal() else None
+        yield Known(f"{path.name}:{number}", params, _number(told, f"{path}:{number}"), length)
 
 
 def _columns(header: list[str], space: SearchSpace, path: Path) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Known:
     origin: str
     params: dict[str, Any]
     accuracy: float | None
+    epochs: int | None = None  # that it was trained; None or 0 where that is not known
 
 
 def identity(key: str, training: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from experiments import load_trials, search
 from experiments.config.schema import WarmStart
 from experiments.config.sections import ConfirmationSection
-from experiments.steps.search import run_search
+from experiments.steps.search import check_search, run_search
 from experiments.steps.warm_start import read_warm_start
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
@@ -185,3 +185,41 @@ def test_accuracies_of_scaled_networks_are_not_told_to_another_search(config, by
     with pytest.raises(InputError, match="networks scaled to a budget, so its accuracies are of"):
         read_warm_start(WarmStart(source=config.run, mode="tell"), SPACE)
     assert len(read_warm_start(WarmStart(source=config.run), SPACE)) == 2
+
+
+@pytest.mark.parametrize("kind", ["run", "table", "optuna"])
+def test_results_of_another_length_are_not_told_but_may_be_tried(config, tmp_path, kind):
+    run_of_length(tmp_path / "long", epochs=9)
+    source = tmp_path / "long"
+    if kind == "table":
+        table = load_trials(source)
+        study = Store(source / "study.db").trials("search")
+        for name in SPACE.parameters():
+            table[name] = [trial.params[name] for trial in study]
+        table.to_csv(source := tmp_path / "trials.csv")
+    elif kind == "optuna":
+        study = optuna.create_study()
+        study.add_trials(Store(source / "study.db").trials("search"))
+        study.trials_dataframe().to_csv(source := tmp_path / "optuna.csv")
+    warm = WarmStart(source=source, mode="tell")
+    told = config.replace(search=config.search.replace(warm_start=warm))
+    with pytest.raises(
+        InputError, match=r"was trained for 9 epochs, but here a trial has 3.*or set"
+    ):
+        search(told, evaluate=lambda a, **rest: 0.5, **SIZES)  # noqa: ARG005
+    assert not config.run.exists()
+    for section in ({"warm_start": warm.replace(mode="enqueue")}, {"epochs": 9}):
+        check_search(told.replace(search=told.search.replace(**section)), lambda a: 0.5)  # noqa: ARG005
+
+
+def run_of_length(folder, *, epochs):
+    folder.mkdir()
+    (folder / "config.yaml").write_text("name: long\n")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=9))
+    for number in range(2):
+        trial = study.ask()
+        network = SPACE.suggest(trial)
+        made = {"params": trial.params, "distributions": trial.distributions}
+        candidate = Candidate(network, Cost(1, 1, 1), seed=number, suggestion=number, **made)
+        trained = Trial(candidate).with_curve([0.1 * epoch for epoch in range(epochs)])
+        Store(folder / "study.db").record("search", trained.ended("complete", 0.9).frozen())
