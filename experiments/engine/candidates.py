@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Any, Protocol
 
@@ -14,11 +15,13 @@ from experiments.engine.limits import WithinLimits, limits_text
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
 from experiments.samplers.accuracy_model import Learner
+from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.optuna_names import reseed
-from experiments.samplers.proposing import THROWN_BACK
+from experiments.samplers.observations import THROWN_BACK
+from experiments.samplers.optuna_names import replace_trial, reseed
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
 from scaler.cost import Cost, measure_cost
+from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
@@ -151,10 +154,14 @@ class SampledCandidates:
         self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
-        self._allowed: dict[frozenset[tuple[str, Any]], bool] = {}  # what was priced
+        # A sampler asks for the network of a setting, its cost, and whether it is allowed, in turn.
+        self._read = lru_cache(maxsize=8)(self._read_anew)
+        self._priced = lru_cache(maxsize=8)(self._priced_anew)
         objective = self._objective(section)
         self._sampler = make_sampler(section.sampler, seed=seed, **objective)
         self._learner = Learner(KnownCost(**objective))
+        if isinstance(self._sampler, CostAwareSampler):
+            self._learner = self._sampler.learner  # each trial is read once for both
         walked = self._pricing
         if section.at == "budget":  # the walk looks at shapes; the limits are of what they become
             walked = Pricing(section.replace(**_WITHOUT_LIMITS), **self._sizes)
@@ -187,15 +194,7 @@ class SampledCandidates:
             return left
         before = self._study.get_trials(deepcopy=False)
         ended = {_suggestion(trial): trial for trial in self._finished}
-        running = {
-            trial.candidate.suggestion: create_trial(
-                state=TrialState.RUNNING,
-                params=trial.candidate.params,
-                distributions=trial.candidate.distributions,
-                intermediate_values=trial.rewards,
-            )
-            for trial in left
-        }
+        running = {trial.candidate.suggestion: _running(trial) for trial in left}
         placed = sorted((ended | running).items())
         since = before[len(self._told) + len(ended) :]
         self._study = self._repeated([*self._told, *(trial for _, trial in placed), *since])
@@ -266,9 +265,7 @@ class SampledCandidates:
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What came of a candidate goes to the sampler, its epochs too."""
         if candidate.suggestion in self._resting:
-            number = self._resting.pop(candidate.suggestion)
-            if trial.state != TrialState.PRUNED:  # else nothing is new
-                self._tell_anew(number, trial)
+            replace_trial(self._study, self._resting.pop(candidate.suggestion), trial)
             return
         asked = self._open.pop(candidate.suggestion)
         known = self._in_study(asked.number).intermediate_values
@@ -280,14 +277,13 @@ class SampledCandidates:
         value = trial.value if trial.state == TrialState.COMPLETE else None
         self._study.tell(asked, value, state=trial.state)
         if known.items() - trial.intermediate_values.items():  # its evaluation began again
-            self._tell_anew(asked.number, trial)
+            replace_trial(self._study, asked.number, trial)
 
     def report(self, trial: Trial) -> None:
         """The sampler learns from its curve so far."""
         suggestion = trial.candidate.suggestion
-        if suggestion in self._resting:  # it was promoted: the study holds it as stopped
-            number = self._resting[suggestion]
-            self._tell_anew(number, _so_far(self._in_study(number), trial))
+        if suggestion in self._resting:  # it was promoted: it runs again, as one taken up does
+            replace_trial(self._study, self._resting[suggestion], _running(trial))
             return
         asked = self._open[suggestion]
         known = self._in_study(asked.number).intermediate_values
@@ -297,9 +293,7 @@ class SampledCandidates:
 
     def chances(self) -> Mapping[int, float]:
         """By the model of all trials; empty where they tell too little."""
-        trials = self._study.get_trials(deepcopy=False)
-        begun = [t for t in trials if THROWN_BACK not in t.user_attrs and t.params]
-        found = self._learner.chances(self._study, begun)
+        found = self._learner.chances(self._study, self._study.get_trials(deepcopy=False))
         numbers = {known: asked.number for known, asked in self._open.items()} | self._resting
         return {known: found[number] for known, number in numbers.items() if number in found}
 
@@ -314,14 +308,7 @@ class SampledCandidates:
             self.tell(candidate, trial)
             self._resting[candidate.suggestion] = number
         else:
-            self._tell_anew(number, trial)
-
-    def _tell_anew(self, number: int, trial: FrozenTrial) -> None:
-        """Optuna lets no ended trial change: the study is repeated with the new one there."""
-        trials = self._study.get_trials(deepcopy=False)
-        trials[number] = trial
-        self._study = self._repeated(trials)
-        self._open = {known: self._handle(asked.number) for known, asked in self._open.items()}
+            replace_trial(self._study, number, trial)
 
     def _repeated(self, trials: list[FrozenTrial]) -> optuna.Study:
         study = optuna.create_study(direction="maximize", sampler=self._sampler)
@@ -339,23 +326,31 @@ class SampledCandidates:
             "cost": self._price,
             "target": section.known_target,
             "exponent": section.exponent,
-            "limits": lambda params: self._allowed[frozenset(params.items())],
+            "limits": lambda params: self._priced(frozenset(params.items()))[1],
             "network": self._network,
         }
 
     def _network(self, params: dict[str, Any]) -> str:
         """Equal for equal networks trained in the same way: the sampler need not try both."""
-        trial = optuna.trial.FixedTrial(params)
-        return identity(self._space.suggest(trial).key, self._space.suggest_training(trial))
+        return self._read(frozenset(params.items()))[1]
 
     def _price(self, params: dict[str, Any]) -> float:
         """What a sampler may know before a trial; InputError where the parts do not fit."""
-        architecture = self._space.suggest(optuna.trial.FixedTrial(params))
+        return self._priced(frozenset(params.items()))[0]
+
+    def _read_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[Architecture, str]:
+        """The network of a setting, and its name."""
+        trial = optuna.trial.FixedTrial(dict(setting))
+        architecture = self._space.suggest(trial)
+        return architecture, identity(architecture.key, self._space.suggest_training(trial))
+
+    def _priced_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[float, bool]:
+        """Its price, and whether it is within the limits."""
+        architecture, _ = self._read(setting)
         cost = measure_cost(architecture, **self._sizes)
         latency = self._pricing.latency(architecture, cost)
         allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
-        self._allowed[frozenset(params.items())] = allowed
-        return self._pricing.price(cost, latency)
+        return self._pricing.price(cost, latency), allowed
 
     def _proposer(self, trial: optuna.Trial) -> str:
         """What proposed the trial: `model`, `random`, `enqueued`, or the sampler by its name."""
@@ -411,12 +406,12 @@ _WITHOUT_LIMITS: dict[str, Any] = {
 }
 
 
-def _so_far(known: FrozenTrial, trial: Trial) -> FrozenTrial:
+def _running(trial: Trial) -> FrozenTrial:
+    """A trial on its way, as the sampler's study holds it."""
     return create_trial(
-        state=known.state,
-        params=known.params,
-        distributions=known.distributions,
-        user_attrs=known.user_attrs,
+        state=TrialState.RUNNING,
+        params=trial.candidate.params,
+        distributions=trial.candidate.distributions,
         intermediate_values=trial.rewards,
     )
 

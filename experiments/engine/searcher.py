@@ -225,6 +225,7 @@ class StudySearcher:
         if self._waiting:
             return self._waiting.popleft()
         if (promoted := self._stopper.promoted()) is not None:
+            self._candidates.report(promoted)  # it runs again, also for the next suggestion
             return promoted
         if self._new > 0 and self._lock is not None:
             self._lock.check()
@@ -237,6 +238,7 @@ class StudySearcher:
         if self._on_workers:
             return None
         if (last := self._stopper.last()) is not None:
+            self._candidates.report(last)
             return last
         for trial in self._stopper.rest_of_them():
             self._end(self._stopped(trial))

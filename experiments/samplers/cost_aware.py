@@ -15,10 +15,11 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import norm
 
-from experiments.samplers.accuracy_model import AccuracyModel, Learner, Observations, informative
+from experiments.samplers.accuracy_model import AccuracyModel, Learner
 from experiments.samplers.known_cost import Key, KnownCost
+from experiments.samplers.observations import Observations, informative
 from experiments.samplers.parameters import Conditions, change, neighbours
-from experiments.samplers.proposing import THROWN_BACK, Params, ProposingSampler
+from experiments.samplers.proposing import Params, ProposingSampler
 
 BLOCK = 30  # random candidates that come with each suggestion, and others near the best
 BLOCKS = 20  # the latest blocks are candidates: random ones are costed once, and stay for a while
@@ -46,7 +47,7 @@ class CostAwareSampler(ProposingSampler):
         self._entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])  # of the blocks
         self._blocks: dict[int, list[Params]] = {}
         self._blocks_of: Conditions | None = None
-        self._learner = Learner(self.cost)
+        self.learner = Learner(self.cost)
         self._ranked: list[Params] = []
         self._ranked_for: object = None
 
@@ -56,21 +57,22 @@ class CostAwareSampler(ProposingSampler):
         self.proposed_by = "random"
         if conditions is None:
             return {}
-        running = self.underway(others)
-        asked = {self.cost.key(params) for params in (*(t.params for t in others), *running)}
-        begun = [t for t in others if THROWN_BACK not in t.user_attrs]
+        told = self.learner.read(others)
+        asked = {one.facts.key for one in told}
+        asked |= {self.cost.key(params) for params in self.underway(others)}
+        begun = [one for one in told if not one.thrown_back]
         # A suggestion that was thrown back teaches nothing new: the next best follows.
-        state = [(t.state, len(t.intermediate_values)) for t in begun]
+        state = [one.state for one in begun], [len(one.curve) for one in begun]
         if state != self._ranked_for:
-            observed = self._learner.observe(study, begun)
+            observed = self.learner.observe(study, begun)
             if observed is None:
                 return self._drawn(conditions, asked)
-            model = self._learner.model(
+            model = self.learner.model(
                 study,
                 begun,
                 observed,
                 distributions=conditions.distributions,
-                running=self._silent(begun),
+                running=self._silent([one.trial for one in begun if not one.state.is_finished()]),
             )
             seen = informative(observed)  # what the model was fitted to: a bound on the time
             self._ranked = self._rank(model, seen, conditions, asked, len(begun))
@@ -156,15 +158,17 @@ class CostAwareSampler(ProposingSampler):
     ) -> None:
         """The new and allowed into the pool, with the expected improvement of each over `best`."""
         new: dict[Key, Params] = {}
+        factors: list[float] = []
         for params in candidates:
-            key = self.cost.key(params)
-            if key not in asked and key not in pool and self.cost.allows(params):
-                new.setdefault(key, params)
+            facts = self.cost.facts(params)
+            key = facts.key
+            if key not in asked and key not in pool and key not in new and facts.allowed:
+                new[key] = params
+                factors.append(facts.factor)
         if not new:
             return
         pool |= new
-        factors = np.array([self.cost.factor(params) for params in new.values()])
-        mean, deviation = model.rewards(list(new.values()), factors)
+        mean, deviation = model.rewards(list(new.values()), np.array(factors))
         away = (mean - best) / deviation
         improvement = deviation * (away * norm.cdf(away) + norm.pdf(away))
         promise |= zip(new, improvement.tolist(), strict=True)

@@ -1,6 +1,6 @@
 """What the model sees of a trial's parameters: every choice as columns of one scale."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution
 
-from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.known_cost import MOST_REMEMBERED, KnownCost, forget
 from experiments.samplers.parameters import ABSENT, levels, numeric, position
+
+Array = npt.NDArray[np.float64]
 
 THRESHOLDS = 16  # steps over a range, so that its columns are 0 or 1 as a choice's are
 
@@ -31,19 +33,19 @@ class Encoding:
     distributions: Mapping[str, BaseDistribution]
     cost: KnownCost
     cost_range: tuple[float, float]
-    rows: dict[frozenset[tuple[str, Any]], list[float]]  # remembered
+    rows: dict[frozenset[tuple[str, Any]], Array]  # remembered
 
     @classmethod
     def of(
         cls,
         distributions: Mapping[str, BaseDistribution],
         cost: KnownCost,
-        tried: Sequence[Mapping[str, Any]] = (),
+        cost_range: tuple[float, float] = (1.0, 1.0),
     ) -> "Encoding":
-        """The columns for these parameters, the range of costs that of the networks `tried`."""
+        """The columns for these parameters; `cost_range` is that of the networks tried."""
         made = cost.made_of(distributions)
         columns = {name: _choices(d) for name, d in made.items()}
-        return cls(columns, made, cost, cost.range(tried), {})
+        return cls(columns, made, cost, cost_range, {})
 
     @property
     def groups(self) -> npt.NDArray[np.intp]:
@@ -52,20 +54,22 @@ class Encoding:
         widths += [THRESHOLDS] * self.cost.given
         return np.repeat(np.arange(len(widths)), widths)
 
-    def encode(self, params: Mapping[str, Any]) -> list[float]:
-        """One row."""
+    def encode(self, params: Mapping[str, Any]) -> Array:
+        """One row (C,)."""
         key = frozenset(params.items())
-        if key not in self.rows:
-            self.rows[key] = self._row(params)
-        return self.rows[key]
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = np.array(self._row(params))
+            forget(self.rows, MOST_REMEMBERED)
+        return row
 
     def fits(
-        self, distributions: Mapping[str, BaseDistribution], tried: Sequence[Mapping[str, Any]]
+        self, distributions: Mapping[str, BaseDistribution], cost_range: tuple[float, float]
     ) -> bool:
         """Whether it still is what `of` would make."""
         made = self.cost.made_of(distributions)
         same = self.distributions is made or self.distributions == made
-        return same and self.cost_range == self.cost.range(tried)
+        return same and self.cost_range == cost_range
 
     def _row(self, params: Mapping[str, Any]) -> list[float]:
         made = self.cost.network(params)

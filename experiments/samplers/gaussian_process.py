@@ -71,6 +71,7 @@ class GaussianProcess:
         extra = np.zeros(len(y)) if extra_noise is None else extra_noise / scale**2
         times = np.ones(len(y))
         bounds = [(centre - 4 * SPREAD, centre + 4 * SPREAD) for centre in prior]
+        kernel = None
         for left in range(ROUNDS, -1, -1):
             if steps:
                 found = minimize(
@@ -83,8 +84,11 @@ class GaussianProcess:
                     options={"maxiter": steps},
                 )
                 theta = found.x
-            covariance = _covariance(theta, columns, times, extra, groups)[0]
-            root = cholesky(covariance, lower=True)
+            if steps or kernel is None:
+                kernel = _kernel(theta, columns, columns, groups)
+            covariance = kernel.copy()
+            covariance[np.diag_indices_from(covariance)] += _diagonal(theta, times, extra)
+            root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
             weights = cho_solve((root, True), y)
             if left:
                 times = _outlying(theta, root, weights, times, extra)
@@ -94,8 +98,7 @@ class GaussianProcess:
 
     def predict(self, columns: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free value at `columns` (M, C)."""
-        additive, interaction = _kernels(self.theta, self.columns, columns, self.groups)
-        kernel = 1.0 + additive + interaction
+        kernel = _kernel(self.theta, self.columns, columns, self.groups)
         mean = kernel.T @ self.weights
         known = solve_triangular(self.root, kernel, lower=True)
         prior = 1.0 + np.exp(self.theta[0]) + np.exp(self.theta[1])
@@ -137,13 +140,25 @@ def _covariance(
 ) -> tuple[Array, Array, Array]:
     additive, interaction = _kernels(theta, columns, columns, groups)
     covariance = 1.0 + additive + interaction
-    covariance[np.diag_indices_from(covariance)] += np.exp(theta[2]) * times + JITTER + extra
+    covariance[np.diag_indices_from(covariance)] += _diagonal(theta, times, extra)
     return covariance, additive, interaction
+
+
+def _kernel(theta: Array, left: Array, right: Array, groups: npt.NDArray[np.intp]) -> Array:
+    additive, interaction = _kernels(theta, left, right, groups)
+    kernel: Array = 1.0 + additive + interaction
+    return kernel
+
+
+def _diagonal(theta: Array, times: Array, extra: Array) -> Array:
+    """What the noise adds to the covariance."""
+    noise: Array = np.exp(theta[2]) * times + JITTER + extra
+    return noise
 
 
 def _outlying(theta: Array, root: Array, weights: Array, times: Array, extra: Array) -> Array:
     """The factors of the noise's variance, from how far each observation lies from the process."""
-    noise = np.exp(theta[2]) * times + JITTER + extra  # (N,) what the diagonal was made of
+    noise = _diagonal(theta, times, extra)  # (N,)
     inverse = cho_solve((root, True), np.eye(len(times)))
     missed = noise * weights  # observation - mean
     unsure = noise - np.square(noise) * np.diag(inverse)  # variance of the mean

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import suppress
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,6 +20,57 @@ CostOf = Callable[[dict[str, Any]], float] | Mapping[Any, float]
 Network = Callable[[dict[str, Any]], Hashable | Mapping[str, Any]]
 Limits = tuple[float, float] | Callable[[dict[str, Any]], bool]
 Key = Hashable
+
+
+# Settings that are remembered: a suggestion looks at about 1,500, most of them the same as the one
+# before. Ten thousand suggestions would look at some millions, of 4 KiB each.
+MOST_REMEMBERED = 10_000
+
+
+class Facts:
+    """What is known of one setting of the parameters; each part is looked up once, when asked."""
+
+    def __init__(self, at: frozenset[tuple[str, Any]], params: Mapping[str, Any], of: "KnownCost"):
+        self._at = at
+        self._params = dict(params)
+        self._of = of
+        self.trouble = ""  # why there is no cost, once that was asked
+
+    @cached_property
+    def made(self) -> Any:
+        """What `network` makes of them; they themselves where that is not known."""
+        return self._of.made(self._params)
+
+    @cached_property
+    def key(self) -> Key:
+        """Equal for equal networks."""
+        if self.made is self._params:
+            return self._at
+        return frozenset(self.made.items()) if isinstance(self.made, Mapping) else self.made
+
+    @cached_property
+    def cost(self) -> float:
+        """The cost; nan where the function or table has none."""
+        try:
+            return self._of.looked_up(self._params, self._at)
+        except InputError as error:
+            self.trouble = str(error)
+            return math.nan
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether the function or table has a cost for them."""
+        return not self._of.given or math.isfinite(self.cost)
+
+    @cached_property
+    def factor(self) -> float:
+        """(cost / target)^exponent; 1 without a cost or a target."""
+        return self._of.factor_of(self)
+
+    @cached_property
+    def allowed(self) -> bool:
+        """Whether the cost is known and within the limits."""
+        return self.known and (not self._of.given or self._of.within(self._params, self.cost))
 
 
 class KnownCost:
@@ -52,8 +105,7 @@ class KnownCost:
         self._exponent = exponent
         self._limits = limits
         self._network = network
-        self._known: dict[frozenset[tuple[str, Any]], float] = {}
-        self._networks: dict[frozenset[tuple[str, Any]], Any] = {}
+        self._facts: dict[frozenset[tuple[str, Any]], Facts] = {}
         self._values: dict[str, dict[Any, None]] = {}  # met in networks that are mappings
 
     @property
@@ -61,15 +113,23 @@ class KnownCost:
         """Whether there is a cost at all."""
         return self._cost is not None
 
+    def facts(self, params: Mapping[str, Any]) -> Facts:
+        """All that is known of them, by one look-up."""
+        at = frozenset(params.items())
+        found = self._facts.get(at)
+        if found is None:
+            found = self._facts[at] = Facts(at, params, self)
+            forget(self._facts, MOST_REMEMBERED)
+        return found
+
     def network(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the parameters make, by name; the parameters themselves where that is not known."""
-        made = self._made(params)
+        made = self.facts(params).made
         return made if isinstance(made, Mapping) else params
 
     def key(self, params: Mapping[str, Any]) -> Key:
         """Equal for equal networks."""
-        made = self._made(params)
-        return frozenset(made.items()) if isinstance(made, Mapping) else made
+        return self.facts(params).key
 
     def made_of(self, asked: Mapping[str, BaseDistribution]) -> Mapping[str, BaseDistribution]:
         """The names of networks that are mappings, with the values met so far; else `asked`."""
@@ -79,46 +139,58 @@ class KnownCost:
 
     def of(self, params: Mapping[str, Any]) -> float:
         """The cost. Raises InputError where the function or table has none."""
-        assert self._cost is not None
-        key = frozenset(params.items())
-        if key not in self._known:
-            self._known[key] = self._look_up(dict(params), key)
-        return self._known[key]
+        facts = self.facts(params)
+        cost = facts.cost
+        if facts.trouble:
+            raise InputError(facts.trouble)
+        return cost
 
     def factor(self, params: Mapping[str, Any]) -> float:
         """(cost / target)^exponent; 1 without a cost or a target."""
-        if self._cost is None or self._target is None:
-            return 1.0
-        return reward(1.0, self.of(params), target=self._target, exponent=self._exponent)
+        return self.facts(params).factor
 
-    def range(self, asked: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
-        """The least and the most positive cost among these parameters; (1, 1) where none is known.
+    def range(self, asked: Iterable[Facts]) -> tuple[float, float]:
+        """The least and the most positive cost among these settings; (1, 1) where none is known.
 
         Not of all that was ever looked up: a search that continues has looked up less.
         """
         if not self.given:
             return 1.0, 1.0
-        costs = []
-        for params in asked:  # one look-up each: there may be ten thousand
-            with suppress(InputError):
-                costs.append(self.of(params))
-        costs = [cost for cost in costs if 0 < cost < math.inf]
-        return (min(costs), max(costs)) if costs else (1.0, 1.0)
+        costs = np.array([facts.cost for facts in asked])
+        costs = costs[(costs > 0) & np.isfinite(costs)]
+        return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
 
     def knows(self, params: Mapping[str, Any]) -> bool:
         """Whether the function or table has a cost for them."""
-        try:
-            return self._cost is None or math.isfinite(self.of(params))
-        except InputError:
-            return False
+        return self.facts(params).known
 
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the cost is known and within the limits."""
-        if self._cost is None:
-            return True
-        if not self.knows(params):
-            return False
-        cost = self.of(params)
+        return self.facts(params).allowed
+
+    def made(self, params: dict[str, Any]) -> Any:
+        """What `network` makes of them, looked up anew."""
+        if self._network is None:
+            return params
+        try:
+            made = self._network(dict(params))
+        except (InputError, LookupError, ValueError, TypeError):
+            return params  # not whole yet, or parts that do not fit together
+        for name, value in made.items() if isinstance(made, Mapping) else ():
+            self._values.setdefault(name, {})[value] = None
+        return made
+
+    def factor_of(self, facts: Facts) -> float:
+        """The reward's other factor. Raises InputError where the cost is not known."""
+        if self._cost is None or self._target is None:
+            return 1.0
+        cost = facts.cost
+        if facts.trouble:
+            raise InputError(facts.trouble)
+        return reward(1.0, cost, target=self._target, exponent=self._exponent)
+
+    def within(self, params: dict[str, Any], cost: float) -> bool:
+        """Whether a known cost is within the limits."""
         if self._target is not None and cost <= 0:  # the reward would be infinite
             return False
         if callable(self._limits):
@@ -126,30 +198,26 @@ class KnownCost:
         low, high = self._limits or (-math.inf, math.inf)
         return low <= cost <= high
 
-    def _made(self, params: Mapping[str, Any]) -> Any:
-        if self._network is None:
-            return params
-        key = frozenset(params.items())
-        if key not in self._networks:
-            try:
-                made = self._networks[key] = self._network(dict(params))
-            except (InputError, LookupError, ValueError, TypeError):
-                return params  # not whole yet, or parts that do not fit together
-            for name, value in made.items() if isinstance(made, Mapping) else ():
-                self._values.setdefault(name, {})[value] = None
-        return self._networks[key]
-
-    def _look_up(self, params: dict[str, Any], key: frozenset[tuple[str, Any]]) -> float:
+    def looked_up(self, params: dict[str, Any], key: frozenset[tuple[str, Any]]) -> float:
+        """The cost, looked up anew. Raises InputError where the function or table has none."""
+        assert self._cost is not None
         try:
             if callable(self._cost):
-                return float(self._cost(params))
+                return float(self._cost(dict(params)))
             values = tuple(params.values())
             for name in (values, values[0] if len(values) == 1 else values, key):
-                if name in self._cost:  # type: ignore[operator]
-                    return float(self._cost[name])  # type: ignore[index]
+                if name in self._cost:
+                    return float(self._cost[name])
         except (LookupError, ValueError, TypeError) as error:
             raise InputError(f"no cost for the parameters {params}: {error!r}") from error
         raise InputError(f"no cost for the parameters {params} in the table")
+
+
+def forget(kept: dict[Any, Any], most: int) -> None:
+    """Drop the older half of what is kept when there are more than `most`: it is made again."""
+    if len(kept) > most:
+        for key in list(islice(kept, most // 2)):
+            del kept[key]
 
 
 def _over(values: tuple[Any, ...]) -> BaseDistribution:

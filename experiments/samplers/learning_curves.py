@@ -96,22 +96,35 @@ def tabled(curves: Sequence[Mapping[int, float]]) -> tuple[Array, list[float]]:
     Between two marks a curve stands at the last value told; its own last value stands at the last
     mark that it has reached, or at the first mark where it ended before that.
     """
-    steps = sorted({step for curve in curves for step in curve})
+    steps = steps_of(curves)
+    table = np.array([row_of(curve, steps) for curve in curves]).reshape(len(curves), len(steps))
+    return table, marks_of(steps)
+
+
+def steps_of(curves: Sequence[Mapping[int, float]]) -> list[int]:
+    """The steps at which the curves are compared."""
+    steps = sorted(set[int]().union(*curves))
     if len(steps) > MOST_MARKS:
         places = np.geomspace(1, len(steps), MOST_MARKS).round().astype(int) - 1
         steps = [steps[place] for place in sorted(set(places.tolist()))]
-    table = np.full((len(curves), len(steps)), np.nan)
-    place = {step: j for j, step in enumerate(steps)}
-    for row, curve in zip(table, curves, strict=True):
-        if len(curve) <= len(steps) and all(step in place for step in curve):
-            row[[place[step] for step in curve]] = list(curve.values())
-            gaps = not np.isfinite(row[: max(place[step] for step in curve) + 1]).all()
-        else:
-            gaps = True
-        if gaps:
-            row[:] = _stepwise(curve, steps)
+    return steps
+
+
+def marks_of(steps: Sequence[int]) -> list[float]:
+    """The steps as what `LearningCurves.fit` takes, all above zero."""
     first = min((step for step in steps if step > 0), default=1)
-    return table, [float(max(step, first)) for step in steps]
+    return [float(max(step, first)) for step in steps]
+
+
+def row_of(curve: Mapping[int, float], steps: Sequence[int]) -> Array:
+    """One curve's row (G,) of the table at `steps`."""
+    row = np.full(len(steps), np.nan)
+    place = {step: j for j, step in enumerate(steps)}
+    if len(curve) <= len(steps) and all(step in place for step in curve):
+        row[[place[step] for step in curve]] = list(curve.values())
+        if np.isfinite(row[: max(place[step] for step in curve) + 1]).all():
+            return row
+    return _stepwise(curve, steps)
 
 
 def _stepwise(curve: Mapping[int, float], steps: Sequence[int]) -> Array:

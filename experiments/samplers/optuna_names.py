@@ -5,8 +5,11 @@
 | `optuna.samplers._lazy_random_state.LazyRandomState` | its `rng` is what a sampler draws from |
 | `Study._thread_local.in_optimize_loop` | `Study.stop` raises an error outside of `optimize` |
 | `BaseDistribution._contains` | whether a distribution holds a value; no public name says so |
+| `InMemoryStorage._set_trial`, `._update_cache` | a study lets no ended trial change |
+| `FrozenTrial._trial_id` | what the storage knows a trial by |
 """
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
 
 _FEW = 64  # parts; a longer list is what a sampler remembers of trials
 
@@ -30,6 +35,17 @@ def fits(distribution: BaseDistribution, value: Any) -> bool:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (ValueError, TypeError):  # of another type, as text for a number
         return False
+
+
+def replace_trial(study: Study, number: int, trial: FrozenTrial) -> None:
+    """Put `trial` in the place of one that has ended, in a study that is in memory."""
+    storage = study._storage
+    assert isinstance(storage, InMemoryStorage)
+    trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+    placed = copy(trial)
+    placed.number, placed._trial_id = number, trial_id
+    storage._set_trial(trial_id, placed)
+    storage._update_cache(trial_id, study._study_id)
 
 
 def reseed(sampler: BaseSampler, entropy: tuple[int, ...]) -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from experiments.samplers.accuracy_model import Observations
 from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import Observations
 from experiments.samplers.parameters import Conditions, change
 from experiments.samplers.proposing import (
     Params,

@@ -12,17 +12,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import THROWN_BACK
 from experiments.samplers.optuna_names import fits
 from experiments.samplers.parameters import Conditions, draw
 
 Params = Mapping[str, Any]
 Key = frozenset[tuple[str, Any]]
-
-
-# The user attribute of a trial that was drawn, but not handed out: outside the limits, or tried
-# before. A study in memory holds it, the stored one does not. So it counts until the suggestion is
-# found and never after: else a continued search would propose other networks.
-THROWN_BACK = "thrown_back"
 
 
 @dataclass

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.samplers.accuracy_model import AccuracyModel, Observations, informative
+from experiments.samplers.accuracy_model import AccuracyModel
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import CostOf, Key, KnownCost, Network
+from experiments.samplers.observations import Observations, informative
 
 FEWEST = 5  # trials that tell something, below which the best observed is the best guess
 FEWEST_AGAIN = 2  # repeated networks; a single one may be the same training told twice
@@ -47,7 +48,7 @@ def recommend(
     plain = KnownCost(network=network)
     for trial in told:
         plain.network(trial.params)
-    encoding = Encoding.of(distributions, plain, observed.params)
+    encoding = Encoding.of(distributions, plain)
     params, factors = [t.params for t in done], np.array([known.factor(t.params) for t in done])
     whole = _fit(observed, encoding)
     expected, _ = whole.rewards(params, factors)

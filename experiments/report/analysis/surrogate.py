@@ -6,9 +6,10 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.run_folder import RunFolder
-from experiments.samplers.accuracy_model import AccuracyModel, Observations
+from experiments.samplers.accuracy_model import AccuracyModel
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import Observations
 from experiments.store.store import reading
 from experiments.store.trials import Runs, named_runs
 
@@ -88,7 +89,8 @@ def _predicted(
     for trial in stored:
         distributions |= trial.distributions
     factors = np.array([known.factor(trial.params) for trial in asked])
-    model = AccuracyModel.fit(observed, Encoding.of(distributions, known, observed.params))
+    tried = known.range(known.facts(params) for params in observed.params)
+    model = AccuracyModel.fit(observed, Encoding.of(distributions, known, tried))
     mean, deviation = model.rewards([trial.params for trial in asked], factors)
     return [
         {"run": name, "number": t.number, "reward": t.value, "predicted": m, "deviation": d}

@@ -3,12 +3,13 @@
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
-from experiments.samplers import make_sampler, recommend
+from experiments.samplers import encoding, known_cost, make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.learning_curves import LearningCurves, tabled
+from experiments.samplers.optuna_names import replace_trial
 
 EPOCHS = 6
 
@@ -128,3 +129,53 @@ def test_a_weak_start_is_an_improbable_winner_and_a_strong_one_is_not():
 def test_with_too_few_trials_there_are_no_chances():
     study = study_of([[0.5], [0.4], [0.3], [0.6]])
     assert Learner(KnownCost()).chances(study, study.trials) == {}
+
+
+def whole(study):
+    """The trials as a search looks at them: the same object at each look."""
+    return study.get_trials(deepcopy=False)
+
+
+def fresh(study):
+    """The chances by one that has kept nothing."""
+    return Learner(KnownCost()).chances(study, study.trials)
+
+
+def test_what_is_kept_of_ended_trials_changes_no_chance():
+    kept, study = Learner(KnownCost()), study_of([])
+    for number in range(12):
+        trial = study.ask()
+        trial.suggest_int("width", 1, 40)
+        for epoch in (1, 2, 3):
+            trial.report(0.4 + 0.02 * (number % 5) + 0.05 * epoch, epoch)
+            assert kept.chances(study, whole(study)) == fresh(study)
+        if number % 2:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, 0.6)
+    first = whole(study)[1]
+    longer = create_trial(
+        state=TrialState.PRUNED,
+        params=first.params,
+        distributions=first.distributions,
+        intermediate_values={**first.intermediate_values, 4: 0.8},
+    )
+    before = kept.chances(study, whole(study))
+    replace_trial(study, 1, longer)  # as one that rested and goes on
+    after = kept.chances(study, whole(study))
+    assert after == fresh(study)
+    assert after[1] > before[1]
+
+
+def test_settings_that_were_forgotten_are_looked_up_again(monkeypatch):
+    proposed = []
+    for most in (10_000, 30):
+        monkeypatch.setattr(known_cost, "MOST_REMEMBERED", most)
+        monkeypatch.setattr(encoding, "MOST_REMEMBERED", most)
+        study = study_of([])
+        for number in range(9):
+            trial = study.ask()
+            trial.suggest_int("width", 1, 40)
+            study.tell(trial, 0.5 + 0.01 * (number % 3))
+        proposed.append([trial.params for trial in study.trials])
+    assert proposed[0] == proposed[1]

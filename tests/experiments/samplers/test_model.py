@@ -9,10 +9,11 @@ from scipy.optimize import check_grad
 from scipy.stats import norm
 
 from experiments.samplers import gaussian_process, make_sampler, recommend
-from experiments.samplers.accuracy_model import AccuracyModel, Observations
+from experiments.samplers.accuracy_model import AccuracyModel
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.gaussian_process import GaussianProcess
 from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import Observations
 from experiments.samplers.parameters import Conditions
 from experiments.samplers.recommend import exact, model_of_better_half
 from tests.objectives import TARGET, Conditional, Drawn, search

@@ -4,8 +4,10 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.storages import InMemoryStorage
+from optuna.trial import create_trial
 
-from experiments.samplers.optuna_names import fits, reseed, stop
+from experiments.samplers.optuna_names import fits, replace_trial, reseed, stop
 
 
 def test_every_private_name_exists():
@@ -13,6 +15,17 @@ def test_every_private_name_exists():
     assert hasattr(LazyRandomState(0), "rng")
     assert study._thread_local.in_optimize_loop is False
     assert callable(BaseDistribution._contains)
+    assert callable(InMemoryStorage._set_trial)
+    assert callable(InMemoryStorage._update_cache)
+
+
+def test_an_ended_trial_is_replaced_where_it_stands():
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([create_trial(value=v) for v in (0.1, 0.2, 0.3)])
+    replace_trial(study, 1, create_trial(value=0.9))
+    assert [(t.number, t.value) for t in study.trials] == [(0, 0.1), (1, 0.9), (2, 0.3)]
+    assert study.best_trial.number == 1
+    assert study.ask().number == 3
 
 
 def test_stop_outside_a_loop_does_nothing_and_inside_ends_it():
