@@ -9,10 +9,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-MODULES = (
-    *("accuracy_model", "cost_aware", "encoding", "gaussian_process", "known_cost"),
-    *("learning_curves", "optuna_names", "parameters", "proposing", "recommend"),
-)
+_WANTED = ("cost_aware", "known_cost", "recommend")
+_IMPORTED = re.compile(r"^from experiments\.samplers\.(\w+) import", re.MULTILINE)
 _INIT = '''"""Bayesian optimization of accuracy times a power of a cost that is known before."""
 
 from typing import Any
@@ -54,9 +52,8 @@ def write_package(folder: Path) -> Path:
     """
     room, package = Path(__file__).parent, folder / "samplers" / "cost_aware"
     package.mkdir(parents=True)
-    for name in MODULES:
-        text = (room / f"{name}.py").read_text(encoding="utf-8")
-        text = re.sub(r"^from experiments\.samplers\.", "from .", text, flags=re.MULTILINE)
+    for name, text in _modules(room).items():
+        text = _IMPORTED.sub(r"from .\1 import", text)
         text = text.replace("from search_spaces.records import", "from .errors import")
         (package / f"{name}.py").write_text(text, encoding="utf-8")
     errors = (room.parents[1] / "search_spaces" / "errors.py").read_text(encoding="utf-8")
@@ -71,6 +68,18 @@ def write_package(folder: Path) -> Path:
     if licence.is_file():
         (package / "LICENSE").write_text(licence.read_text(encoding="utf-8"), encoding="utf-8")
     return package
+
+
+def _modules(room: Path) -> dict[str, str]:
+    """The modules that the package needs, by name: the wanted ones and all that they import."""
+    found: dict[str, str] = {}
+    pending = list(_WANTED)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found[name] = (room / f"{name}.py").read_text(encoding="utf-8")
+            pending += _IMPORTED.findall(found[name])
+    return dict(sorted(found.items()))
 
 
 if __name__ == "__main__":
