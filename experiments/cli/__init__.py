@@ -66,7 +66,7 @@ def _status() -> int:
 
     status = 0
     try:
-        status = cli.main(standalone_mode=False) or 0
+        status = cli.main(prog_name="scaler", standalone_mode=False) or 0
     except InputError as error:
         status = _complain(str(error), 2)
     except click.exceptions.NoArgsIsHelpError as error:
