@@ -1,127 +1,55 @@
 """Searches over kept learning curves: what early stopping and the model are worth at equal epochs.
 
-    python -m experiments.benchmarks.curves --seeds 0:100
-    python -m experiments.benchmarks.curves --train digits 400 --runs FILE
+    python -m experiments.benchmarks.curves --seeds 20000:20030
 
-The table (results/curves.jsonl.gz) holds random networks of `mbconv_small`, each trained for the
-full length with two seeds; `--train` makes it (and goes on after a stop). A search over it costs no
-training: a suggestion stands for the nearest network of the table that the search has not tried,
-and the search's seed says which of its trainings it sees. All searchers count the epochs that they
-spend; at 10, 20 and 40 full trainings' worth each names the network that it would recommend,
-and the regret is 100 times what that network's mean reward falls short of the best one's. Ours
-recommends by its model, stopped networks among them (as the confirmation takes its contenders); a
-rival its best finished network, or the best of the stopped ones where none is finished.
+The table holds networks with their curves (see `curve_table`). A search over it costs no training:
+a suggestion stands for the nearest network of the table that the search has not tried, and the
+search's seed says which of its trainings it sees. All searchers count the epochs that they spend;
+at 10, 20, 40 and 80 full trainings' worth each names the network that it would recommend, and the
+regret is 100 times what that network's mean reward falls short of the best one's. Ours recommends
+by its model, stopped networks among them (as the confirmation takes its contenders); a rival its
+best finished network, or the best of the stopped ones where none is finished. A budget is left out
+where the table has fewer than two networks for each of its full trainings; a search that has tried
+all networks before its budget is spent names its best then.
+
+Tune's hyperband is its asynchronous one (three brackets), which Tune advises over the synchronous
+one: that holds a bracket's trials until all have come as far, and so has no meaning for a search
+that trains one network after the other.
+
+Each search is a line of results/curves_searches.jsonl; those that are there are not run again.
 Seeds 1,000 to 1,015 were looked at while the rule was made; `chance` was not tuned on them, as they
-do not tell its values apart.
+do not tell its values apart. Seeds 20,000 on were looked at once, for the figures that are kept.
 """
 
 import argparse
-import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.benchmarks import keep
-from experiments.benchmarks.regret import interval
-from experiments.config.recipe import TrainConfig
-from experiments.config.schema import DataConfig, EarlyStopping
+from experiments.benchmarks.curve_table import EXPONENT, FOLDER, SETS, TARGET, Array, Table
+from experiments.config.schema import EarlyStopping
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.samplers import make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner
+from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
+from experiments.samplers.observations import THROWN_BACK
 from experiments.store.trial import Candidate, EpochResult, Trial
-from scaler.cost import Cost, measure_cost
-from search_spaces.architecture import Architecture
+from scaler.cost import Cost
 from search_spaces.reference import load_architecture
-from search_spaces.space import load_space
 
-FOLDER = Path(__file__).with_name("results")
-TABLE = FOLDER / "curves.jsonl.gz"
-BUDGETS = (10, 20, 40)
-# The sets: data, the resolution and epochs of a full training, the window of FLOPs, the target.
-SETS: dict[str, dict[str, Any]] = {
-    "digits": {
-        "data": {"source": "digits", "flip": False, "crop_padding": 1},
-        "resolution": 16,
-        "epochs": 9,
-        "window": (2e5, 2e6),
-        "train": {"batch_size": 64, "learning_rate": 0.1},
-    },
-    "cifar10": {
-        "data": {"source": "cifar10", "train_limit": 2500, "validation_limit": 1000},
-        "resolution": 16,
-        "epochs": 9,
-        "window": (3e5, 3e6),
-        "train": {"batch_size": 64, "learning_rate": 0.1},
-    },
-}
-TARGET = 1e6
-EXPONENT = -0.07
+SEARCHES = FOLDER / "curves_searches.jsonl"
+BUDGETS = (10, 20, 40, 80)
+NETWORKS_A_TRAINING = 2  # that the table has to have, or a search soon runs out of networks
 REDRAWS = 10
-
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Networks by their parameters, with the curves of their trainings (N, seeds, epochs)."""
-
-    distributions: dict[str, optuna.distributions.CategoricalDistribution]
-    params: list[dict[str, Any]]
-    places: Array  # (N, P) of the parameters' values among their choices, 0 to 1
-    flops: Array  # (N,)
-    curves: Array
-
-    @classmethod
-    def load(cls, name: str, path: Path = TABLE) -> Self:
-        """The table of a set; networks that lack a training are left out."""
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            rows = [row for row in map(json.loads, file) if row["set"] == name]
-        by_key: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            by_key.setdefault(row["key"], []).append(row)
-        most = max(len(found) for found in by_key.values())
-        whole = [found for found in by_key.values() if len(found) == most]
-        params = [found[0]["params"] for found in whole]
-        values = {n: sorted({p[n] for p in params if n in p}) for p in params for n in p}
-        kinds = {n: optuna.distributions.CategoricalDistribution(v) for n, v in values.items()}
-        places = np.array([cls._placed(values, p) for p in params])
-        return cls(
-            distributions=kinds,
-            params=params,
-            places=places,
-            flops=np.array([found[0]["flops"] for found in whole], dtype=float),
-            curves=np.array([[row["curve"] for row in found] for found in whole]),
-        )
-
-    @staticmethod
-    def _placed(values: dict[str, list[Any]], params: dict[str, Any]) -> list[float]:
-        return [v.index(params[n]) / max(len(v) - 1, 1) for n, v in values.items()]
-
-    def order(self, params: dict[str, Any]) -> npt.NDArray[np.intp]:
-        """The networks, the nearest to these parameters first."""
-        values = {name: list(kind.choices) for name, kind in self.distributions.items()}
-        away = np.abs(self.places - np.array(self._placed(values, params))).sum(axis=1)
-        return np.argsort(away, kind="stable")
-
-    @property
-    def factors(self) -> Array:
-        """(FLOPs / T)^w of each network."""
-        return (self.flops / TARGET) ** EXPONENT
-
-    @property
-    def regrets(self) -> Array:
-        """100 times what each network's mean reward falls short of the best."""
-        rewards = self.curves[:, :, -1].mean(axis=1) * self.factors
-        return 100 * (rewards.max() - rewards)
 
 
 @dataclass
@@ -133,10 +61,13 @@ class Search:
     seed: int
     spent: int = 0
     networks: list[int] = field(default_factory=list)  # of the trials, in order
+    latest: tuple[dict[str, Any], int] = ({}, -1)  # looked up
 
     def nearest(self, params: dict[str, Any]) -> int:
         """The nearest network of the table."""
-        return int(self.table.order(params)[0])
+        if self.latest[0] != params:
+            self.latest = (params, int(self.table.away(params).argmin()))
+        return self.latest[1]
 
     def curve(self, network: int) -> Array:
         """What a training of it shows in this search."""
@@ -151,11 +82,12 @@ class Search:
             if network not in self.networks:
                 break
             if draw < REDRAWS - 1:
-                trial.set_user_attr("thrown_back", True)
+                trial.set_user_attr(THROWN_BACK, True)
                 self.study.tell(trial, state=TrialState.FAIL)
             else:
-                order = self.table.order(trial.params)
-                network = int(next(n for n in order if int(n) not in self.networks))
+                away = self.table.away(trial.params)
+                away[self.networks] = np.inf
+                network = int(away.argmin())
         self.networks.append(network)
         trial.set_user_attr("network", network)
         return trial, network
@@ -165,14 +97,14 @@ Stops = Callable[[Search, optuna.Trial, int], bool]
 
 
 def run(table: Table, searcher: str, seed: int) -> list[float]:
-    """The regrets of what a search recommends at each of `BUDGETS`."""
+    """The regrets of what a search recommends at each of the table's budgets."""
     make, make_stops, by_model = SEARCHERS[searcher]
     search = Search(table, optuna.create_study(direction="maximize"), seed)
     search.study.sampler = make(search)
     stops = make_stops(search)
-    epochs = table.curves.shape[2]
+    epochs, wanted = table.curves.shape[2], budgets(table)
     regrets: list[float] = []
-    while len(regrets) < len(BUDGETS) and len(search.networks) < len(table.params):
+    while len(regrets) < len(wanted) and len(search.networks) < len(table.params):
         trial, network = search.ask()
         curve = search.curve(network)
         for epoch in range(1, epochs + 1):
@@ -183,9 +115,9 @@ def run(table: Table, searcher: str, seed: int) -> list[float]:
                 break
         else:
             search.study.tell(trial, float(curve[-1]))
-        while len(regrets) < len(BUDGETS) and search.spent >= BUDGETS[len(regrets)] * epochs:
+        while len(regrets) < len(wanted) and search.spent >= wanted[len(regrets)] * epochs:
             regrets.append(float(table.regrets[recommended(search, by_model=by_model)]))
-    while len(regrets) < len(BUDGETS):
+    while len(regrets) < len(wanted):
         regrets.append(float(table.regrets[recommended(search, by_model=by_model)]))
     return regrets
 
@@ -231,13 +163,14 @@ def _rule(rule: EarlyStopping) -> Callable[[Search], Stops]:
     """Our early stopping, as the engine runs it."""
 
     def make(search: Search) -> Stops:
-        cost = KnownCost(known_cost(search), target=TARGET, exponent=EXPONENT)
-        learner = Learner(cost)
+        sampler = search.study.sampler
+        if isinstance(sampler, CostAwareSampler):
+            learner = sampler.learner  # as in the product
+        else:
+            learner = Learner(KnownCost(known_cost(search), target=TARGET, exponent=EXPONENT))
 
         def chances() -> dict[int, float]:
-            trials = search.study.get_trials(deepcopy=False)
-            begun = [t for t in trials if "thrown_back" not in t.user_attrs]
-            return learner.chances(search.study, begun)
+            return learner.chances(search.study, search.study.get_trials(deepcopy=False))
 
         stopper = EarlyStopper(
             rule,
@@ -323,84 +256,71 @@ SEARCHERS: dict[str, tuple[Any, Callable[[Search], Stops], bool]] = {
 }
 
 
-def members(name: str, count: int, **sizes: int) -> Iterator[tuple[dict[str, Any], Architecture]]:
-    """The first `count` distinct random networks within the window, with their parameters."""
-    chosen = SETS[name]
-    space = load_space("mbconv_small").at(chosen["resolution"])
-    low, high = chosen["window"]
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    seen: set[str] = set()
-    while len(seen) < count:
-        trial = study.ask()
-        architecture = space.suggest(trial)
-        flops = measure_cost(architecture, **sizes).flops
-        if architecture.key not in seen and low <= flops <= high:
-            seen.add(architecture.key)
-            yield dict(trial.params), architecture
+def budgets(table: Table) -> list[int]:
+    """Those that the table has networks enough for."""
+    return [b for b in BUDGETS if b * NETWORKS_A_TRAINING <= len(table.params)]
 
 
-def train(name: str, networks: int, file: Path, *, seeds: int = 2) -> None:
-    """Train what `file` lacks; each finished training is appended at once."""
-    from experiments.data.sources import load_data
-    from experiments.training.training import Training
-
-    chosen = SETS[name]
-    config = DataConfig.parse(chosen["data"], source=name)
-    data = load_data(config, seed=0)
-    sizes = {"num_classes": data.num_classes, "in_channels": data.channels}
-    lines = file.read_text().splitlines() if file.exists() else []
-    done = {(row["key"], row["seed"]) for row in map(json.loads, lines) if row["set"] == name}
-    for params, architecture in members(name, networks, **sizes):
-        for seed in range(seeds):
-            if (architecture.key, seed) in done:
-                continue
-            training = Training(
-                architecture=architecture,
-                data=data,
-                data_config=config,
-                config=TrainConfig.parse(chosen["train"], source=name),
-                epochs=chosen["epochs"],
-                seed=seed,
-            )
-            curve = [round(result.accuracy, 6) for result in training.run()]
-            flops = measure_cost(architecture, **sizes).flops
-            row = {"set": name, "key": architecture.key, "seed": seed, "params": params}
-            with file.open("a") as appended:
-                appended.write(json.dumps({**row, "flops": flops, "curve": curve}) + "\n")
+def searches(seeds: range, searchers: Iterable[str], kept: Path) -> list[dict[str, Any]]:
+    """The lines of these searches; those that `kept` lacks are run, and appended at once."""
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    found = {(r["set"], r["networks"], r["searcher"], r["seed"]): r for r in map(json.loads, lines)}
+    tables = {name: Table.load(name) for name in SETS}
+    wanted = [
+        (name, len(table.params), searcher, seed)
+        for seed in seeds
+        for name, table in tables.items()
+        for searcher in searchers
+    ]
+    for place in wanted:
+        if place not in found:
+            name, networks, searcher, seed = place
+            row = {"set": name, "networks": networks, "searcher": searcher, "seed": seed}
+            row["regrets"] = run(tables[name], searcher, seed)
+            found[place] = row
+            with kept.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    return [found[place] for place in wanted]
 
 
-def regret_rows(name: str, seeds: range, searchers: Iterable[str]) -> list[dict[str, Any]]:
-    """A row a searcher: its regrets at each budget, and the paired difference to ours."""
-    table = Table.load(name)
-    found = {one: np.array([run(table, one, seed) for seed in seeds]) for one in searchers}
+def regret_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a set, budget and searcher: its regret, and by how much ours is less, both paired."""
     rows = []
-    for one, regrets in found.items():
-        row: dict[str, Any] = {"set": name, "networks": len(table.params), "searcher": one}
-        row["n"] = len(seeds)
-        for place, budget in enumerate(BUDGETS):
-            row[f"at {budget}"] = interval(regrets[:, place])
-            row[f"ours - it, at {budget}"] = interval((found["ours"] - regrets)[:, place])
-        rows.append(row)
+    for name in SETS:
+        own = [row for row in found if row["set"] == name]
+        by = {
+            searcher: np.array([row["regrets"] for row in own if row["searcher"] == searcher])
+            for searcher in dict.fromkeys(row["searcher"] for row in own)
+        }
+        for place in range(len(own[0]["regrets"])):
+            for searcher, regrets in by.items():
+                row = {"set": name, "networks": own[0]["networks"], "searcher": searcher}
+                row |= {"trainings": BUDGETS[place], "n": len(regrets)}
+                row["regret"] = mean_and_error(regrets[:, place])
+                row["ours - it"] = mean_and_error((by["ours"] - regrets)[:, place])
+                rows.append(row)
     return rows
 
 
+def mean_and_error(values: Array) -> str:
+    """The mean and its standard error."""
+    return f"{values.mean():.3f} +- {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+
+
 def main() -> None:
-    """Search the kept curves, or make them."""
+    """Search the kept curves."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seeds", default="0:100", help="first:end")
+    parser.add_argument("--seeds", default="20000:20030", help="first:end")
     parser.add_argument("--searchers", nargs="+", default=list(SEARCHERS), choices=SEARCHERS)
-    parser.add_argument("--train", nargs=2, metavar=("SET", "NETWORKS"))
-    parser.add_argument("--runs", type=Path, help="where --train appends its lines")
+    parser.add_argument("--kept", type=Path, default=SEARCHES, help="where the searches are kept")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if args.train:
-        train(args.train[0], int(args.train[1]), args.runs)
-        return
     first, end = map(int, args.seeds.split(":"))
-    rows = [row for name in SETS for row in regret_rows(name, range(first, end), args.searchers)]
-    keep("curves", rows, folder=FOLDER, note=f"Regret x 100. Seeds {args.seeds}.")
+    found = searches(range(first, end), args.searchers, args.kept)
+    note = f"Regret x 100, mean and standard error over the searches. Seeds {args.seeds}."
+    keep("curves", regret_rows(found), folder=FOLDER, note=note)
 
 
 if __name__ == "__main__":

@@ -115,8 +115,8 @@ class CostAwareSampler(ProposingSampler):
         near = [self._changed(parents, conditions) for _ in range(BLOCK)]
         around = [p for parent in parents for p in self._neighbours(parent, conditions)]
         drawn = [*self._random(conditions, number), *near, *around]
-        branch = [params for params in drawn if not self.cost.knows(params)]
-        branch = [p for p in branch if self.cost.key(p) not in asked and self.enters(p)][-1:]
+        branch = [params for params in drawn if self.enters(params) and not self.cost.knows(params)]
+        branch = [params for params in branch if self.cost.key(params) not in asked][-1:]
         pool: dict[Key, Params] = {}
         promise: dict[Key, float] = {}
         self._add(drawn, model, asked, pool, promise, float(reached.max()))

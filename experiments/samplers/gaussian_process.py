@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri, dtrtri
 from scipy.optimize import minimize
 
 Array = npt.NDArray[np.float64]
@@ -107,8 +108,7 @@ class GaussianProcess:
 
     def left_out(self) -> Array:
         """Log density of each target (N,), given all others (Rasmussen and Williams, eq. 5.10)."""
-        inverse = cho_solve((self.root, True), np.eye(len(self.weights)))
-        variance = 1 / np.diag(inverse)
+        variance = 1 / _inverse_diagonal(self.root)
         missed = self.weights * variance
         density: Array = -0.5 * (np.log(2 * np.pi * variance) + np.square(missed) / variance)
         return density - np.log(self.scale)
@@ -156,12 +156,18 @@ def _diagonal(theta: Array, times: Array, extra: Array) -> Array:
     return noise
 
 
+def _inverse_diagonal(root: Array) -> Array:
+    """The diagonal (N,) of the inverse of what `root` is the Cholesky factor of."""
+    inverse, _ = dtrtri(root, lower=1)
+    found: Array = np.square(inverse).sum(axis=0)
+    return found
+
+
 def _outlying(theta: Array, root: Array, weights: Array, times: Array, extra: Array) -> Array:
     """The factors of the noise's variance, from how far each observation lies from the process."""
     noise = _diagonal(theta, times, extra)  # (N,)
-    inverse = cho_solve((root, True), np.eye(len(times)))
     missed = noise * weights  # observation - mean
-    unsure = noise - np.square(noise) * np.diag(inverse)  # variance of the mean
+    unsure = noise - np.square(noise) * _inverse_diagonal(root)  # variance of the mean
     far = (np.square(missed) + np.maximum(unsure, 0.0)) / (np.exp(theta[2]) + extra)
     found: Array = (FREEDOM + far) / (FREEDOM + 1)
     return found
@@ -180,7 +186,8 @@ def _loss(
     covariance, additive, interaction = _covariance(theta, columns, times, extra, groups)
     root = cholesky(covariance, lower=True)
     solved = cho_solve((root, True), y)
-    inverse = cho_solve((root, True), np.eye(len(y)))
+    inverse, _ = dpotri(root, lower=1)  # its lower half
+    inverse += np.tril(inverse, -1).T
     away = theta - prior
     loss = 0.5 * y @ solved + np.log(np.diag(root)).sum() + 0.5 * (away @ away) / SPREAD**2
     slope = 0.5 * (inverse - np.outer(solved, solved))  # of the loss by the covariance

@@ -156,7 +156,7 @@ class Conditions:
         """A setting of all that is asked for: `wanted` as far as it goes, the rest drawn."""
         params: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
-            if self.asked(name, params):
+            if name not in self.parents or self.asked(name, params):
                 value = wanted.get(name, ABSENT)
                 params[name] = draw(distribution, rng) if value is ABSENT else value
         return params
