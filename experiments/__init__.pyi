@@ -3,6 +3,7 @@ from .report.frame_files import read_frame as read_frame
 from .report.frame_files import save_frame as save_frame
 from .report.tables import load_coefficients as load_coefficients
 from .report.tables import load_family as load_family
+from .report.tables import load_front as load_front
 from .samplers import make_sampler as make_sampler
 from .samplers import recommend as recommend
 from .samplers.known_cost import reward as reward

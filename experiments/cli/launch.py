@@ -42,6 +42,8 @@ _OVERRIDES = {
     "epochs": "search.epochs",
     "cost": "search.cost",
     "target": "search.target",
+    "targets": "search.targets",
+    "front": "search.front",
     "exponent": "search.exponent",
     "at": "search.at",
     "early_stopping": "search.early_stopping.kind",
@@ -152,15 +154,27 @@ def _named_after(data: str | None) -> str:
 
 
 def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
-    """--target-flops as cost and target; another cost than the config's needs its own target."""
+    """--target-flops as cost and target; another cost than the config's needs its own target.
+
+    Several targets are `targets`.
+    """
     from scaler.budget import UNITS
 
-    options = {name: value for name, value in options.items() if value is not None}
+    options = {name: value for name, value in options.items() if value not in (None, ())}
     target_flops = options.pop("target_flops", None)
     if target_flops is not None:
         if options.get("cost", "flops") != "flops" or "target" in options:
             raise click.UsageError("--target-flops is --cost flops --target; give one of the two.")
         options |= {"cost": "flops", "target": target_flops}
+    if options.get("front"):
+        if "target" in options:
+            raise click.UsageError("--front chooses the targets; give none, or leave it out.")
+        options["target"] = ()
+    if "target" in options:  # in place of whatever the config names
+        several = len(options["target"]) > 1
+        targets = tuple(sorted(options["target"])) if several else None
+        options |= {"targets": targets, "front": options.get("front", False)}
+        options["target"] = None if several or not options["target"] else options["target"][0]
     cost = options.get("cost", before)
     if cost != before and "target" not in options:
         raise click.UsageError(f"--cost {cost} needs --target, in {UNITS[cost]}.")
@@ -184,13 +198,29 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
 )
 @click.option("--trials", type=int, help="In all; a continued run trains what is missing.")
 @click.option("--epochs", type=int, help="Of a trial that is not stopped early.")
-@click.option("--target-flops", type=float, help="Short for --cost flops --target.")
+@click.option(
+    "--target-flops",
+    type=float,
+    multiple=True,
+    help="Short for --cost flops --target. More than once: a network for each of these budgets.",
+)
+@click.option(
+    "--front",
+    is_flag=True,
+    default=None,
+    help="A network for each of three budgets: the quartiles of the space's FLOPs.",
+)
 @click.option(
     "--cost",
     type=click.Choice(["flops", "params", "activations", "latency"]),
     help="Of the objective ACC * (COST/T)^w.",
 )
-@click.option("--target", type=float, help="T, in the cost's unit; else the space's median FLOPs.")
+@click.option(
+    "--target",
+    type=float,
+    multiple=True,
+    help="T, in the cost's unit; else the space's median FLOPs. May be given more than once.",
+)
 @click.option("--exponent", type=float, help="w.")
 @click.option(
     "--at",

@@ -81,7 +81,8 @@ class RunFolder:
         if config.search.target is None and path.is_file():
             kept = self.open(self.path).config.search
             if kept.target_flops is not None:
-                config = config.replace(search=config.search.replace(target=kept.target))
+                targets = {"target": kept.target, "targets": kept.targets}
+                config = config.replace(search=config.search.replace(**targets))
         write_text(path, config.to_yaml())
 
     def check_facts(self, facts: dict[str, Any]) -> None:
@@ -141,17 +142,19 @@ class RunFolder:
         *,
         recipe: dict[str, Any] | None = None,
         sizes: dict[str, int] | None = None,
+        suffix: str = "",
     ) -> None:
         """`recipe` is what the search chose for its training, if its space has such choices.
 
-        `sizes` are the run's `num_classes` and `in_channels`: the file carries them.
+        `sizes` are the run's `num_classes` and `in_channels`: the file carries them. `suffix` tells
+        the files of a further target apart: `_5M`.
         """
-        path = self.path / "recipe.yaml"
+        path = self.path / f"recipe{suffix}.yaml"
         if recipe:
             write_text(path, dump_yaml(recipe))
         else:
             path.unlink(missing_ok=True)
-        write_text(self.path / "baseline.yaml", _with_sizes(architecture, sizes))
+        write_text(self.path / f"baseline{suffix}.yaml", _with_sizes(architecture, sizes))
 
     def baseline(self) -> Architecture | None:
         """What the search found or the user gave; None before that. Raises InputError."""

@@ -4,6 +4,7 @@
 """
 
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -186,6 +187,12 @@ class SearchSection(Record):
     """T of the reward, in the cost's unit. Latency is in seconds. Without it: the median FLOPs of
     the space's networks within the limits; `config.yaml` keeps it.
     """
+    targets: tuple[Limit, ...] | None = None
+    """Several budgets in the cost's unit, rising: the search names a network for each. `target` is
+    then the main one of them, whose network is `baseline.yaml`; without it that is the largest.
+    """
+    front: bool = False
+    """Choose `targets`: the quartiles of the FLOPs of the space's networks within the limits."""
     exponent: FiniteFloat = -0.07
     """w of the reward. The paper's value is -0.07."""
     at: Literal["formula", "budget"] = "formula"
@@ -215,6 +222,11 @@ class SearchSection(Record):
     def known_target(self) -> float:
         """T. A run has it from its beginning; those of earlier versions that name none had 1e6."""
         return 1e6 if self.target is None else self.target
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """The targets, rising; the one target where there is one."""
+        return self.targets or (self.known_target,)
 
     @property
     def target_flops(self) -> float | None:
@@ -248,6 +260,11 @@ class SearchSection(Record):
             return data
         section = dict(data)
         cost: Any = str(section.get("cost", "flops"))
+        targets = section.get("targets")
+        if targets and isinstance(targets, list | tuple) and "target_flops" not in section:
+            section["target"] = section.get("target") or targets[-1]
+            if len(targets) == 1 and section["target"] == targets[0]:
+                section["targets"] = None  # the same as `target`
         if "target_flops" in section:
             target = section.pop("target_flops")
             if cost != "flops":
@@ -267,6 +284,31 @@ class SearchSection(Record):
         if cost in UNITS and cost != "flops" and section.get("target") is None:
             raise KeyMistakeError(f"cost {cost!r} needs a `target:`, in {UNITS[cost]}", key="cost")
         return section
+
+    @model_validator(mode="after")
+    def _a_network_a_budget(self) -> Self:
+        """`targets` rise, `target` is one of them, and none of them has to be measured."""
+        if self.front and self.targets is None and (self.cost, self.target) != ("flops", None):
+            raise ValueError(
+                f"`front` chooses targets of FLOPs itself, but got (cost={self.cost}, "
+                f"target={self.target:g}); leave them out, or list `targets`"
+            )
+        if self.targets is None:
+            return self
+        told = f"({', '.join(f'{target:g}' for target in self.targets)})"
+        if not self.targets or any(low >= high for low, high in pairwise(self.targets)):
+            raise ValueError(f"`targets` are budgets that rise, each once, but got {told}")
+        if self.target not in self.targets:
+            raise ValueError(
+                f"`target` and `target_flops` beside `targets` name the main one of them, but got "
+                f"(target={self.target:g}, targets={told}); leave it out for the largest"
+            )
+        if self.cost == "latency" and self.latency_model is None:
+            raise ValueError(
+                "`targets` of a latency need a `latency_model` (see `scaler latency`): measured, "
+                "each network would take seconds before it is known which budgets it is within"
+            )
+        return self
 
     @field_validator("metric", mode="before")
     @classmethod

@@ -14,9 +14,12 @@ def seconds_of(text: str) -> float | None:
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) or None
 
 
+_LETTERS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
 def readable_count(count: float) -> str:
     """385814752 -> `386 M` (a trailing space before the unit's letter, none below a thousand)."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in _LETTERS:
         if abs(count) >= size:
             return f"{count / size:.3g} {letter}"
     return f"{count:.3g} "
@@ -38,6 +41,14 @@ def readable_cost(cost: str, value: float) -> str:
     if cost == "flops":
         return f"{readable_count(value)}FLOPs"
     return f"{readable_count(value).strip()} {NAMES[cost]}"
+
+
+def short_cost(cost: str, value: float) -> str:
+    """A cost as a part of a file's name: `5M`, `52.1k`, `3.2ms`."""
+    if cost == "latency":
+        return f"{value * 1e3:g}ms"
+    size, letter = next(((s, c) for s, c in _LETTERS if value >= s), (1, ""))
+    return f"{value / size:g}{letter}"
 
 
 def readable_seconds(seconds: float) -> str:

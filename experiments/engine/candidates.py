@@ -2,16 +2,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
+from operator import itemgetter
 from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from experiments.config.schema import SearchSection
-from experiments.engine.limits import WithinLimits, limits_text
+from experiments.config.units import readable_cost
+from experiments.engine.budgets import TARGET, Turn, turns
+from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.samplers import make_sampler
 from experiments.samplers.accuracy_model import Learner
@@ -147,37 +150,37 @@ class SampledCandidates:
         self._space = space
         self._section = section
         self._pricing = Pricing(section, num_classes=num_classes, in_channels=in_channels)
+        sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        self._turns = turns(section, space, seed=seed, **sizes)
+        self._turn = self._turns[0]
+        self._brings = section.at == "budget"
+        self._by_target = self._brings and len(self._turns) > 1
         self._seed = seed
         orderly = section.sampler == "grid"
         self._patience = PATIENCE_IN_ORDER if orderly else PATIENCE
         self._most_astray = PATIENCE_IN_ORDER if orderly else ASTRAY
-        self._sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        self._sizes = sizes
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
-        # A sampler asks for the network of a setting, its cost, and whether it is allowed, in turn.
+        self._prices: dict[frozenset[tuple[str, Any]], float] = {}  # NaN outside the limits
+        # A sampler asks for the network of a setting and its cost in turn.
         self._read = lru_cache(maxsize=8)(self._read_anew)
-        self._priced = lru_cache(maxsize=8)(self._priced_anew)
         objective = self._objective(section)
         self._sampler = make_sampler(section.sampler, seed=seed, **objective)
         self._learner = Learner(KnownCost(**objective))
         if isinstance(self._sampler, CostAwareSampler):
             self._learner = self._sampler.learner  # each trial is read once for both
-        walked = self._pricing
-        if section.at == "budget":  # the walk looks at shapes; the limits are of what they become
-            walked = Pricing(section.replace(**_WITHOUT_LIMITS), **self._sizes)
-        self._within = WithinLimits(space, walked, **self._sizes, seed=seed)
         self.ended = ""  # why there were no more
         self._slow: set[str] = set()  # what was measured and is beyond the limit
-        self._shapes: set[str] = set()  # with `at: budget`: what was suggested, whatever came of it
-        if section.at == "budget":
-            self._shapes = {self._network(trial.params) for trial in finished}
+        for trial in finished if self._brings else ():
+            self._turn_of(trial.params).shapes.add(self._shape(trial.params))
         self._told = list(told)
         self._finished = sorted(finished, key=_suggestion)
         self._study = self._repeated([*self._told, *self._finished])
         tried = {trial.user_attrs.get("origin") for trial in finished}
-        for known in enqueued:
-            if known.origin not in tried:
-                self._study.enqueue_trial(known.params, user_attrs={"origin": known.origin})
+        untried = [known for known in enqueued if known.origin not in tried]
+        for turn, known in enumerate(untried, start=self._handed_out):
+            self._enqueue(known.params, turn=turn, origin=known.origin)
         self._open: dict[int, optuna.Trial] = {}
         self._resting: dict[int, int] = {}  # suggestion -> number in the sampler's study
 
@@ -202,14 +205,28 @@ class SampledCandidates:
             if suggestion in running:
                 self._open[suggestion] = self._handle(number)
         self._seen.update(trial.candidate.identity for trial in left)
-        if self._section.at == "budget":
-            self._shapes.update(self._network(trial.candidate.params) for trial in left)
+        for params in [trial.candidate.params for trial in left] if self._brings else ():
+            self._turn_of(params).shapes.add(self._shape(params))
         self._handed_out = max(self._handed_out, *(number + 1 for number in running))
         return left
 
     def next(self) -> Candidate | None:
-        """The next one; None where the space holds none any more, or none is found."""
-        for sampler in (self._sampler, self._within):
+        """The next one; None where the space holds none any more, or none is found.
+
+        With several targets it is for the one whose turn it is, or the next that has networks left.
+        """
+        first = self._handed_out % len(self._turns)
+        for turn in (*self._turns[first:], *self._turns[:first]):
+            self._turn = turn
+            if not (turn.ended and len(self._turns) > 1):
+                if (candidate := self._next()) is not None:
+                    return candidate
+                turn.ended = self.ended
+        return None
+
+    def _next(self) -> Candidate | None:
+        within = self._turn.within
+        for sampler in (self._sampler, within):
             reseed(sampler, (self._seed, self._handed_out))
         slow: list[int] = []  # FLOPs of those that were measured, and are beyond the limit
         astray = unreached = 0
@@ -218,8 +235,8 @@ class SampledCandidates:
             if not patient and not self._found(below=min(slow, default=math.inf)):
                 self.ended = self._no_more()
                 return None
-            self._study.sampler = self._sampler if patient else self._within
-            trial = self._study.ask()
+            self._study.sampler = self._sampler if patient else within
+            trial = self._asked()
             candidate = self._candidate(trial, self._proposer(trial) if patient else "walk")
             if isinstance(candidate, Candidate):
                 self._study.sampler = self._sampler
@@ -231,7 +248,7 @@ class SampledCandidates:
             reason, flops = candidate
             self.screened_by[reason] += 1
             astray += reason in ("outside", "slow")
-            unreached += self._section.at == "budget" and reason in ("unreached", "outside")
+            unreached += self._brings and reason in ("unreached", "outside")
             slow += [flops] if reason == "slow" and self._pricing.measures else []
             if len(slow) >= MOST_SLOW:
                 self.ended = f"{MOST_SLOW} networks in a row were measured as too slow"
@@ -247,7 +264,9 @@ class SampledCandidates:
     def _no_more(self) -> str:
         limits = limits_text(self._section)
         where = f"space '{self._space.name}'" + (f" within its limits{limits}" if limits else "")
-        if self._within.counted:
+        if self._turn.target is not None:
+            where += f" for the target of {readable_cost(self._section.cost, self._turn.target)}"
+        if self._turn.within.counted:
             return f"there are no more networks in {where}"
         return f"no more networks were found in {where}"
 
@@ -258,9 +277,29 @@ class SampledCandidates:
             for t in self._study.get_trials(deepcopy=False)
             if THROWN_BACK not in t.user_attrs
         )
-        if self._section.at == "budget":
-            return self._within.find(self._shapes, tried=tried) is not None
-        return self._within.find(self._seen | self._slow, tried=tried, below=below) is not None
+        turn = self._turn
+        if self._brings:
+            return turn.within.find(turn.shapes, tried=tried) is not None
+        return turn.within.find(self._seen | self._slow, tried=tried, below=below) is not None
+
+    def _asked(self) -> optuna.Trial:
+        """The next trial of the sampler's study; with `at: budget` its target is a parameter too.
+
+        The target is not the sampler's to choose, but its model sees it.
+        """
+        waiting = (TrialState.WAITING,)
+        if self._by_target and not self._study.get_trials(deepcopy=False, states=waiting):
+            self._study.enqueue_trial({TARGET: self._turn.target})
+        return self._study.ask()
+
+    def _enqueue(self, params: dict[str, Any], *, turn: int, origin: str) -> None:
+        if self._by_target:
+            params = {**params, TARGET: self._turns[turn % len(self._turns)].target}
+        self._study.enqueue_trial(params, user_attrs={"origin": origin})
+
+    def _turn_of(self, params: Mapping[str, Any]) -> Turn:
+        """Whose shape these parameters are; where there is only one turn, its own."""
+        return next((t for t in self._turns if t.target == params.get(TARGET)), self._turn)
 
     def tell(self, candidate: Candidate, trial: FrozenTrial) -> None:
         """What came of a candidate goes to the sampler, its epochs too."""
@@ -293,7 +332,10 @@ class SampledCandidates:
 
     def chances(self) -> Mapping[int, float]:
         """By the model of all trials; empty where they tell too little."""
-        found = self._learner.chances(self._study, self._study.get_trials(deepcopy=False))
+        several = len(self._turns) > 1 and self._learner.cost.given
+        windows = [turn.window for turn in self._turns] if several else ()
+        trials = self._study.get_trials(deepcopy=False)
+        found = self._learner.chances(self._study, trials, windows=windows)
         numbers = {known: asked.number for known, asked in self._open.items()} | self._resting
         return {known: found[number] for known, number in numbers.items() if number in found}
 
@@ -320,37 +362,49 @@ class SampledCandidates:
 
     def _objective(self, section: SearchSection) -> dict[str, Any]:
         """What a sampler knows: the cost, unless that is measured, or is the same for all."""
-        if self._pricing.measures or section.at == "budget":
+        price: Callable[[dict[str, Any]], float] = self._price
+        if self._by_target:
+            price = itemgetter(TARGET)
+        elif self._pricing.measures or self._brings:
             return {"network": self._network}
         return {
-            "cost": self._price,
+            "cost": price,
             "target": section.known_target,
             "exponent": section.exponent,
-            "limits": lambda params: self._priced(frozenset(params.items()))[1],
+            "limits": self._in_turn,
             "network": self._network,
         }
 
-    def _network(self, params: dict[str, Any]) -> str:
-        """Equal for equal networks trained in the same way: the sampler need not try both."""
+    def _in_turn(self, params: dict[str, Any]) -> bool:
+        """Whether they are within the limits, and count for the target whose turn it is."""
+        price = params[TARGET] if self._by_target else self._prices[frozenset(params.items())]
+        low, high = self._turn.window
+        return low <= price <= high
+
+    def _shape(self, params: dict[str, Any]) -> str:
+        """Equal for equal networks, as suggested, trained in the same way."""
         return self._read(frozenset(params.items()))[1]
+
+    def _network(self, params: dict[str, Any]) -> str:
+        """Equal for what the sampler need not try twice: a shape, and the target that it is for."""
+        return f"{self._shape(params)}{params[TARGET] if self._by_target else ''}"
 
     def _price(self, params: dict[str, Any]) -> float:
         """What a sampler may know before a trial; InputError where the parts do not fit."""
-        return self._priced(frozenset(params.items()))[0]
+        setting = frozenset(params.items())
+        architecture, _ = self._read(setting)
+        cost = measure_cost(architecture, **self._sizes)
+        latency = self._pricing.latency(architecture, cost)
+        allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
+        price = self._pricing.price(cost, latency)
+        self._prices[setting] = price if allowed else math.nan
+        return price
 
     def _read_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[Architecture, str]:
         """The network of a setting, and its name."""
         trial = optuna.trial.FixedTrial(dict(setting))
         architecture = self._space.suggest(trial)
         return architecture, identity(architecture.key, self._space.suggest_training(trial))
-
-    def _priced_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[float, bool]:
-        """Its price, and whether it is within the limits."""
-        architecture, _ = self._read(setting)
-        cost = measure_cost(architecture, **self._sizes)
-        latency = self._pricing.latency(architecture, cost)
-        allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
-        return self._pricing.price(cost, latency), allowed
 
     def _proposer(self, trial: optuna.Trial) -> str:
         """What proposed the trial: `model`, `random`, `enqueued`, or the sampler by its name."""
@@ -360,32 +414,38 @@ class SampledCandidates:
 
     def _candidate(self, trial: optuna.Trial, proposer: str) -> Candidate | tuple[str, int]:
         """What the trial picks; or why it is thrown back (see progress.SCREENED), and its FLOPs."""
+        turn = self._turn
+        if self._by_target:
+            trial.suggest_categorical(TARGET, self._section.budgets)
+            turn = self._turn_of(trial.params)
         try:
             architecture = self._space.suggest(trial)
             training = self._space.suggest_training(trial)
         except InputError:  # parts that do not fit together, as a stride too many
             return "unfit", 0
-        if self._section.at == "budget":
-            self._shapes.add(identity(architecture.key, training))
+        if self._brings:
+            turn.shapes.add(identity(architecture.key, training))
         try:
-            architecture = self._pricing.brought(architecture)
+            architecture = turn.pricing.brought(architecture)
         except InputError:
             return "unreached", 0
         cost = measure_cost(architecture, **self._sizes)
-        if not self._pricing.allows(cost):
+        if not turn.pricing.allows(cost):
             return "outside", cost.flops
         name = identity(architecture.key, training)
         if name in self._seen:
             return "repeated", cost.flops
         latency = self._pricing.latency(architecture, cost)
-        if not self._pricing.allows_latency(latency):
-            self._slow.add(name)
+        if not turn.pricing.allows_latency(latency):
+            if self._pricing.measures:
+                self._slow.add(name)
             return "slow", cost.flops
         self._seen.add(name)
         suggestion = self._handed_out
         self._handed_out += 1
         price = self._pricing.price(cost, latency)
         priced = {"cost": price} | ({} if latency is None else {"latency": latency})
+        priced |= {} if turn.target is None else {TARGET: turn.target}
         return Candidate(
             architecture=architecture,
             cost=cost,
@@ -397,13 +457,6 @@ class SampledCandidates:
             distributions=trial.distributions,
             training=training,
         )
-
-
-_WITHOUT_LIMITS: dict[str, Any] = {
-    "at": "formula",
-    "min_flops": 0.0,
-    **dict.fromkeys(("max_flops", "max_params", "max_activations", "max_latency"), math.inf),
-}
 
 
 def _running(trial: Trial) -> FrozenTrial:

@@ -208,8 +208,12 @@ def searched_space(section: SearchSection) -> SearchSpace:
     return space if section.resolution is None else space.at(section.resolution)
 
 
-def median_flops(section: SearchSection, *, num_classes: int, in_channels: int) -> float:
-    """The median FLOPs of the space's networks within the limits, to two digits.
+def flops_at(
+    section: SearchSection, *shares: float, num_classes: int, in_channels: int
+) -> list[float]:
+    """The FLOPs that these shares of the space's networks within the limits do not exceed.
+
+    To two digits; 0.5 is the median.
 
     Of random ones; where few of them lie within, of those that walks find. The same for every seed
     of a run. A latency that has to be measured is not looked at. Raises InputError where no network
@@ -230,9 +234,12 @@ def median_flops(section: SearchSection, *, num_classes: int, in_channels: int) 
         flops = list(found.values())
         if not flops:
             raise _none_within(walks, section)
-    median = float(np.median(flops))
-    rounded = float(f"{median:.2g}")
-    return rounded if section.min_flops <= rounded <= section.max_flops else median
+    values = [float(value) for value in np.quantile(flops, shares)]
+    rounded = [float(f"{value:.2g}") for value in values]
+    return [
+        near if section.min_flops <= near <= section.max_flops else value
+        for near, value in zip(rounded, values, strict=True)
+    ]
 
 
 def limits_text(section: SearchSection) -> str:

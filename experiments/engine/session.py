@@ -13,11 +13,11 @@ from experiments.config.schema import EarlyStopping, SearchConfig
 from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import masked
 from experiments.config.units import readable_cost
+from experiments.engine.budgets import check_targets, with_target
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import ray_session, trials_at_a_time
 from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
-from experiments.engine.limits import check_limits, median_flops
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.ray_internals import PENDING
@@ -172,7 +172,7 @@ def open_session(
     store, begun = _look(config)
     config, told = _with_target(config, store, begun, sizes if searches else None)
     if searches:
-        check_limits(config.search, **sizes)
+        check_targets(config.search, **sizes)
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
@@ -235,17 +235,17 @@ def _with_target(
         return config, ""
     before = _begun_with(config, store) if begun else None
     if before is not None and (before.search.target is not None or "search" in begun):
-        target = before.search.known_target
-        return config.replace(search=section.replace(target=target)), ""
+        targets = {"targets": before.search.budgets} if section.front else {}
+        kept = section.replace(target=before.search.known_target, **targets)
+        return config.replace(search=kept), ""
     if sizes is None:
         return config, ""
-    target = median_flops(section, **sizes)
+    section = with_target(section, **sizes)
     within = "the space's networks" + (" within the limits" if section.limits else "")
-    told = (
-        f"target: {readable_cost('flops', target)}, the median of {within}; set "
-        f"search.target_flops to choose"
-    )
-    return config.replace(search=section.replace(target=target)), told
+    which, key = ("quartiles", "targets") if section.front else ("median", "target_flops")
+    target = ", ".join(readable_cost("flops", target) for target in section.budgets)
+    told = f"target: {target}, the {which} of {within}; set search.{key} to choose"
+    return config.replace(search=section), told
 
 
 def _begun_with(config: SearchConfig, store: Store | None) -> SearchConfig | None:

@@ -9,12 +9,14 @@ from tabulate import tabulate
 # How the numbers of a column are written, by the column's name; `.4g` where none is given.
 _BY_FORMAT = {
     ".4f": "accuracy test_accuracy first_accuracy accuracy_spread reward best_reward reward_spread "
-    "search_reward spread mean low high pooled forecast forecast_low forecast_high",
+    "search_reward spread mean low high pooled forecast forecast_low forecast_high "
+    "standard_error accuracy_low accuracy_high",
     "+.4f": "difference effect",
     ".3f": "superiority growth depth width resolution_factor reached_depth reached_width "
     "times_baseline times_target",
     "z.3f": "phi",  # z: a tiny negative phi is 0.000, not -0.000
     ",.0f": "target_flops",
+    ",.9g": "target cost",
     ".1f": "seconds gpu_seconds",
     ".1%": "share importance",
     ".2g": "p least_p",

@@ -11,7 +11,7 @@ from experiments.report.charts import analysis, growth, network, search, side_by
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import FORMATS, draw
-from experiments.report.charts.overview import overview
+from experiments.report.front import for_main_target
 from experiments.report.repeats import (
     coefficients_standings,
     confirmation_standings,
@@ -22,7 +22,6 @@ from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
 
 FIGURES = (
-    "overview",
     "search_history",
     "flops_accuracy",
     "importance",
@@ -72,13 +71,11 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     baseline = folder.baseline()
     key = baseline.key if baseline else None
     told = load_curves(folder.path, study="search")
-    ranked = confirmation_standings(tables["trials"])
-    members = tables["family"][tables["family"]["state"] == "complete"]
-    whole = overview(tables["trials"], members, winner=ranked[0].contender if ranked else None)
     figures = {
-        **({"overview": whole} if whole else {}),
         "search_history": search.history(searched),
-        "flops_accuracy": search.flops_accuracy(scored, section=folder.config.search, baseline=key),
+        "flops_accuracy": search.flops_accuracy(
+            scored, section=folder.config.search, baseline=key, front=tables.get("front")
+        ),
     }
     if len(told):
         figures["learning_curves"] = search.learning_curves(scored, told)
@@ -107,6 +104,7 @@ def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     figures = {}
     if "confirmation" in tables:
         trials = tables["trials"]
+        trials = for_main_target(trials, folder.config.search)
         finalists = [*confirmation_standings(trials), *known_standings(trials)]
         figures["confirmation"] = growth.confirmation(finalists, tables["confirmation"])
     baseline = folder.baseline()

@@ -40,7 +40,7 @@ def confirmation_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _confirmed(trials: pd.DataFrame, study: str, standing: Standing) -> dict[str, Any]:
-    own = _trainings(trials, study, standing)
+    own = trainings(trials, study, standing)
     first = own.iloc[0]
     return {
         "contender": standing.contender,
@@ -73,7 +73,7 @@ def _pair(winner: Standing, known: Standing) -> list[tuple[str, Standing]]:
 
 
 def _accuracies(trials: pd.DataFrame, study: str, standing: Standing) -> list[float]:
-    return [float(value) for value in _trainings(trials, study, standing)["accuracy"]]
+    return [float(value) for value in trainings(trials, study, standing)["accuracy"]]
 
 
 def worth_text(trials: pd.DataFrame, section: SearchSection) -> str:
@@ -84,9 +84,9 @@ def worth_text(trials: pd.DataFrame, section: SearchSection) -> str:
     winner = ranked[0]
     best = max(known, key=lambda one: sum(_accuracies(trials, "known", one)) / len(one.values))
     gap = difference(*(_accuracies(trials, *one) for one in _pair(winner, best)))
-    flops = int(_trainings(trials, "confirmation", winner).iloc[0]["flops"])
+    flops = int(trainings(trials, "confirmation", winner).iloc[0]["flops"])
     target, cost = budget_of(section, flops=flops)
-    has = float(_trainings(trials, "confirmation", winner).iloc[0][cost])
+    has = float(trainings(trials, "confirmation", winner).iloc[0][cost])
     same = abs(has / target - 1) <= NEAR
     found = "the found network" if same else f"the found network ({readable_cost(cost, has)})"
     points = f"{abs(gap.value) * 100:.1f} points {'ahead of' if gap.value >= 0 else 'behind'}"
@@ -123,7 +123,7 @@ def coefficients_table(grid: pd.DataFrame) -> pd.DataFrame:
     ranked = _standings(grid, "accuracy")
     rows = []
     for rank, standing in enumerate(ranked, start=1):
-        own = _trainings(grid, "coefficients", standing)
+        own = trainings(grid, "coefficients", standing)
         screened = _finished(grid)
         screened = screened[
             (screened["contender"] == standing.contender) & (screened["round"] == 1)
@@ -174,7 +174,8 @@ def _finished(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["state"] == "complete"].sort_values("number")
 
 
-def _trainings(trials: pd.DataFrame, study: str, standing: Standing) -> pd.DataFrame:
+def trainings(trials: pd.DataFrame, study: str, standing: Standing) -> pd.DataFrame:
+    """The trials that a standing is made of."""
     done = _finished(trials[trials["study"] == study])
     return done[(done["contender"] == standing.contender) & (done["round"] == standing.round)]
 

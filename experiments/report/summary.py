@@ -6,6 +6,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig, SearchSection
 from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
+from experiments.report.front import for_main_target, front_table, front_text
 from experiments.report.repeats import NEAR, confirmation_standings, worth_text
 from experiments.steps.noise import verdict
 from experiments.store.store import reading
@@ -13,18 +14,20 @@ from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """The question, the search, its confirmation if there was one, the family.
+    """The question, the search, its confirmation if there was one, what it was worth, the family.
 
-    True of a run of any state. What was found and what it was worth says `outcome`.
+    True of a run of any state.
 
     Of a run that is a comparison only: what was compared, and which network came out best.
     """
     if only_compared(tables["trials"]):
         return _compared(folder.config, tables)
+    section = folder.config.search
     return [
         _asked(folder.config),
         _searched(tables, folder),
-        *_confirmed(tables, folder),
+        *_confirmed(for_main_target(tables["trials"], section)),
+        *outcome(tables["trials"], section),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -51,8 +54,10 @@ def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str
 def _asked(config: SearchConfig) -> str:
     section = config.search
     target = readable_cost(section.cost, section.known_target)
+    several = [readable_cost(section.cost, each) for each in section.budgets]
+    within = f" for each of the budgets {', '.join(several)}" if len(several) > 1 else ""
     return (
-        f"Asked for: the network of space {section.space} with the highest reward "
+        f"Asked for{within}: the network of space {section.space} with the highest reward "
         f"ACC · ({NAMES[section.cost]} / T)^{section.exponent:g} on {config.data.source}, "
         f"T = {target}, found in at most {section.trials} trials of up "
         f"to {section.epochs} epochs and then scaled to a family ({config.family.kind})."
@@ -79,7 +84,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
         return f"None of the search's trials has finished ({ended}).{screened}"
     best = tables["search"].iloc[0]
     return _started(trials) + (
-        f"The search ({ended}): trial #{best['number']} had the highest reward of one training, "
+        f"The best trial of the search ({ended}) is number {best['number']}, with a reward of "
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters.{screened}"
     )
@@ -105,20 +110,18 @@ def _started(trials: pd.DataFrame) -> str:
     return f"Warm start: {known}. " if known else ""
 
 
-def _confirmed(tables: dict[str, pd.DataFrame], folder: RunFolder) -> list[str]:
-    if "confirmation" not in tables:
-        return []
-    ranked = confirmation_standings(tables["trials"])
-    baseline = folder.baseline()
-    named = f" So {ranked[0].contender} is {baseline.name}." if ranked and baseline else ""
-    return [
-        f"The highest of many trainings is high by luck too. Trained again with new seeds, "
-        f"{verdict(ranked, of='reward')}{named}"
-    ]
+def _confirmed(trials: pd.DataFrame) -> list[str]:
+    ranked = confirmation_standings(trials)
+    return [f"Trained again with new seeds, {verdict(ranked, of='reward')}"] if ranked else []
 
 
 def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
-    """What was found, against the budget and against known networks; nothing before a search."""
+    """What was found for each target, and of the main one: against the budget and known networks.
+
+    Nothing before a search.
+    """
+    front = front_text(front_table(trials, section), section)
+    trials = for_main_target(trials, section)
     searched = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
     if searched.empty:
         return []
@@ -130,7 +133,7 @@ def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
     own = searched[searched["key"] == found]
     used = [_budget_used(searched, float(own.iloc[0][section.cost]), section)] if len(own) else []
     worth = worth_text(trials, section)
-    return [*used, *([f"{worth[0].upper()}{worth[1:]}."] if worth else [])]
+    return [*front, *used, *([f"{worth[0].upper()}{worth[1:]}."] if worth else [])]
 
 
 def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection) -> str:

@@ -20,6 +20,7 @@ from experiments.report.analysis import (
 from experiments.report.cells import markdown
 from experiments.report.charts.network import layers_table
 from experiments.report.frame_files import to_csv
+from experiments.report.front import for_main_target, front_table
 from experiments.report.repeats import (
     coefficients_table,
     confirmation_table,
@@ -47,8 +48,8 @@ _FAILURES = "study number reason epochs seconds host device key"
 
 
 def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
-    """`trials`, `search`, `coefficients`, `family`; `confirmation`, `dropped` (directions),
-    `comparison`, `gradient_norms` and `failures` if there are some.
+    """`trials`, `search`, `coefficients`, `family`; `front`, `confirmation`, `dropped`
+    (directions), `comparison`, `gradient_norms` and `failures` if there are some.
 
     Coefficients and family are those of the folder's baseline: an earlier one's stand in the store
     beside them, and in `trials`.
@@ -62,7 +63,10 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
         "coefficients": coefficients_table(coefficient_trials(folder, trials)),
         "family": family_table(trials, baseline=key),
     }
-    if len(confirmed := confirmation_table(trials)):
+    section = folder.config.search
+    if len(front := front_table(trials, section)):
+        tables["front"] = front.drop(columns="key")
+    if len(confirmed := confirmation_table(for_main_target(trials, section))):
         tables["confirmation"] = confirmed
     dropped = dropped_table(load_notes(folder.path, study="coefficients"), baseline=key)
     if len(dropped):
@@ -253,6 +257,22 @@ def load_family(run: Runs) -> pd.DataFrame:
     the test accuracy that was expected from the smaller members, with its 90 % interval.
     """
     return _each(run, _family)
+
+
+def load_front(run: Runs) -> pd.DataFrame:
+    """A row a target of each run, then the other networks that were confirmed as long: `run, ...`.
+
+    Of runs with several targets. accuracy is the mean over the `seeds` trainings of the
+    confirmation's last round, with its standard error, the least and the highest; cost and target
+    are in the unit of the search's cost; `baseline` is the network's file in the run folder, and
+    `pareto` marks those that no other beats at its cost or less.
+    """
+    frames = []
+    for name, folder in named_runs(run):
+        table = front_table(load_trials(folder.path), folder.config.search)
+        table.insert(0, "run", pd.Series(name, index=table.index, dtype="string"))
+        frames.append(table)
+    return pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
 
 
 def _coefficients(folder: RunFolder, trials: pd.DataFrame) -> pd.DataFrame:

@@ -96,19 +96,23 @@ class AccuracyModel:
             )
         return cls(encoding, process, observed.logistic)
 
-    def chances(self, observed: Observations) -> Array:
+    def chances(self, observed: Observations, among: Sequence[npt.NDArray[np.bool_]]) -> Array:
         """How probable it is that each, some of what this was fitted to, is better than the rest.
 
-        Judged by the reward without noise, against the highest that is expected of another.
+        Judged by the reward without noise, against the highest that is expected of another. `among`
+        are groups (N,) with a best each, as of a budget: the highest chance of all that it is in.
         """
         mean, deviation = self._predict(observed.params)
         expected, _ = self._rewards(mean, deviation, observed.factors)
-        best = np.full(len(expected), -np.inf)
-        first, second = np.argsort(-expected, kind="stable")[:2] if len(expected) > 1 else (0, 0)
-        best[:] = expected[first]
-        best[first] = expected[second] if len(expected) > 1 else -np.inf
-        needed = scaled(best / observed.factors, logistic=self.logistic)
-        chances: Array = norm.sf((needed - mean) / deviation)
+        chances = np.zeros(len(expected))
+        for group in among:
+            inside = np.where(group, expected, -np.inf)
+            first, second = np.argsort(-inside, kind="stable")[:2] if len(inside) > 1 else (0, 0)
+            best = np.full(len(expected), inside[first])
+            best[first] = inside[second] if len(inside) > 1 else -np.inf
+            needed = scaled(best / observed.factors, logistic=self.logistic)
+            own = norm.sf((needed - mean) / deviation)
+            chances = np.where(group, np.maximum(chances, own), chances)
         return chances
 
     def rewards(self, params: Sequence[Mapping[str, Any]], factors: Array) -> tuple[Array, Array]:
@@ -176,10 +180,17 @@ class Learner:
             theta = self._theta[2]
         return AccuracyModel.fit(observed, encoding, running=running, start=theta, steps=0)
 
-    def chances(self, study: Study, trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    def chances(
+        self,
+        study: Study,
+        trials: Sequence[FrozenTrial],
+        *,
+        windows: Sequence[tuple[float, float]] = (),
+    ) -> dict[int, float]:
         """By the number of each trial that has told anything: how probable it is the best.
 
-        Empty where the trials tell too little for a model.
+        With `windows` (low, high) of cost: the best within some of them that it is in. Empty where
+        the trials tell too little for a model.
         """
         told = [one for one in self.read(trials) if one.params and not one.thrown_back]
         observed = self.observe(study, told)
@@ -187,7 +198,11 @@ class Learner:
             return {}
         model = self.model(study, told, observed, distributions=_asked(told))
         kept = informative(observed)
-        chances = model.chances(kept)
+        among = [np.ones(len(kept.values), dtype=bool)]
+        if windows:
+            costs = np.array([self.cost.of(params) for params in kept.params])
+            among = [(low <= costs) & (costs <= high) for low, high in windows]
+        chances = model.chances(kept, among)
         return dict(zip(kept.numbers.tolist(), chances.tolist(), strict=True))
 
 

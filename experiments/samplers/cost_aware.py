@@ -111,6 +111,9 @@ class CostAwareSampler(ProposingSampler):
         it has to be tried for its parameters, and so its cost, to be known.
         """
         reached, _ = model.rewards(observed.params, observed.factors)
+        # Limits may change from one suggestion to the next: who is outside now is no rival.
+        inside = np.array([self.cost.allows(params) for params in observed.params])
+        reached = np.where(inside, reached, -np.inf) if inside.any() else reached
         parents = [observed.params[i] for i in np.argsort(-reached)[:PARENTS]]
         near = [self._changed(parents, conditions) for _ in range(BLOCK)]
         around = [p for parent in parents for p in self._neighbours(parent, conditions)]

@@ -7,13 +7,16 @@ mean.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import WorkFailed, say
+from experiments.config.schema import SearchSection
 from experiments.config.sections import ConfirmationSection
-from experiments.config.units import readable_seconds
+from experiments.config.units import readable_cost, readable_seconds
+from experiments.engine.budgets import TARGET, counts_for
 from experiments.engine.session import Session
 from experiments.samplers import recommend
 from experiments.steps.noise import (
@@ -34,30 +37,43 @@ from experiments.store.trial import (
 )
 from scaler.cost import Cost
 
+Counts = Callable[[FrozenTrial], bool]  # whether a trial's network may be named for a budget
 
-def finalists(store: Store, *, top: int) -> dict[str, FrozenTrial]:
+
+def counting(section: SearchSection, target: float) -> Counts:
+    """Which trials count for a target."""
+    return lambda trial: counts_for(section, target, trial.user_attrs)
+
+
+def finalists(
+    store: Store,
+    *,
+    top: int,
+    counts: Counts = lambda _: True,
+    ranked: Sequence[FrozenTrial] | None = None,
+) -> dict[str, FrozenTrial]:
     """The `top` distinct trials of highest expected reward, by name: `#12`, or its origin.
 
     Stopped trials compete by what they are expected to reach, and results that were told (see
     warm_start) too, for here they are trained; but the best finished one of the search's own is
-    always among them.
+    always among them. Of those that `counts`; `ranked` is `ranking(store)`, if it is known.
     """
-    own = store.trials("search")
-    ranked: dict[str, FrozenTrial] = {}
-    for trial in _believed([*own, *store.trials("warm_start")]):
-        ranked.setdefault(identity_of(trial), trial)
-    chosen = list(ranked.values())[:top]
-    best = best_complete(own)
+    distinct: dict[str, FrozenTrial] = {}
+    for trial in filter(counts, ranking(store) if ranked is None else ranked):
+        distinct.setdefault(identity_of(trial), trial)
+    chosen = list(distinct.values())[:top]
+    best = best_complete(list(filter(counts, store.trials("search"))))
     if best is not None and identity_of(best) not in {identity_of(trial) for trial in chosen}:
         chosen[-1] = best
     return {trial.user_attrs.get("origin", f"#{trial.number}"): trial for trial in chosen}
 
 
-def _believed(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Finished and stopped ones, the highest expected reward first; an accuracy of 0 comes last.
+def ranking(store: Store) -> list[FrozenTrial]:
+    """Finished and stopped trials, the highest expected reward first; an accuracy of 0 comes last.
 
     What each trial's cost made of its accuracy stands on it, so that the model learns accuracies.
     """
+    trials = [*store.trials("search"), *store.trials("warm_start")]
     factors = {}
     for trial in trials:
         accuracy, value = trial.user_attrs.get("accuracy"), trial.user_attrs.get("reward")
@@ -76,6 +92,7 @@ class Round:
     networks: int
     seeds: int
     epochs: int
+    each: int = field(default=0, compare=False)  # the most networks of a budget
 
     @property
     def cost(self) -> int:
@@ -83,27 +100,47 @@ class Round:
         return self.networks * self.seeds * self.epochs
 
 
-def rounds(section: ConfirmationSection, *, networks: int, epochs: int, spent: int) -> list[Round]:
+def rounds(
+    section: ConfirmationSection,
+    *,
+    networks: int,
+    epochs: int,
+    spent: int,
+    budgets: int = 1,
+    distinct: Callable[[int], int] | None = None,
+) -> list[Round]:
     """The rounds that cost at most `share` of the `spent` epochs; none where no two fit.
 
-    First the later rounds are given up, then networks down to two, then seeds down to two.
+    First the later rounds are given up, then networks down to two, then seeds down to two. Of
+    several `budgets` each has so many `networks`; the first n of each are `distinct(n)` in all.
+    Where no two of each fit, one of each is trained, so that its noise is known.
     """
     epochs = section.epochs or epochs
     most = math.inf if section.share is None else section.share * spent
+    leasts = (2,) if budgets == 1 else (2, 1)
     plans = [
-        _halving(each, seeds, count, epochs)
+        _halving(each, seeds, count, epochs, budgets, distinct)
+        for least in leasts
         for seeds in range(section.seeds, min(2, section.seeds) - 1, -1)
-        for each in range(networks, 1, -1)
+        for each in range(networks, least - 1, -1)
         for count in range(section.rounds, 0, -1)
     ]
     return next((plan for plan in plans if sum(one.cost for one in plan) <= most), [])
 
 
-def _halving(networks: int, seeds: int, count: int, epochs: int) -> list[Round]:
+def _halving(
+    each: int,
+    seeds: int,
+    count: int,
+    epochs: int,
+    budgets: int,
+    distinct: Callable[[int], int] | None,
+) -> list[Round]:
     plan = []
+    most = budgets * each if distinct is None else distinct(each)
     for _ in range(count):
-        plan.append(Round(networks, seeds, epochs))
-        networks, epochs = min(networks, max(2, math.ceil(networks / 2))), 2 * epochs
+        plan.append(Round(min(most, budgets * each), seeds, epochs, each))
+        each, epochs = min(each, max(2, math.ceil(each / 2))), 2 * epochs
     return plan
 
 
@@ -125,43 +162,73 @@ def plan_text(plan: list[Round], *, spent: int) -> str:
     return f"{', then '.join(told)}: {trainings} trainings, {in_all} epochs in all{share}"
 
 
-def run_confirmation(session: Session, section: ConfirmationSection) -> FrozenTrial:
-    """Train the finalists in rounds; a trial with the network and training that came out first.
+def run_confirmation(session: Session, section: ConfirmationSection) -> dict[float, FrozenTrial]:
+    """Train the finalists in rounds; for each target a trial of the network that came out first.
 
-    Finalists of an earlier time, before the search was given more trials, compete with what they
-    have in the store.
+    A network that is a finalist for several targets is trained once for all. Targets that no
+    trial counts for are left out. Finalists of an earlier time, before the search was given more
+    trials, compete with what they have in the store.
     """
-    found = finalists(session.store, top=section.top)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    whole, spent = session.config.search.epochs, epochs_of_search(session)
-    plan = rounds(section, networks=len(found), epochs=whole, spent=spent)
+    search = session.config.search
+    ranked = ranking(session.store)
+    found: dict[float, dict[str, FrozenTrial]] = {}
+    for target in search.budgets:
+        counts = counting(search, target)
+        if own := finalists(session.store, top=section.top, counts=counts, ranked=ranked):
+            found[target] = own
+    every = {name: trial for own in found.values() for name, trial in own.items()}
+    if len(every) == 1:
+        return {target: next(iter(own.values())) for target, own in found.items()}
+    spent = epochs_of_search(session)
+    plan = rounds(
+        section,
+        networks=max(map(len, found.values())),
+        epochs=search.epochs,
+        spent=spent,
+        budgets=len(search.budgets),
+        distinct=lambda each: len({name for own in found.values() for name in list(own)[:each]}),
+    )
     if not plan:
         say(
-            f"no confirmation: two networks of two seeds and {section.epochs or whole} epochs are "
-            f"more than the share {section.share:g} of the search's {spent} epochs; "
+            f"no confirmation: two networks of two seeds and {section.epochs or search.epochs} "
+            f"epochs are more than the share {section.share:g} of the search's {spent} epochs; "
             f"`confirmation.share: null` confirms whatever it costs"
         )
-        return _best_finished(session)
+        return best_finished(session)
     say(f"confirmation: {plan_text(plan, spent=spent)}{_time(session, plan)}")
-    going_on = {name: _candidate(name, trial) for name, trial in found.items()}
+    going_on = {target: list(own) for target, own in found.items()}
     for number, one in enumerate(plan, start=1):
-        going_on = dict(list(going_on.items())[: one.networks])
+        names = [name for own in going_on.values() for name in own[: one.each]]
         now = train_repeats(
             session,
             "confirmation",
-            list(going_on.values()),
+            [_candidate(name, every[name]) for name in dict.fromkeys(names)],
             round_=number,
             seeds=new_seeds(session, round_=number, count=one.seeds),
             epochs=one.epochs,
         )
-        going_on = {standing.contender: going_on[standing.contender] for standing in now}
+        best = [standing.contender for standing in now]
+        going_on = {t: [name for name in best if name in own] for t, own in found.items()}
+    return _winners(session, list(found))
+
+
+def _winners(session: Session, targets: list[float]) -> dict[float, FrozenTrial]:
+    """For each target the confirmation's first; the best finished one where none was trained."""
+    search = session.config.search
     trained = repeated(completed(session, "confirmation"))
-    ranked = standings(training for _, training in trained)
-    if not ranked:
+    if not trained:
         raise WorkFailed("no training of the confirmation finished; see `scaler report`")
-    say(f"confirmation: {verdict(ranked, of='reward')}")
-    return next(trial for trial, one in trained if one.contender == ranked[0].contender)
+    winners = best_finished(session)
+    for target in targets:
+        counts = counting(search, target)
+        ranked = standings(training for trial, training in trained if counts(trial))
+        if not ranked:
+            continue
+        of = f" for {readable_cost(search.cost, target)}" if len(search.budgets) > 1 else ""
+        say(f"confirmation{of}: {verdict(ranked, of='reward')}")
+        first = ranked[0].contender
+        winners[target] = next(trial for trial, one in trained if one.contender == first)
+    return winners
 
 
 def _time(session: Session, plan: list[Round]) -> str:
@@ -174,22 +241,24 @@ def _time(session: Session, plan: list[Round]) -> str:
     return f", about {readable_seconds(seconds * sum(one.cost for one in plan))} of training"
 
 
-def _best_finished(session: Session) -> FrozenTrial:
-    best = best_complete(session.store.trials("search"))
-    assert best is not None  # the search saw to it
-    return best
+def best_finished(session: Session) -> dict[float, FrozenTrial]:
+    """The finished trial of highest reward for each target that one counts for."""
+    search, trials = session.config.search, session.store.trials("search")
+    best = {t: best_complete(list(filter(counting(search, t), trials))) for t in search.budgets}
+    return {target: trial for target, trial in best.items() if trial is not None}
 
 
 def _candidate(name: str, trial: FrozenTrial) -> Candidate:
     """The trial's network anew. Its cost's part of the reward is known and stays as it is."""
     attributes = trial.user_attrs
     accuracy = attributes["accuracy"]
+    of_target = {key: attributes[key] for key in ("cost", TARGET) if TARGET in attributes}
     return Candidate(
         architecture=architecture_of(trial),
         cost=Cost(attributes["flops"], attributes["params"], attributes["activations"]),
         seed=0,  # each repeat has its own
         suggestion=0,
         reward_factor=attributes["reward"] / accuracy if accuracy else 1.0,
-        attributes={"contender": name, "search_reward": attributes["reward"]},
+        attributes={"contender": name, "search_reward": attributes["reward"], **of_target},
         training=training_of(trial),
     )

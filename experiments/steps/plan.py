@@ -15,7 +15,8 @@ from experiments.config.schema import SearchConfig
 from experiments.config.units import readable_cost, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
-from experiments.engine.limits import check_limits, limits_text, median_flops, searched_space
+from experiments.engine.budgets import check_targets, with_target
+from experiments.engine.limits import limits_text, searched_space
 from experiments.steps.confirmation import rounds
 from experiments.steps.known import known_trainings
 from experiments.steps.search import check_search
@@ -45,7 +46,11 @@ class Plan:
         counts = {"search": whole, "confirmation": 0, "known networks": 0}
         if confirmation is not None and confirmation.top > 1:
             plan = rounds(
-                confirmation, networks=confirmation.top, epochs=search.epochs, spent=whole
+                confirmation,
+                networks=confirmation.top,
+                epochs=search.epochs,
+                spent=whole,
+                budgets=len(search.budgets),
             )
             counts["confirmation"] = sum(one.cost for one in plan)
             if plan:
@@ -69,8 +74,8 @@ def plan_search(config: SearchConfig) -> Plan:
     sizes = {"num_classes": data.num_classes, "in_channels": data.channels}
     search = config.search
     if search.target is None:
-        config = config.replace(search=search.replace(target=median_flops(search, **sizes)))
-    check_limits(config.search, **sizes)
+        config = config.replace(search=with_target(search, **sizes))
+    check_targets(config.search, **sizes)
     drawn = sampled_costs(searched_space(config.search), **sizes)
     median = sorted(drawn, key=lambda one: one[1].flops)[len(drawn) // 2][0]
     cores = (os.cpu_count() or 1) / config.cluster.cpus_per_trial
@@ -143,7 +148,8 @@ def tell_plan(plan: Plan) -> None:
         f"networks: of '{search.space}' at {space.members(1, seed=0)[0].resolution} px, at most "
         f"{space.size():.3g} settings{limits_text(search)}"
     )
-    say(f"budget: {readable_cost(search.cost, search.known_target)}, compared at the {search.at}")
+    budgets = ", ".join(readable_cost(search.cost, target) for target in search.budgets)
+    say(f"budget: {budgets}, compared at the {search.at}")
     rule = search.early_stopping.kind if search.early_stopping else "none"
     say(
         f"trials: {search.trials} by {search.sampler}, {search.epochs} epochs each, "

@@ -13,12 +13,13 @@ from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import NAMES, readable_cost
+from experiments.engine.budgets import file_suffix, main_target
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.limits import limits_text, searched_space
 from experiments.engine.pricing import latency_facts
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
-from experiments.steps.confirmation import plan_text, rounds, run_confirmation
+from experiments.steps.confirmation import best_finished, plan_text, rounds, run_confirmation
 from experiments.steps.known import check_known, known_plan, train_known
 from experiments.steps.warm_start import check_lengths, load_warm_start, read_warm_start
 from experiments.store.trial import architecture_of, best_complete, training_of
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 class SearchResult:
     """What a search gives: its folder, the baseline, a row a trial, the baseline's training.
 
-    `training` holds the choices of the space's `training:` part; empty where it has none.
+    `training` holds the choices of the space's `training:` part; empty where it has none. With
+    several targets `best` is of the main one, and `load_front` tells of the others.
     """
 
     run: RunFolder
@@ -99,19 +101,8 @@ def run_search(session: Session) -> Architecture:
     )
     confirmation = session.config.confirmation
     confirms = confirmation is not None and confirmation.top > 1
-    if confirmation is not None and confirms and len(finished) < section.trials:
-        most = section.trials * section.epochs
-        plan = rounds(confirmation, networks=confirmation.top, epochs=section.epochs, spent=most)
-        at_most = f", at most {confirmation.share:.0%} of the search" if confirmation.share else ""
-        if plan:
-            known = known_plan(confirmation, seeds=plan[-1].seeds)
-            say(f"after the search a confirmation{at_most}: {plan_text(plan, spent=0)}{known}")
-    if section.at == "formula" and len(finished) < section.trials:
-        target = readable_cost(section.cost, section.known_target)
-        say(
-            f"search: the reward weighs {NAMES[section.cost]} against {target}, so the best may "
-            f"have more or fewer; `search.at: budget` compares all at {target}"
-        )
+    if len(finished) < section.trials:
+        _tell_plan(session)
     session.train(
         "search",
         candidates,
@@ -133,11 +124,61 @@ def run_search(session: Session) -> Architecture:
     if candidates.ended:
         warn(f"the search has {len(trials)} of {section.trials} trials: {candidates.ended}")
     if confirmation is not None and confirms:
-        best = run_confirmation(session, confirmation)
-        train_known(session, confirmation, best)
-    baseline = architecture_of(best).replace(name=f"{session.config.name}_baseline")
-    session.folder.write_baseline(baseline, recipe=training_of(best), sizes=session.sizes)
-    return baseline
+        winners = run_confirmation(session, confirmation)
+        if section.known_target in winners:
+            train_known(session, confirmation, winners[section.known_target])
+    else:
+        winners = best_finished(session)
+    return _write_baselines(session, winners)
+
+
+def _tell_plan(session: Session) -> None:
+    """What the search will compare its networks at, and what comes after it."""
+    section, confirmation = session.config.search, session.config.confirmation
+    budgets = [readable_cost(section.cost, target) for target in section.budgets]
+    if confirmation is not None and confirmation.top > 1:
+        plan = rounds(
+            confirmation,
+            networks=confirmation.top,
+            epochs=section.epochs,
+            spent=section.trials * section.epochs,
+            budgets=len(budgets),
+        )
+        at_most = f", at most {confirmation.share:.0%} of the search" if confirmation.share else ""
+        if plan:
+            known = known_plan(confirmation, seeds=plan[-1].seeds)
+            say(f"after the search a confirmation{at_most}: {plan_text(plan, spent=0)}{known}")
+    target = readable_cost(section.cost, section.known_target)
+    if len(budgets) > 1:
+        say(
+            f"search: one network for each of {', '.join(budgets)}, which trials take in turn; "
+            f"coefficients, family and known networks are those of {target}"
+        )
+    elif section.at == "formula":
+        say(
+            f"search: the reward weighs {NAMES[section.cost]} against {target}, so the best may "
+            f"have more or fewer; `search.at: budget` compares all at {target}"
+        )
+
+
+def _write_baselines(session: Session, winners: dict[float, FrozenTrial]) -> Architecture:
+    """A file for each target that has a network; the main one's, or else the largest one's, is
+    baseline.yaml and is returned."""
+    section, name = session.config.search, f"{session.config.name}_baseline"
+    for target in section.budgets:
+        if target not in winners:
+            told = readable_cost(section.cost, target)
+            warn(f"no trial finished that counts for {told}: it has no network")
+    main = main_target(section, winners)
+    for target, winner in winners.items():
+        suffix = file_suffix(section, target, main=main)
+        session.folder.write_baseline(
+            architecture_of(winner).replace(name=f"{name}{suffix}"),
+            recipe=training_of(winner),
+            sizes=session.sizes,
+            suffix=suffix,
+        )
+    return architecture_of(winners[main]).replace(name=name)
 
 
 def _why_nothing(trials: list[FrozenTrial], session: Session, ended: str) -> str:

@@ -56,6 +56,7 @@ FIXED: dict[str, Any] = {
 OWN: dict[str, Any] = {
     "cost": "float64",  # what the search's objective used, in its unit
     "proposed_by": "category",  # model, random, enqueued, walk (within limits), or the sampler
+    "target": "float64",  # of a search of several: whose turn it was
     "latency": "float64",  # seconds of a step, where the search asked for it
     "alpha": "float64",
     "beta": "float64",

@@ -33,30 +33,40 @@ MOST = 1_000  # dots drawn of each outcome; more would hide each other and make 
 
 
 def flops_accuracy(
-    trials: pd.DataFrame, *, section: SearchSection, baseline: str | None = None
+    trials: pd.DataFrame,
+    *,
+    section: SearchSection,
+    baseline: str | None = None,
+    front: pd.DataFrame | None = None,
 ) -> Figure:
     """The objective's cost against accuracy; `trials` are those of the search with an accuracy.
 
-    `baseline` is the key of the network that the confirmation chose, if it is not the best.
+    `baseline` is the key of the network that the confirmation chose, if it is not the best; `front`
+    is the table of a search with several targets.
     """
     cost = section.cost
     done = trials[trials["state"] == "complete"].sort_values("number")
     stopped = trials[trials["state"] == "pruned"]
-    x = cost_axis(trials[cost], section.known_target, cost=cost)
+    x = cost_axis(trials[cost], *section.budgets, cost=cost)
     low, high = focus(trials, "accuracy", most=1.0)
+    if front is not None:
+        low, high = min(low, front["accuracy_low"].min()), max(high, front["accuracy_high"].max())
     y = Axis("validation accuracy", limits=(low, high), format=".4~g")
     lines, notes = _equal_reward(section, x, y)
-    target = f"target T = {readable_cost(cost, section.known_target)}"
+    told = [readable_cost(cost, target) for target in section.budgets]
+    named = told if len(told) > 1 else [f"target T = {told[0]}"]
     chart = Chart(
         title=f"Search: accuracy against {NAMES[cost]}",
         x=x,
         y=y,
         marks=(*lines, *_trials(done, stopped, x=cost, y="accuracy", low=low), *_front(done, x)),
         notes=tuple(notes),
-        rules=(("x", section.known_target, target),),
+        rules=tuple(("x", t, name) for t, name in zip(section.budgets, named, strict=True)),
         height=520,
     )
-    if len(done):
+    if front is not None:
+        chart = Chart(**{**vars(chart), "marks": (*chart.marks, *_confirmed(front))})
+    elif len(done):
         best = done.sort_values(["reward", "number"], ascending=[False, True]).iloc[0]
         marks = [_one(best, cost, f"best: reward {best['reward']:.3f}", symbol="star", size=17)]
         chosen = done[done["key"] == baseline]
@@ -70,8 +80,43 @@ def flops_accuracy(
         f"accuracy, with the Pareto front as a step line and the best trial as a star.",
         caption="Along a thin grey line the reward is equal, its value at the line's end; up and "
         "to the left is better. Trials stopped early have the accuracy of their last epoch."
+        + ("" if front is None else _CONFIRMED)
         + _told(done, stopped),
     )
+
+
+_CONFIRMED = (
+    " A diamond is the mean of a network that was trained again, the bar from its least to its "
+    "highest training, an orange one is named for a target (dotted lines). Those trainings may be "
+    "longer than the search's."
+)
+
+
+def _confirmed(front: pd.DataFrame) -> list[Marks]:
+    """The confirmed networks with their noise: those named for a target, and the others."""
+    marks = []
+    targets = front["target"].notna()
+    colours: tuple[tuple[Any, str, Colour], ...] = (
+        (~targets, "confirmed", "purple"),
+        (targets, "confirmed, named for a target", "orange"),
+    )
+    for which, name, colour in colours:
+        part = front[which].drop_duplicates("contender")
+        told = zip(part["contender"], part["accuracy"], part["seeds"], strict=True)
+        mark = Marks(
+            "dots",
+            part["cost"].to_numpy(dtype=float),
+            part["accuracy"].to_numpy(dtype=float),
+            name,
+            colour,
+            "diamond",
+            size=11,
+            low=part["accuracy_low"].to_numpy(dtype=float),
+            high=part["accuracy_high"].to_numpy(dtype=float),
+            texts=[f"{who}\naccuracy {mean:.4f}, n = {seeds}" for who, mean, seeds in told],
+        )
+        marks += [mark] if len(part) else []
+    return marks
 
 
 def history(searched: pd.DataFrame) -> Figure:

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.config.schema import SearchSection
 from experiments.engine.candidates import SampledCandidates
-from experiments.engine.limits import check_limits, median_flops
+from experiments.engine.limits import check_limits, flops_at
 from experiments.samplers.known_cost import reward
 from experiments.store.trial import Trial
 from scaler import measure_cost
@@ -134,8 +134,8 @@ def test_a_tight_limit_costs_no_trial_and_the_same_seed_gives_the_same(sampler):
 def test_the_median_is_of_the_networks_within_the_limits_whatever_the_seed(limits):
     """At 9e4 FLOPs hardly a random network lies within: walks find them."""
     section = SearchSection(space="mbconv_small", resolution=8, **limits)
-    target = median_flops(section, **SIZES)
-    assert target == median_flops(section.replace(sampler="tpe"), **SIZES)
+    target = flops_at(section, 0.5, **SIZES)[0]
+    assert target == flops_at(section.replace(sampler="tpe"), 0.5, **SIZES)[0]
     members = load_space("mbconv_small").at(8).members(2000, seed=7)
     flops = [measure_cost(member, **SIZES).flops for member in members]
     within = [f for f in flops if f <= section.max_flops]

@@ -16,7 +16,7 @@ from experiments.config.messages import WorkFailed
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import FamilySection
-from experiments.engine.limits import median_flops
+from experiments.engine.limits import flops_at
 from experiments.engine.session import open_session
 from experiments.steps.family import run_family
 from experiments.store.store import Store
@@ -92,7 +92,7 @@ def test_the_objectives_cost_and_target_stay_those_of_the_run(ray, config, evalu
 def test_a_target_that_is_not_given_is_the_spaces_median_and_stays(ray, config, evaluate, capsys):  # noqa: ARG001
     few = config.replace(search=config.search.replace(trials=2, max_flops=5e5))
     trials = search(few, evaluate=evaluate, **SIZES).trials
-    target = median_flops(few.search, **SIZES)
+    target = flops_at(few.search, 0.5, **SIZES)[0]
     assert f"target: {target / 1e3:g} kFLOPs, the median of" in capsys.readouterr().err
     expected = trials.accuracy * (trials.flops / target) ** -0.07
     assert trials.reward.tolist() == pytest.approx(expected.tolist())
@@ -127,7 +127,7 @@ def test_a_step_that_searches_nothing_leaves_the_target_to_the_search(config, ev
     few = config.replace(search=config.search.replace(trials=1))
     search(few, evaluate=evaluate, **SIZES)
     with open_session(few, evaluate=evaluate, **SIZES) as session:
-        target = median_flops(few.search, **SIZES)
+        target = flops_at(few.search, 0.5, **SIZES)[0]
         assert session.config.search.target == target
         assert RunFolder.open(config.run).config.search.target == target
 

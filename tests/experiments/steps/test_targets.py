@@ -1,0 +1,113 @@
+"""One network a budget: several targets of one search."""
+
+import pytest
+
+from experiments import load_front, load_trials
+from experiments.config.schema import SearchSection
+from experiments.config.sections import ConfirmationSection
+from experiments.report.report import outcome_of, write_report
+from experiments.steps.search import run_search
+from search_spaces import load_architecture
+
+TARGETS = (6e4, 1.2e5, 2e5)
+CONFIRMATION = ConfirmationSection(top=2, seeds=2, rounds=1, share=None, known=())
+
+
+def costly(architecture, *, seed, **rest):  # noqa: ARG001
+    """Wide heads are better by more than they cost; a seed adds a little."""
+    layers = sum(stage.layers for stage in architecture.stages)
+    return 0.4 + architecture.head.channels / 2000 + layers / 100 + seed % 7 / 1e4
+
+
+@pytest.fixture
+def several(config, by_hand):
+    """A search with three targets, done by hand: its session, after it has ended."""
+
+    def run(evaluate=costly, confirmation=CONFIRMATION, **section):
+        changed = config.search.replace(targets=TARGETS, **section)
+        session = by_hand(config.replace(search=changed, confirmation=confirmation), evaluate)
+        run_search(session)
+        return session
+
+    return run
+
+
+@pytest.mark.parametrize("at", ["formula", "budget"])
+@pytest.mark.parametrize("sampler", ["random", "cost_aware", "tpe"])
+def test_trials_take_the_targets_in_turn(several, config, sampler, at):
+    several(sampler=sampler, at=at)
+    trials = load_trials(config.run, study="search").sort_values("number")
+    assert trials["target"].tolist() == [*TARGETS] * 4
+    share = trials["flops"] / trials["target"]
+    assert (share <= 1.02).all()
+    assert not trials.duplicated("key").any()
+    if at == "budget":
+        assert (share >= 0.98).all()
+
+
+def named(folder, name):
+    return load_architecture(str(folder / name)).key
+
+
+@pytest.mark.parametrize("at", ["formula", "budget"])
+def test_each_target_has_its_network_confirmed_from_the_same_trials(several, config, at):
+    several(at=at, trials=18)
+    trials = load_trials(config.run)
+    again = trials[trials["study"] == "confirmation"]
+    means = again.groupby(["key", "target", "flops"])["reward"].mean().reset_index()
+    files = ("baseline_60k.yaml", "baseline_120k.yaml", "baseline.yaml")
+    for target, file in zip(TARGETS, files, strict=True):
+        counts = means["target"] == target if at == "budget" else means["flops"] <= 1.01 * target
+        best = means[counts].sort_values("reward").iloc[-1]
+        assert named(config.run, file) == best["key"]
+    assert not again.duplicated(["key", "seed"]).any()  # one training serves all targets
+    front = load_front(config.run)
+    assert front["target"].dropna().tolist() == [*TARGETS]
+    assert front["baseline"].dropna().tolist() == [*files]
+    assert (front["seeds"] == 2).all()
+    assert (front["accuracy_low"] < front["accuracy"]).all()
+    assert front.loc[front["pareto"], "accuracy"].is_monotonic_increasing or at == "formula"
+
+
+def test_the_front_is_of_those_that_no_other_beats(several, config):
+    several(trials=18)
+    front = load_front(config.run).drop_duplicates("contender")
+    for _, row in front.iterrows():
+        cheaper, better = front["cost"] < row["cost"], front["accuracy"] > row["accuracy"]
+        no_dearer, no_worse = front["cost"] <= row["cost"], front["accuracy"] >= row["accuracy"]
+        beats = (cheaper & no_worse) | (better & no_dearer)
+        assert row["pareto"] == (not beats.any())
+
+
+def test_the_result_tells_each_target_and_the_page_draws_them(several, config):
+    session = several(trials=9)
+    told = outcome_of(session.folder)
+    for text, start, file in zip(
+        told, ("60 k", "120 k", "200 k"), ("_60k", "_120k", ""), strict=False
+    ):
+        assert text.startswith(f"For {start}FLOPs: #")
+        assert f"in baseline{file}.yaml" in text
+        assert "standard error of 2 seeds" in text
+    page = write_report(session.folder).read_text()
+    assert 'id="front"' in page
+    assert "named for a target" in page
+    assert (config.run / "tables" / "front.csv").exists()
+
+
+def test_a_stated_main_target_is_the_baseline(several, config):
+    several(target=TARGETS[0])
+    assert named(config.run, "baseline.yaml") != named(config.run, "baseline_200k.yaml")
+    assert load_front(config.run)["baseline"][0] == "baseline.yaml"
+
+
+def test_without_a_confirmation_the_best_finished_is_named(several, config):
+    several(confirmation=None)
+    trials = load_trials(config.run)
+    for target, file in zip(TARGETS, ("_60k", "_120k", ""), strict=True):
+        best = trials[trials["flops"] <= 1.01 * target].sort_values("reward").iloc[-1]
+        assert named(config.run, f"baseline{file}.yaml") == best["key"]
+    assert (load_front(config.run)["seeds"] == 1).all()
+
+
+def test_one_listed_target_is_the_target():
+    assert SearchSection.model_validate({"targets": [5e6]}) == SearchSection(target=5e6)
