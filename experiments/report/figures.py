@@ -11,6 +11,7 @@ from experiments.report.charts import analysis, growth, network, search, side_by
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import FORMATS, draw
+from experiments.report.charts.overview import overview
 from experiments.report.front import for_main_target
 from experiments.report.repeats import (
     coefficients_standings,
@@ -22,6 +23,7 @@ from experiments.store.trials import load_curves
 from scaler.compound import CompoundCoefficients
 
 FIGURES = (
+    "overview",
     "search_history",
     "flops_accuracy",
     "importance",
@@ -71,7 +73,12 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     baseline = folder.baseline()
     key = baseline.key if baseline else None
     told = load_curves(folder.path, study="search")
+    mains = for_main_target(tables["trials"], folder.config.search)
+    ranked = confirmation_standings(mains)
+    members = tables["family"][tables["family"]["state"] == "complete"]
+    whole = overview(mains, members, winner=ranked[0].contender if ranked else None)
     figures = {
+        **({"overview": whole} if whole else {}),
         "search_history": search.history(searched),
         "flops_accuracy": search.flops_accuracy(
             scored, section=folder.config.search, baseline=key, front=tables.get("front")

@@ -7,17 +7,21 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
+from experiments.config.schema import SearchSection
 from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
+from experiments.engine.limits import searched_space
 from experiments.report.charts.chart import Figure
 from experiments.report.figures import FIGURES, leads
-from experiments.report.front import for_main_target, front_table, front_text
+from experiments.report.first_screen import commands, tiles
+from experiments.report.front import for_main_target
 from experiments.report.render import pictures, render, shown
 from experiments.report.repeats import coefficients_standings, confirmation_standings
-from experiments.report.summary import only_compared, summary
+from experiments.report.summary import only_compared, outcome, summary
 from experiments.report.tables import coefficient_trials, data_sizes
 from experiments.steps.noise import verdict
 from scaler.stages import stage_rows
+from search_spaces.records import InputError
 
 _TABLES = (
     "search",
@@ -46,6 +50,7 @@ _TRIALS = (  # column -> digits; None: a count or text
     ("seconds", 1),
     ("reason", None),
 )
+ENOUGH = 5  # finished trials for each choice, before its importance says something
 ROWS = 50  # of the trials' table before more are asked for
 
 
@@ -66,6 +71,7 @@ def make_page(
     views = {name: shown(table) for name, table in tables.items() if name in _TABLES}
     trials = tables["trials"]
     searched = trials[trials["study"] == "search"]
+    views["search"] = shown(_with_choices(tables["search"], searched, folder.config.search))
     seen = pictures(charts, drawn)
     line = not only_compared(trials)
     return render(
@@ -80,6 +86,9 @@ def make_page(
         name=folder.config.name,
         reload=reload,
         parts=_parts(tables, line=line),
+        tiles=tiles(folder, tables) if line else [],
+        commands=commands(folder) if line else [],
+        outcome=outcome(trials, folder.config.search) if line else [],
         summary=summary(folder, tables),
         tables={name: views.get(name) for name in _TABLES},
         figures={name: seen.get(name) for name in FIGURES},
@@ -87,11 +96,12 @@ def make_page(
         baseline=baseline.name if baseline else None,
         stages=shown(stages) if baseline else None,
         chosen=", ".join(f"{name} {value:g}" for name, value in coefficients or ()),
-        front_text=front_text(front_table(trials, folder.config.search), folder.config.search),
         winner_first=leads(tables["coefficients"], coefficients),
         verdicts=_verdicts(folder, trials),
         grown=_grown(folder.config.coefficients),
         surrogate=_surrogate(tables),
+        few=_few(tables, searched),
+        seeds=_seeds(tables),
         failed=_failed(tables),
         spent=_spent(tables),
         line=line,
@@ -116,6 +126,33 @@ def _trials(searched: pd.DataFrame, *, cost: str) -> dict[str, Any]:
     ]
     rows = [list(row) for row in zip(*values, strict=True)]
     return {"columns": columns, "rows": rows, "place": [cost, "accuracy"]}  # of the dots
+
+
+def _with_choices(
+    best: pd.DataFrame, searched: pd.DataFrame, section: SearchSection
+) -> pd.DataFrame:
+    """The best trials with the choices in which they differ, in place of the networks' keys.
+
+    As they are where the space was a file that is gone.
+    """
+    try:
+        names = [name for name in searched_space(section).parameters() if name in searched]
+    except InputError:
+        return best
+    rows = searched.set_index("number").loc[best["number"].tolist(), names].astype("string")
+    differ = [name for name in names if rows[name].nunique(dropna=False) > 1]
+    told = [
+        ", ".join(f"{_short(name)} {row[name]}" for name in differ if pd.notna(row[name]))
+        for _, row in rows.iterrows()
+    ]
+    return best.drop(columns="key").assign(differing_choices=pd.Series(told, dtype="string"))
+
+
+def _short(name: str) -> str:
+    """`1: kernel size` of `stages.1.block.kernel_size`."""
+    stage, _, rest = name.removeprefix("stages.").partition(".")
+    place, what = (f"{stage}: ", rest) if rest and stage.isdigit() else ("", name)
+    return place + what.removeprefix("block.").replace("_", " ")
 
 
 def _parts(tables: dict[str, pd.DataFrame], *, line: bool) -> list[str]:
@@ -143,6 +180,32 @@ def _grown(section: CoefficientsSection) -> str:
         return f"to phi = {section.phi:g}, whatever it then cost"
     within = f"within {section.flops_tolerance:.2%}"
     return f"to {section.target_ratio:g} times its own measured FLOPs, {within}"
+
+
+def _few(tables: dict[str, pd.DataFrame], searched: pd.DataFrame) -> str:
+    """A warning where the importances stand on few trials."""
+    finished, choices = int((searched["state"] == "complete").sum()), 0
+    if "importance" in tables:
+        choices = tables["importance"]["parameter"].nunique()
+    if not choices or finished >= ENOUGH * choices:
+        return ""
+    return (
+        f"{finished} finished trials say little of {choices} choices: take what follows as a hint. "
+        f"From about {ENOUGH * choices} trials on it can be trusted more."
+    )
+
+
+def _seeds(tables: dict[str, pd.DataFrame]) -> str:
+    """How far two members may differ by chance, as the repeated trainings tell."""
+    told = "Each member was trained once, with one seed."
+    noise = tables.get("noise", pd.DataFrame())
+    if noise.empty:
+        return f"{told} How much another seed would change is not known."
+    pooled = float(noise["pooled"].median())
+    return (
+        f"{told} Repeated trainings of this run differ by a standard deviation of about "
+        f"{pooled * 100:.1f} points; smaller differences between members mean little."
+    )
 
 
 def _surrogate(tables: dict[str, pd.DataFrame]) -> str:

@@ -14,9 +14,9 @@ from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """The question, the search, its confirmation if there was one, what it was worth, the family.
+    """The question, the search, its confirmation if there was one, the family.
 
-    True of a run of any state.
+    True of a run of any state. What was found and what it was worth says `outcome`.
 
     Of a run that is a comparison only: what was compared, and which network came out best.
     """
@@ -26,8 +26,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
     return [
         _asked(folder.config),
         _searched(tables, folder),
-        *_confirmed(for_main_target(tables["trials"], section)),
-        *outcome(tables["trials"], section),
+        *_confirmed(for_main_target(tables["trials"], section), folder),
         _scaled(tables, folder.coefficients()),
     ]
 
@@ -84,7 +83,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
         return f"None of the search's trials has finished ({ended}).{screened}"
     best = tables["search"].iloc[0]
     return _started(trials) + (
-        f"The best trial of the search ({ended}) is number {best['number']}, with a reward of "
+        f"The search ({ended}): trial #{best['number']} had the highest reward of one training, "
         f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters.{screened}"
     )
@@ -110,9 +109,16 @@ def _started(trials: pd.DataFrame) -> str:
     return f"Warm start: {known}. " if known else ""
 
 
-def _confirmed(trials: pd.DataFrame) -> list[str]:
+def _confirmed(trials: pd.DataFrame, folder: RunFolder) -> list[str]:
     ranked = confirmation_standings(trials)
-    return [f"Trained again with new seeds, {verdict(ranked, of='reward')}"] if ranked else []
+    if not ranked:
+        return []
+    baseline = folder.baseline()
+    named = f" So {ranked[0].contender} is {baseline.name}." if baseline else ""
+    return [
+        f"The highest of many trainings is high by luck too. Trained again with new seeds, "
+        f"{verdict(ranked, of='reward')}{named}"
+    ]
 
 
 def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:

@@ -49,7 +49,7 @@ def all_tables(run):
 
 def test_a_finished_run_has_a_figure_of_each_part(done):
     figures = make_figures(done.folder, all_tables(done))
-    search = ["search_history", "flops_accuracy", "learning_curves"]
+    search = ["overview", "search_history", "flops_accuracy", "learning_curves"]
     assert list(figures) == [*search, "baseline", "surface", "coefficients", "family", "costs"]
 
 

@@ -5,7 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from experiments.config.run_folder import RunFolder
+from experiments.report.charts.overview import overview
+from experiments.report.first_screen import commands, tiles
 from experiments.report.report import result_text, write_report
+from experiments.report.tables import data_sizes, make_tables
+from scaler.stages import stage_rows
 
 VOID = {"meta", "img", "link", "br", "input"}
 MIB = 2**20
@@ -55,7 +60,7 @@ def test_a_run_that_is_only_searched_shows_search_and_baseline(searched):
     assert "1 finished, 1 stopped early, 1 failed" in text
     assert "MBConv3, k5x5, SE 0.25" in text
     assert "It has not been scaled yet." in text
-    assert len(Page(text).all("img")) == 5
+    assert len(Page(text).all("img")) == 6
 
 
 def test_a_finished_run_shows_everything(done):
@@ -63,7 +68,7 @@ def test_a_finished_run_shows_everything(done):
     assert "chose alpha 2, beta 1, gamma 1" in text
     assert "the baseline grew to hand_b1" in text
     assert "fingerprint-1234" in text
-    assert len(Page(text).all("img")) == 8
+    assert len(Page(text).all("img")) == 9
     assert [tag["class"] for tag in Page(text).all("tr") if "class" in tag] == ["best", "best"]
 
 
@@ -185,3 +190,52 @@ def test_charts_in_the_page_are_json_with_what_is_missing_as_null(done):
     assert [row["number"] for row in rows] == [0, 1, 2, 3]
     assert rows[3]["reward"] is None
     assert rows[3]["reason"] == "OSError: full"
+
+
+def test_the_first_screen_has_four_tiles_and_the_commands_that_come_next(done):
+    tables = make_tables(done.folder)
+    baseline, cost, accuracy, best = tiles(done.folder, tables)
+    assert baseline.value == done.baseline.name
+    assert baseline.picture.count("<rect ") == 2 + len(done.baseline.stages)  # stem and head
+    flops = sum(row.flops for row in stage_rows(done.baseline, **data_sizes(done.folder)))
+    assert cost.share == min(1, flops / done.folder.config.search.known_target)
+    assert "of the budget of" in cost.note
+    assert accuracy.note.endswith("one seed: its noise is not known")
+    assert best.value == "hand_b0"  # of two equals the cheaper one
+    text = report(done)
+    for what, command in commands(done.folder):
+        assert what in text
+        assert command in text
+        assert command.startswith("scaler ")
+        assert str(done.folder.path) not in command
+    assert "take what follows as a hint" not in text  # there are no importances of one trial
+
+
+def test_the_noise_of_the_first_screen_is_the_confirmations(repeated):
+    folder, baseline = repeated.folder, repeated.baseline
+    winner = baseline.replace(head=baseline.head.replace(channels=40))  # as #1 has it
+    folder.write_baseline(winner)
+    notes = [tile.note for tile in tiles(folder, make_tables(folder))]
+    assert any(note.startswith("± 1.4 points over 2 seeds of ") for note in notes)
+
+
+def test_the_overview_draws_known_networks_and_the_family_beside_the_search(repeated):
+    attributes = {"contender": "cifar_resnet20", "round": 2}
+    for accuracy in (0.7, 0.74):
+        repeated.record("known", accuracy=accuracy, flops=900_000, attributes=attributes)
+    tables = make_tables(repeated.folder)
+    members = tables["family"][tables["family"]["state"] == "complete"]
+    figure = overview(tables["trials"], members, winner="#1")
+    assert figure is not None
+    marks = {mark.name.split(",")[0]: mark for mark in figure.panels[0].marks}
+    known, again = marks["known networks"], marks["the baseline"]
+    assert (known.y[0], known.low[0], known.high[0]) == (pytest.approx(0.72), 0.7, 0.74)
+    assert (again.y[0], again.low[0], again.high[0]) == (pytest.approx(0.91), 0.9, 0.92)
+    assert "search" in marks
+
+
+def test_a_run_whose_space_is_a_file_that_is_gone_has_a_report(searched):
+    config = searched.folder.config
+    gone = config.replace(search=config.search.replace(space="gone/away.yaml"))
+    searched.folder = RunFolder(searched.folder.path, gone)
+    assert "MBConv3, k5x5, SE 0.25" in report(searched)
