@@ -4,6 +4,8 @@ Torch counts the FLOPs of each module on its meta device, which computes shapes 
 This needs no formula of ours, and it checks `measure_cost`, whose counts are fvcore's.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,6 +19,7 @@ OPERATORS = (
     "conv kxk",
     "conv grouped",
     "conv depthwise",
+    "conv transposed",
     "linear",
     "matmul",
     "other",  # parameters of batch norm
@@ -41,12 +44,15 @@ def measure_operators(
     for name, module in network.named_modules():
         own = sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
         flops = elements = 0
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             # Torch counts a multiply-add as two, and names a module with its root's class.
             flops = sum(counted.get(f"{type(network).__name__}.{name}", {}).values()) // 2
         if isinstance(module, nn.Conv2d):
             # Each output element takes as many multiply-adds as an output channel has weights.
             elements = flops * module.out_channels // module.weight.numel()
+        if isinstance(module, nn.ConvTranspose2d):  # counted a pixel of its input
+            pixels = flops // module.weight.numel() * math.prod(module.stride)
+            elements = pixels * module.out_channels
         costs[operator_of(module)] += Cost(flops, own, elements)
     # FLOPs are conv + linear + matmul: those of no module are a product of two maps.
     rest = sum(counted["Global"].values()) // 2 - sum(cost.flops for cost in costs.values())
@@ -60,6 +66,8 @@ def operator_of(module: nn.Module) -> str:
     """A module's own kind in OPERATORS; its children have their own."""
     if isinstance(module, nn.Linear):
         return "linear"
+    if isinstance(module, nn.ConvTranspose2d):
+        return "conv transposed"
     if not isinstance(module, nn.Conv2d):
         return "other"
     if module.groups == module.in_channels and module.groups > 1:

@@ -54,12 +54,15 @@ def measure_layers(
 ) -> dict[str, Cost]:
     """The cost of each layer by its part: `stem`, `stages.<i>.<j>`, `head`, `auxiliary.<i>`.
 
+    Layers of a dense head are `head.<name>`, each counted at the map that it reads.
     Auxiliary classifiers are parameters only: they do not run in eval mode.
     """
     costs = {}
+    sizes = architecture.sizes()
     size = architecture.resolution
     conventions = architecture.conventions
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):
+        size = size if row.at is None else sizes[row.at]
         costs[row.part], size = _layer_cost(row.layer, size, conventions)
     for row in architecture.auxiliary_rows(num_classes=num_classes):
         costs[row.part] = Cost(0, _params(row.layer, conventions), 0)

@@ -192,6 +192,7 @@ def _maps(layer: Layer) -> tuple[Any, ...]:
         shrunk: tuple[tuple[int, int, str], ...] = ()
         seen.setdefault(shrunk, ())
         for i, window in enumerate(path, start=1):
+            step: tuple[int, int, str] | tuple[()]
             if window.padding == "symmetric":
                 step = (0, window.stride, "") if window.stride > 1 else ()
             else:

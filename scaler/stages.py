@@ -15,8 +15,9 @@ class StageRow:
 
     `stage` is `stem`, the stage's number as in `stages.<i>` (from 0), `head` or `auxiliary.<i>`.
     `resolution` is the side of the stage's input in pixels, `output_resolution` that of its output;
-    a classifier gives no map, so its is 1. `receptive_field` is the side in pixels of the part of
-    the image that one output pixel sees. The costs are those of `scaler.Cost`.
+    a classifier gives no map, so its is 1; a dense head's is the image's. `receptive_field` is the
+    side in pixels of the part of the image that one output pixel sees. The costs are those of
+    `scaler.Cost`.
     """
 
     stage: str
@@ -55,7 +56,8 @@ def stage_rows(
         ("head", head.describe(), features, 1, 1),
     ]
     sides = architecture.sizes()
-    between = list(zip(sides, [*sides[1:], 1], architecture.receptive_fields(), strict=True))
+    scored = 1 if architecture.task == "classification" else architecture.resolution
+    between = list(zip(sides, [*sides[1:], scored], architecture.receptive_fields(), strict=True))
     for i, auxiliary in enumerate(architecture.auxiliary if num_classes else ()):
         operator = f"Auxiliary {auxiliary.form}, training only"
         table.append((f"auxiliary.{i}", operator, auxiliary.features, 1, 1))
@@ -71,4 +73,5 @@ def stage_rows(
 
 def stage_of(part: str) -> str:
     """The stage that a layer's part belongs to: `stages.1.0` is in `1`, `stem` in `stem`."""
-    return part.split(".")[1] if part.startswith("stages.") else part
+    kind, *place = part.split(".")
+    return {"stages": place[0] if place else "", "head": "head"}.get(kind, part)

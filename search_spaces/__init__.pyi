@@ -3,7 +3,7 @@ from .architecture import Stage as Stage
 from .architecture import Stem as Stem
 from .blocks import Convolution as Convolution
 from .blocks import MBConv as MBConv
-from .head import Head as Head
+from .heads import Head as Head
 from .network import build_network as build_network
 from .records import InputError as InputError
 from .reference import list_architectures as list_architectures

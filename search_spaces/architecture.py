@@ -7,14 +7,14 @@ Everything that searches, scales, stores, compares or prints works on `Architect
 import hashlib
 import json
 from functools import cached_property, lru_cache
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from search_spaces.blocks import AnyBlock, Conventions, Layer
 from search_spaces.blocks.block import Channels, Rate
 from search_spaces.blocks.window import reach
-from search_spaces.head import AnyHead, Auxiliary, Head
+from search_spaces.heads import AnyHead, Auxiliary, DenseHead, Head, Row, Tap, Task
 from search_spaces.records import InputError, Record
 
 Count = Annotated[int, Field(ge=1)]
@@ -43,14 +43,6 @@ class Stem(Record):
     """The block of the first layer, usually a convolution."""
     stride: Count
     """Stride of the first layer."""
-
-
-class Row(NamedTuple):
-    """One resolved layer in its place: `stem`, `stages.<i>.<j>`, `head` or `auxiliary.<i>`."""
-
-    part: str
-    layer: Layer
-    drop_rate: float
 
 
 class Architecture(Record):
@@ -86,6 +78,9 @@ class Architecture(Record):
     def check(self, resolution: int) -> None:
         """Raise ValueError, with the place, where widths or maps do not fit at `resolution`."""
         sizes = self._sizes_at(resolution)
+        self.head.rows(self.maps(), 1)  # says which map there is not
+        if self.auxiliary and self.task != "classification":
+            raise ValueError(f"auxiliary: they classify, but the head is {self.head.kind}")
         for i, auxiliary in enumerate(self.auxiliary):
             if any(other.after == auxiliary.after for other in self.auxiliary[:i]):
                 raise ValueError(
@@ -104,6 +99,20 @@ class Architecture(Record):
                     f"small for it; it needs {auxiliary.smallest_map} px: raise the resolution or "
                     f"put it behind an earlier stage"
                 )
+
+    @property
+    def task(self) -> Task:
+        """What the network does, by its head: classification, or segmentation of each pixel."""
+        return self.head.task
+
+    def maps(self) -> list[Tap]:
+        """The maps behind the stem and behind each stage."""
+        found, stride = [], 1
+        steps = [self.stem.stride, *(stage.stride for stage in self.stages)]
+        for i, (layers, step) in enumerate(zip(self._coloured, steps, strict=True)):
+            stride *= step
+            found.append(Tap(layers[-1].out_channels, i + 1, stride))
+        return found
 
     @cached_property
     def _coloured(self) -> list[list[Layer]]:
@@ -165,21 +174,32 @@ class Architecture(Record):
         """Sides in pixels of what a pixel behind the stem, behind each stage and the head sees.
 
         From kernels and strides alone; squeeze-and-excitation and global pooling see everything
-        and are left out, fully connected heads are windows of their map's side.
+        and are left out, fully connected heads are windows of their map's side. Interpolation
+        counts as none.
         """
         fields, field, jump = [], 1, 1
         resolved = self._resolved(_COLOURS)
-        for layers in [*resolved, [self.head.layer(resolved[-1][-1].out_channels, 1)]]:
+        for layers in resolved:
             for layer in layers:
                 grown, jump = reach(layer.paths, jump=jump)
                 field += grown
             fields.append(field)
-        return fields
+        maps = self.maps()
+        jumps = [1, *(tap.stride for tap in maps)]
+        for row in self.head.rows(maps, 1):
+            at = jump if row.at is None else jumps[row.at]
+            field += reach(row.layer.paths, jump=at)[0]
+        return [*fields, field]
 
     def rows(self, *, num_classes: int, in_channels: int) -> list[Row]:
         """Every layer from image to scores, resolved; InputError for sizes that no network has."""
         if in_channels < 1:
             raise InputError(f"in_channels must be at least 1, but got {in_channels}")
+        if num_classes == 0 and self.task != "classification":
+            raise InputError(
+                "num_classes must be at least 1 for a head that scores pixels, but got 0; "
+                "`features` of the network gives its maps"
+            )
         if num_classes < 0:
             raise InputError(
                 f"num_classes must be at least 1, or 0 for the features, but got {num_classes}"
@@ -192,7 +212,7 @@ class Architecture(Record):
         return [
             Row("stem", stem[0], 0.0),
             *(Row(p, x, r) for (p, x), r in zip(body, rates, strict=True)),
-            Row("head", self.head.layer(stages[-1][-1].out_channels, num_classes), 0.0),
+            *self.head.rows(self.maps(), num_classes),
         ]
 
     def auxiliary_rows(self, *, num_classes: int) -> list[Row]:
@@ -207,13 +227,17 @@ class Architecture(Record):
     @property
     def key(self) -> str:
         """Equal for equal networks: same operators, shapes and attributes, names aside."""
+        classifies = self.task == "classification"
         rows = [
             [row.layer.identity(), row.drop_rate if row.layer.residual else 0.0]
-            for row in self.rows(num_classes=0, in_channels=_COLOURS)
+            for row in self.rows(num_classes=0 if classifies else 1, in_channels=_COLOURS)
         ]
         pairs = zip(self.auxiliary, self._auxiliary_rows(0), strict=True)
         extra = [[a.after, a.weight, row.layer.identity()] for a, row in pairs]
-        whole = [self.resolution, self.conventions.identity(), rows, extra]
+        whole: list[Any] = [self.resolution, self.conventions.identity(), rows, extra]
+        if isinstance(self.head, DenseHead):  # what it reads, and how it joins it
+            read = [tap.at for tap in self.head.read(self.maps())]
+            whole.append([read, self.head.model_dump(mode="json", exclude={"reads"})])
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
     def _auxiliary_rows(self, num_classes: int) -> list[Row]:

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.head import ClassificationHead, FullyConnected
 
 
 def build_network(
@@ -15,12 +14,15 @@ def build_network(
 ) -> "Network":
     """The module of `architecture`: (N, in_channels, R, R) -> (N, num_classes).
 
+    With a dense head it gives (N, num_classes, R, R), and takes images of any height and width.
+
     `num_classes=0` leaves the classifiers out: it gives the features (N, network.num_features).
     Weights are initialised from torch's global generator by the architecture's conventions. With
     auxiliary classifiers the network gives `TrainingScores` in training; see `weighted_loss`.
     Raises InputError for `num_classes` below 0 or `in_channels` below 1.
     """
-    network = Network(architecture, num_classes=num_classes, in_channels=in_channels)
+    kind = Network if architecture.task == "classification" else DenseNetwork
+    network = kind(architecture, num_classes=num_classes, in_channels=in_channels)
     initialise(network, scheme=architecture.conventions.initialisation)
     return network
 
@@ -52,12 +54,18 @@ class Network(nn.Module):
             for row in rows
         ]
         stages: list[list[nn.Module]] = [[] for _ in architecture.stages]
-        for row, module in built[1:-1]:
-            stages[int(row.part.split(".")[1])].append(module)
+        head: dict[str, nn.Module] = {}
+        for row, module in built[1:]:
+            kind, *place = row.part.split(".")
+            if kind == "stages":
+                stages[int(place[0])].append(module)
+            else:
+                head["".join(place)] = module
         self.stem = built[0][1]
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
-        self.head = cast(ClassificationHead | FullyConnected, built[-1][1])
-        self.num_features = self.head.num_features  # what the classifier gets
+        self.head: Any = architecture.head.assembled(head)
+        # What the classifier gets; of a dense head the channels in front of the scores.
+        self.num_features = getattr(self.head, "num_features", rows[-1].layer.in_channels)
         self.auxiliary = nn.ModuleDict()  # by the stage that it stands behind
         self._auxiliary_weights = {str(a.after): a.weight for a in architecture.auxiliary}
         for row in architecture.auxiliary_rows(num_classes=num_classes):
@@ -80,11 +88,28 @@ class Network(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The last map at each stride, finest first, for dense heads."""
+        return self._maps(x, self._taps)
+
+    def _maps(self, x: Tensor, wanted: list[int]) -> list[Tensor]:
+        """The maps of these numbers, 0 behind the stem; nothing behind the last is computed."""
         x = self.stem(x)
-        maps = [x]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return [maps[i] for i in self._taps]
+        maps = [x] if 0 in wanted else []
+        for i, stage in enumerate(self.stages[: max(wanted)], start=1):
+            x = stage(x)
+            maps += [x] if i in wanted else []
+        return maps
+
+
+class DenseNetwork(Network):
+    """A network whose head scores each pixel: (N, C, H, W) -> (N, num_classes, H, W)."""
+
+    def __init__(self, architecture: Architecture, *, num_classes: int, in_channels: int) -> None:
+        super().__init__(architecture, num_classes=num_classes, in_channels=in_channels)
+        self._read = [tap.at - 1 for tap in architecture.head.read(architecture.maps())]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of each pixel, as large as the image."""
+        return self.head(self._maps(x, self._read), (x.shape[-2], x.shape[-1]))
 
 
 def initialise(network: nn.Module, *, scheme: str = "efficientnet") -> None:

@@ -124,6 +124,7 @@ def resize(
         layers=layers,
         widenings=[ends, *[widened] * len(layers), ends],
         resolution=architecture.resolution if resolution is None else resolution,
+        head_layers=lambda count: rule.layers(count, depth),
         name=name,
     )
 
@@ -134,11 +135,14 @@ def reshape(
     layers: Sequence[int],
     widenings: Sequence[Widening],
     resolution: int,
+    head_layers: Callable[[int], int] | None = None,
     name: str | None = None,
 ) -> Architecture:
     """The architecture with these layers in its stages, and with other widths and pixels.
 
-    `widenings` map the baseline's channels: of the stem, of each stage, of the head. Blocks that
+    `widenings` map the baseline's channels: of the stem, of each stage, of the head. `head_layers`
+    maps the layers of a head that has some; without it they grow as those of the stages together,
+    to the nearest whole number. Blocks that
     tie their widths together may change what comes out. Raises InputError where nothing fits.
     """
     stem, head = architecture.stem, architecture.head
@@ -152,7 +156,7 @@ def reshape(
         "name": name or architecture.name,
         "stem": stem,
         "stages": tuple(stages),
-        "head": head.widen(widenings[-1]),
+        "head": head.widen(widenings[-1]).deepen(head_layers or _as_stages(architecture, layers)),
         "auxiliary": tuple(a.widen(widenings[a.after + 1]) for a in architecture.auxiliary),
     }
     try:
@@ -165,6 +169,14 @@ def reshape(
             f"resolution {resolution} is too small for the strides of '{architecture.name}'; "
             f"use {least} px or more"
         ) from None
+
+
+def _as_stages(architecture: Architecture, layers: Sequence[int]) -> Callable[[int], int]:
+    """Grows a number of layers by the factor of all stages' layers; pools do not count."""
+    pairs = zip(architecture.stages, layers, strict=True)
+    counts = [(s.layers, count) for s, count in pairs if s.block.fixed_layers is None]
+    before, now = (sum(numbers) for numbers in zip((0, 0), *counts, strict=True))
+    return lambda count: max(1, round(count * now / before)) if before else count
 
 
 def deepened(stage: Stage, depth: float, *, rounding: RoundingName = "ceil") -> int:

@@ -23,9 +23,10 @@ from experiments.export.layer_calls import (
     stage_calls,
     written,
 )
-from experiments.export.model import prepare
-from search_spaces.architecture import Architecture, Row
+from experiments.export.model import check_classifier, prepare
+from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
+from search_spaces.heads import Row
 from search_spaces.network import Network, initialise, weighted_loss
 
 _OURS = ("search_spaces", "experiments")
@@ -156,6 +157,7 @@ def network_code(
 
     Its state dict has our names, its start from a seed is ours, and of packages it needs torch.
     """
+    check_classifier(architecture)
     rows = architecture.rows(num_classes=num_classes, in_channels=in_channels)
     auxiliary = architecture.auxiliary_rows(num_classes=num_classes)
     layers = [row.layer for row in [*rows, *auxiliary]]

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from experiments.config.files import replace_file, write_json, write_text
 from experiments.export.formats import FORMATS, check_format, fold_batch_norm
-from experiments.export.model import Model, Preprocessing
+from experiments.export.model import Model, Preprocessing, check_classifier
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
@@ -58,9 +58,10 @@ def write_exported(
     """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
 
     With `folded`, batch norms are folded into convolutions. An export that is there already is
-    written over. Raises InputError before anything is written for an unknown format, or for a
-    folder that holds anything else.
+    written over. Raises InputError before anything is written for an unknown format, for a network
+    that scores pixels, or for a folder that holds anything else.
     """
+    check_classifier(model.architecture)
     for name in formats:
         check_format(name)
     check_folder(folder)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from search_spaces.architecture import Architecture, Row
+from search_spaces.architecture import Architecture
 from search_spaces.blocks import Layer
+from search_spaces.heads import Row
 
 _WIDTH = 100
 

@@ -28,6 +28,16 @@ from search_spaces.weights import foreign_network, origin_of, read_weights
 IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+def check_classifier(architecture: Architecture) -> None:
+    """Raise InputError for a network that scores pixels: exports and code are of classifiers."""
+    if architecture.task != "classification":
+        raise InputError(
+            f"'{architecture.name}' scores each pixel (its head is {architecture.head.kind}); "
+            f"exports and code are for classifiers so far: use its checkpoint with "
+            f"search_spaces.build_network"
+        )
+
+
 class Preprocessing(Record):
     """What the training did to its validation and test images, from any image to the input.
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from experiments.export.formats import fold_batch_norm
 from experiments.export.model import conventional
 from search_spaces.architecture import Architecture
-from search_spaces.head import ClassificationHead
+from search_spaces.heads.classifier import ClassificationHead
 from search_spaces.network import Network, initialise
 from search_spaces.records import InputError
 from search_spaces.reference import list_architectures, load_architecture
@@ -284,10 +284,14 @@ def _named(name: str) -> Callable[..., nn.Module]:
 
 
 _SIZES = {"num_classes": 1000, "in_chans": 3}
-default_cfgs = {
-    f"scaler_{name}": _default_config(load_architecture(name), **_SIZES)
+_CLASSIFIERS = {
+    name: network
     for name in list_architectures()
+    if (network := load_architecture(name)).task == "classification"
+}
+default_cfgs = {
+    f"scaler_{name}": _default_config(network, **_SIZES) for name, network in _CLASSIFIERS.items()
 }
 default_cfgs["scaler_network"] = default_cfgs["scaler_efficientnet_b0"]
-for _entry in (scaler_network, *map(_named, list_architectures())):
+for _entry in (scaler_network, *map(_named, _CLASSIFIERS)):
     register_model(_entry)

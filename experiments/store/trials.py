@@ -22,7 +22,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.store.store import STUDIES, Studies, reading
 from experiments.store.trial import STATES
 from search_spaces.architecture import Architecture, Stage, Stem
-from search_spaces.head import AnyHead
+from search_spaces.heads import AnyHead
 from search_spaces.records import InputError, suggest
 
 STATE = pd.CategoricalDtype(list(STATES))  # complete, pruned (stopped early), fail

@@ -16,7 +16,7 @@ from search_spaces.blocks.block import (
     Layer,
 )
 from search_spaces.blocks.pooling import Pool
-from search_spaces.blocks.window import Padding, square
+from search_spaces.blocks.window import Padding, dilated, square
 
 NormName = Literal["batch_norm", "none"]
 
@@ -41,6 +41,8 @@ class Convolution(Block):
     """Whether the convolution has a bias."""
     groups: Channels = 1
     """Number of groups. It must divide the channels on both sides."""
+    dilation: Channels = 1
+    """Distance in pixels of the kernel's elements."""
     padding: Literal["symmetric", "valid"] = "symmetric"
     """`valid` pads the first layer of a stage with nothing."""
     downsample: Literal["stride", "max_pool"] = "stride"
@@ -51,7 +53,9 @@ class Convolution(Block):
         for side in (in_channels, channels):
             if side % self.groups:
                 raise ValueError(f"groups {self.groups} must divide the channels, but got {side}")
-        own = dict(self.pairs("kernel_size", "activation", "norm", "bias", "groups", "padding"))
+        own = dict(
+            self.pairs("kernel_size", "activation", "norm", "bias", "groups", "padding", "dilation")
+        )
         return convolution_layer(in_channels, channels, stride=stride, **own)
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
@@ -72,7 +76,8 @@ class Convolution(Block):
         """As `MaxPool & Conv3x3, 2 groups`."""
         pool = "MaxPool & " if self.downsample == "max_pool" else ""
         groups = f", {self.groups} groups" if self.groups > 1 else ""
-        return f"{pool}Conv{self.kernel_size}x{self.kernel_size}{groups}"
+        spread = f", dilation {self.dilation}" if self.dilation > 1 else ""
+        return f"{pool}Conv{self.kernel_size}x{self.kernel_size}{groups}{spread}"
 
 
 class Normalisation(Block):
@@ -136,10 +141,11 @@ def convolution_layer(
     bias: bool = False,
     groups: int = 1,
     padding: Padding = "symmetric",
+    dilation: int = 1,
 ) -> Layer:
     """The resolved layer; a 1 x 1 kernel has no padding to differ in."""
     padding = "symmetric" if kernel_size == 1 else padding
-    arguments = (
+    arguments: tuple[tuple[str, Any], ...] = (
         ("kernel_size", kernel_size),
         ("activation", activation),
         ("norm", norm),
@@ -147,13 +153,15 @@ def convolution_layer(
         ("groups", groups),
         ("padding", padding),
     )
+    if dilation > 1:  # keys of networks without any are those of before there was dilation
+        arguments += (("dilation", dilation),)
     return Layer(
         ConvolutionLayer,
         in_channels,
         out_channels,
         stride=stride,
         arguments=arguments,
-        paths=((square(kernel_size, stride, padding),),),
+        paths=((square(dilated(kernel_size, dilation), stride, padding),),),
     )
 
 
@@ -162,12 +170,16 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of a map padded by its own size."""
-        rows = _same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
-        columns = _same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
-        pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        return functional.conv2d(
-            functional.pad(x, pads), self.weight, self.bias, self.stride, 0, 1, self.groups
+        height, width = (
+            (kernel - 1) * apart + 1
+            for kernel, apart in zip(self.kernel_size, self.dilation, strict=True)
         )
+        rows = _same_padding(x.shape[2], height, self.stride[0])
+        columns = _same_padding(x.shape[3], width, self.stride[1])
+        pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        padded = functional.pad(x, pads)
+        constants = (self.stride, 0, self.dilation, self.groups)
+        return functional.conv2d(padded, self.weight, self.bias, *constants)
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> int:
@@ -188,15 +200,21 @@ def convolution(
     groups: int = 1,
     bias: bool = False,
     padding: Padding = "symmetric",
+    dilation: int = 1,
 ) -> nn.Conv2d:
     """A convolution whose output side is ceil(n / stride) by convention, or unpadded (`valid`)."""
-    arguments: dict[str, Any] = {"stride": stride, "groups": groups, "bias": bias}
+    arguments: dict[str, Any] = {
+        "stride": stride,
+        "groups": groups,
+        "bias": bias,
+        "dilation": dilation,
+    }
     if padding == "valid":
         return nn.Conv2d(in_channels, out_channels, kernel_size, **arguments)
     if conventions.padding == "same" and stride > 1:  # at stride 1 the two paddings are one
         return SameConv2d(in_channels, out_channels, kernel_size, **arguments)
     rows, columns = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
-    arguments["padding"] = (rows // 2, columns // 2)
+    arguments["padding"] = (rows // 2 * dilation, columns // 2 * dilation)
     return nn.Conv2d(in_channels, out_channels, kernel_size, **arguments)
 
 
@@ -223,6 +241,7 @@ class ConvolutionLayer(nn.Module):
         bias: bool = False,
         groups: int = 1,
         padding: Padding = "symmetric",
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         self.conv = convolution(
@@ -233,6 +252,7 @@ class ConvolutionLayer(nn.Module):
             groups=groups,
             bias=bias,
             padding=padding,
+            dilation=dilation,
             conventions=conventions,
         )
         self.norm: nn.Module = nn.Identity()

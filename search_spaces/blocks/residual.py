@@ -21,7 +21,7 @@ from search_spaces.blocks.block import (
 )
 from search_spaces.blocks.convolution import batch_norm, convolution, convolution_layer
 from search_spaces.blocks.mbconv import DropConnect, SqueezeExcitation
-from search_spaces.blocks.window import square
+from search_spaces.blocks.window import dilated, square
 
 Order = Literal[
     "original",  # conv BN act conv BN + act
@@ -57,6 +57,8 @@ class Residual(Block):
     """The shortcut of arXiv:1512.03385, `A`, `B` or `C`. `none` makes a plain network."""
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Squeeze-and-excitation: its width over the layer's output channels. 0 leaves it out."""
+    dilation: Channels = 1
+    """Distance in pixels of the elements of the kernels larger than 1 x 1."""
     activation: ActivationName = "relu"
     """The activation function."""
 
@@ -79,6 +81,8 @@ class Residual(Block):
         plain = self.shortcut == "none"
         if plain and not squeezed and self.order not in PRE_ACTIVATION:
             return self._convolutions(in_channels, units)
+        # Keys of networks without dilation are those of before there was any.
+        spread = (("dilation", self.dilation),) if self.dilation > 1 else ()
         layer = Layer(
             ResidualLayer,
             in_channels,
@@ -91,8 +95,13 @@ class Residual(Block):
                 ("shortcut", self._resolved_shortcut(in_channels, channels, stride)),
                 ("squeezed_channels", squeezed),
                 ("activation", self.activation),
+                *spread,
             ),
-            paths=(tuple(square(unit.kernel_size, unit.stride) for unit in units),),
+            paths=(
+                tuple(
+                    square(dilated(unit.kernel_size, self.dilation), unit.stride) for unit in units
+                ),
+            ),
         )
         return [layer]
 
@@ -107,6 +116,7 @@ class Residual(Block):
                     kernel_size=unit.kernel_size,
                     stride=unit.stride,
                     groups=unit.groups,
+                    dilation=self.dilation if unit.kernel_size > 1 else 1,
                     activation=self.activation,
                 )
             )
@@ -131,6 +141,7 @@ class Residual(Block):
         parts = [] if self.order == "original" else [self.order.replace("_", " ")]
         parts += {"A": ["zero-padded"], "C": ["all projected"]}.get(self.shortcut, [])
         parts += [f"SE {self.se_ratio:g}"] if self.se_ratio else []
+        parts += [f"dilation {self.dilation}"] if self.dilation > 1 else []
         return "".join(f", {part}" for part in parts)
 
 
@@ -248,6 +259,7 @@ class ResidualLayer(nn.Module):
         activation: ActivationName,
         conventions: Conventions,
         drop_rate: float | None = None,  # None: no shortcut
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         act = ACTIVATIONS[activation]
@@ -256,7 +268,9 @@ class ResidualLayer(nn.Module):
             self.before.append(batch_norm(in_channels, conventions))
         if order in PRE_ACTIVATION:
             self.before.append(act())
-        self.branch = _branch(in_channels, units, order=order, act=act, conventions=conventions)
+        self.branch = _branch(
+            in_channels, units, order=order, act=act, conventions=conventions, dilation=dilation
+        )
         if squeezed_channels:
             self.branch.append(SqueezeExcitation(out_channels, squeezed_channels, activation))
         if order == "relu_before_addition":
@@ -295,6 +309,7 @@ def _branch(
     order: Order,
     act: type[nn.Module],
     conventions: Conventions,
+    dilation: int,
 ) -> nn.Sequential:
     """The convolutions with what stands between them; what stands around is the layer's."""
     branch = nn.Sequential()
@@ -307,6 +322,7 @@ def _branch(
                 unit.kernel_size,
                 stride=unit.stride,
                 groups=unit.groups,
+                dilation=dilation if unit.kernel_size > 1 else 1,
                 conventions=conventions,
             )
         )

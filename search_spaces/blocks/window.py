@@ -7,7 +7,7 @@ output; a path of none is an identity.
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-Padding = Literal["symmetric", "valid", "ceil"]
+Padding = Literal["symmetric", "valid", "ceil", "up"]
 
 
 class Window(NamedTuple):
@@ -15,6 +15,7 @@ class Window(NamedTuple):
 
     `symmetric` gives ceil(n / stride) pixels (TensorFlow's SAME as well), `valid` drops what a
     whole window does not fit, `ceil` lets the last window hang over the edge, as Caffe's pools do.
+    `up` is a transposed convolution: it gives n * stride pixels.
     """
 
     kernel: tuple[int, int]
@@ -23,6 +24,8 @@ class Window(NamedTuple):
 
     def output_size(self, size: int) -> int:
         """The side of the map behind this window; ValueError where it does not fit."""
+        if self.padding == "up":
+            return size * self.stride
         if self.stride > size:
             raise ValueError(
                 f"stride {self.stride} must not exceed the feature map, which is {size} px there"
@@ -47,6 +50,11 @@ def square(kernel: int, stride: int = 1, padding: Padding = "symmetric") -> Wind
     return Window((kernel, kernel), stride, padding)
 
 
+def dilated(kernel: int, dilation: int) -> int:
+    """The side of what a kernel sees whose elements stand `dilation` pixels apart."""
+    return (kernel - 1) * dilation + 1
+
+
 def sizes_along(path: Path, size: int) -> list[int]:
     """Sides of the maps behind each window of `path`, the input's first."""
     sizes = [size]
@@ -66,6 +74,10 @@ def reach(paths: Iterable[Path], *, jump: int) -> tuple[int, int]:
         for side in (0, 1):
             step, grown = jump, 0
             for window in path:
+                if window.padding == "up":  # an output pixel sees this many input pixels
+                    grown += (-(-window.kernel[side] // window.stride) - 1) * step
+                    step //= window.stride
+                    continue
                 grown += (window.kernel[side] - 1) * step
                 step *= window.stride
             widest, behind = max(widest, grown), max(behind, step)

@@ -33,6 +33,7 @@ from search_spaces.reference.resnet import (
     resnet,
     resnext,
 )
+from search_spaces.reference.segmentation import SEGMENTERS
 from search_spaces.reference.vgg import TABLE_1, vgg
 
 # Every builder is called with the name under which it stands here.
@@ -95,6 +96,7 @@ _REFERENCES: dict[str, Callable[[str], Architecture]] = {
         f"efficientnet_{member}": partial(efficientnet, member=member)
         for member in (*RELEASED, *RELEASED_LITE)
     },
+    **SEGMENTERS,
 }
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Convolution, Dense, Pool
-from search_spaces.head import Head
+from search_spaces.heads import Head
 from search_spaces.reference.resnet import CONVENTIONS
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Convolution, MBConv
 from search_spaces.blocks.block import ActivationName
-from search_spaces.head import Head
+from search_spaces.heads import Head
 from search_spaces.resizing import resize
 
 # operator: expand ratio, kernel; then stride, channels, layers

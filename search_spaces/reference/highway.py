@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Convolution, Highway, Pool
-from search_spaces.head import Head
+from search_spaces.heads import Head
 from search_spaces.reference.resnet import CONVENTIONS
 
 

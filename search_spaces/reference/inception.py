@@ -19,7 +19,7 @@ from search_spaces.blocks import (
     Pool,
 )
 from search_spaces.blocks.convolution import NormName
-from search_spaces.head import Auxiliary, Head
+from search_spaces.heads import Auxiliary, Head
 
 TENSORFLOW = Conventions(batch_norm_eps=1e-3, batch_norm_momentum=0.1, initialisation="he")
 

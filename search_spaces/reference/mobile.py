@@ -5,7 +5,7 @@ from typing import NamedTuple
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Conventions, Convolution, DepthwiseSeparable, MBConv
 from search_spaces.blocks.block import ActivationName
-from search_spaces.head import Head
+from search_spaces.heads import Head
 
 TORCH = Conventions(batch_norm_eps=1e-5, batch_norm_momentum=0.1)
 

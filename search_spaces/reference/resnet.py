@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Basic, Bottleneck, Conventions, Convolution, Pool
 from search_spaces.blocks.residual import Order
-from search_spaces.head import Head
+from search_spaces.heads import Head
 
 CONVENTIONS = Conventions(batch_norm_eps=1e-5, batch_norm_momentum=0.1, initialisation="he")
 Shortcut = Literal["A", "B", "C", "none"]
@@ -59,6 +59,22 @@ def bottleneck_resnet(
 ) -> Architecture:
     """50, 101, 152 or 200 layers of bottlenecks."""
     return _imagenet(name, Bottleneck(stride_on=stride_on), BOTTLENECK[depth], expansion=4)
+
+
+def dilated_bottleneck_resnet(name: str, *, depth: int) -> Architecture:
+    """A ResNet without its last two strides, whose place dilation takes: output stride 8.
+
+    The first layer of each such stage still has the dilation of the stage before, as torchvision's
+    `replace_stride_with_dilation=[False, True, True]`.
+    """
+    plain = bottleneck_resnet(name, depth=depth)
+    *rest, third, fourth = plain.stages
+    rows = [
+        stage.replace(layers=layers, stride=1, block=stage.block.replace(dilation=dilation))
+        for stage, first, after in ((third, 1, 2), (fourth, 2, 4))
+        for layers, dilation in ((1, first), (stage.layers - 1, after))
+    ]
+    return plain.replace(stages=(*rest, *rows))
 
 
 def resnext(name: str) -> Architecture:

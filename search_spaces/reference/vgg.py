@@ -6,7 +6,7 @@ connected layers. Convolutions keep their biases beside batch norm, as torchvisi
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Conventions, Convolution, Normalisation, Pool
-from search_spaces.head import FullyConnectedHead
+from search_spaces.heads import FullyConnectedHead
 
 # A column of table 1: channels of the stage, then its kernels
 TABLE_1: dict[str, tuple[tuple[int, str], ...]] = {

@@ -14,8 +14,9 @@ _GAP = 3.0  # between stages, in the unit of the square root of a channel
 def layers_table(network: Architecture, *, num_classes: int, in_channels: int) -> pd.DataFrame:
     """A row a layer from the image to the scores: stage, operator, side of its map, channels, cost.
 
-    The head stands with the map that it reads.
+    A classifier's head stands with the map that it reads.
     """
+    sides = network.sizes()
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     costs = measure_layers(network, **sizes)
     stages = {row.stage: row for row in stage_rows(network, **sizes)}
@@ -23,6 +24,7 @@ def layers_table(network: Architecture, *, num_classes: int, in_channels: int) -
     for row in network.rows(**sizes):
         stage, cost = stages[stage_of(row.part)], costs[row.part]
         channels = stage.channels
+        side = side if row.at is None else sides[row.at]
         if row.part != "head":
             side, channels = row.layer.output_size(side), row.layer.out_channels
         rows.append((stage.stage, stage.operator, side, channels, cost.flops, cost.params))

@@ -1,0 +1,43 @@
+"""The heads: one file a kind, with its data, its module and how it grows."""
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from search_spaces.heads.auxiliary import Auxiliary
+from search_spaces.heads.classifier import FullyConnectedHead, Head
+from search_spaces.heads.deeplab import DeepLabHead
+from search_spaces.heads.fcn import FCNHead
+from search_spaces.heads.head import DenseHead, Row, Tap, Task
+from search_spaces.heads.unet import UNetHead
+
+
+def _kind_of_head(head: Any) -> str:
+    """A head without `kind` is pooled: files written before there were kinds have none."""
+    if isinstance(head, dict):
+        return str(head.get("kind", "pooled"))
+    return str(getattr(head, "kind", "pooled"))
+
+
+AnyHead = Annotated[
+    Annotated[Head, Tag("pooled")]
+    | Annotated[FullyConnectedHead, Tag("fully_connected")]
+    | Annotated[FCNHead, Tag("fcn")]
+    | Annotated[UNetHead, Tag("unet")]
+    | Annotated[DeepLabHead, Tag("deeplab")],
+    Discriminator(_kind_of_head),
+]
+
+__all__ = [
+    "AnyHead",
+    "Auxiliary",
+    "DeepLabHead",
+    "DenseHead",
+    "FCNHead",
+    "FullyConnectedHead",
+    "Head",
+    "Row",
+    "Tap",
+    "Task",
+    "UNetHead",
+]
