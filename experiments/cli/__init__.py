@@ -9,7 +9,7 @@ import click
 
 from experiments.cli.doctor import doctor_command
 from experiments.cli.latency import latency_command
-from experiments.cli.launch import report_command, run_command, search_command
+from experiments.cli.launch import demo_command, report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, schema_command, show_command
 from experiments.cli.scale import scale_command
 from experiments.cli.studies import coefficients_command, compare_command, proxy_command
@@ -29,13 +29,14 @@ def cli() -> None:
 
     \b
     Begin with one of these:
-      scaler run --config digits          the whole line on small images, a few minutes
+      scaler demo                         the whole line on small images, a few minutes
       scaler search --data photos/        a network for your own images
       scaler scale efficientnet_b0 --target-flops 1e9
     """
 
 
 for _command in (
+    demo_command,
     list_command,
     show_command,
     cost_command,

@@ -318,6 +318,13 @@ def run_command(**options: Any) -> None:
         click.echo(sentence)
 
 
+@click.command("demo", cls=CheckedCommand)
+@click.pass_context
+def demo_command(context: click.Context) -> None:
+    """The whole line on small images, in minutes: as `scaler run --config digits`."""
+    context.invoke(run_command, config="digits")
+
+
 @click.command("report", cls=CheckedCommand)
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
