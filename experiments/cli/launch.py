@@ -221,7 +221,7 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     multiple=True,
     help="T, in the cost's unit; else the space's median FLOPs. May be given more than once.",
 )
-@click.option("--exponent", type=float, help="w.")
+@click.option("--exponent", type=float, help="w; else -0.07, with several targets 0.")
 @click.option(
     "--at",
     type=click.Choice(["formula", "budget"]),

@@ -243,4 +243,5 @@ def _flat(config: SearchConfig) -> dict[str, Any]:
             flat.update({f"{section}.{key}": value for key, value in values.items()})
         else:
             flat[section] = values
-    return flat | {"search.target": config.search.known_target}
+    search = config.search
+    return flat | {"search.target": search.known_target, "search.exponent": search.known_exponent}

@@ -193,8 +193,9 @@ class SearchSection(Record):
     """
     front: bool = False
     """Choose `targets`: the quartiles of the FLOPs of the space's networks within the limits."""
-    exponent: FiniteFloat = -0.07
-    """w of the reward. The paper's value is -0.07."""
+    exponent: FiniteFloat | None = None
+    """w of the reward. Without it: the paper's -0.07, or 0 with several targets, which are limits.
+    """
     at: Literal["formula", "budget"] = "formula"
     """At which cost networks are compared: each at its own, by the reward's formula, or each scaled
     to the target before it is trained.
@@ -222,6 +223,13 @@ class SearchSection(Record):
     def known_target(self) -> float:
         """T. A run has it from its beginning; those of earlier versions that name none had 1e6."""
         return 1e6 if self.target is None else self.target
+
+    @property
+    def known_exponent(self) -> float:
+        """w. With several targets the most accurate network within each is asked for."""
+        if self.exponent is not None:
+            return self.exponent
+        return 0.0 if len(self.budgets) > 1 else -0.07
 
     @property
     def budgets(self) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
 """One network a budget: what the several targets of a search let in, checked, and taken in turn.
 
 Trials take the targets in turn. Compared by the formula, a trial may cost as much as its target or
-less; with `at: budget` it is scaled to it. The reward has the same T for all, that of the main
-target: which of two networks has the higher reward does not depend on T.
+less; with `at: budget` it is scaled to it. The reward is the accuracy, unless an exponent is set;
+then it has the same T for all: which of two networks has the higher reward does not depend on T.
 """
 
 import math

@@ -370,7 +370,7 @@ class SampledCandidates:
         return {
             "cost": price,
             "target": section.known_target,
-            "exponent": section.exponent,
+            "exponent": section.known_exponent,
             "limits": self._in_turn,
             "network": self._network,
         }

@@ -132,7 +132,7 @@ class Pricing:
     def factor(self, price: float) -> float:
         """(COST/T)^w, known before the trial."""
         return reward(
-            1.0, price, target=self._section.known_target, exponent=self._section.exponent
+            1.0, price, target=self._section.known_target, exponent=self._section.known_exponent
         )
 
 

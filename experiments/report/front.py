@@ -86,11 +86,10 @@ def front_text(table: pd.DataFrame, section: SearchSection) -> list[str]:
             f"{same}."
         )
         seen.setdefault(row["key"], budget)
-    if len(seen) < len(told) and section.at == "formula" and section.exponent:
+    if len(seen) < len(told) and section.at == "formula" and section.known_exponent:
         told.append(
-            f"The reward's exponent of {section.exponent:g} prefers cheap networks also within a "
-            f"budget; `search.exponent: 0` names the most accurate, `search.at: budget` compares "
-            f"networks that use it."
+            f"The exponent of {section.known_exponent:g} prefers cheap networks within a budget "
+            f"too; `search.exponent: 0` names the most accurate."
         )
     return told
 

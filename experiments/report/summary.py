@@ -52,14 +52,17 @@ def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str
 
 def _asked(config: SearchConfig) -> str:
     section = config.search
+    budgets = [readable_cost(section.cost, target) for target in section.budgets]
+    several = len(budgets) > 1
+    within = f" for each of the budgets {', '.join(budgets)}" if several else ""
     target = readable_cost(section.cost, section.known_target)
-    several = [readable_cost(section.cost, each) for each in section.budgets]
-    within = f" for each of the budgets {', '.join(several)}" if len(several) > 1 else ""
+    reward = f"ACC · ({NAMES[section.cost]} / T)^{section.known_exponent:g}"
+    highest = f"reward {reward}" if section.known_exponent or not several else "accuracy"
     return (
-        f"Asked for{within}: the network of space {section.space} with the highest reward "
-        f"ACC · ({NAMES[section.cost]} / T)^{section.exponent:g} on {config.data.source}, "
-        f"T = {target}, found in at most {section.trials} trials of up "
-        f"to {section.epochs} epochs and then scaled to a family ({config.family.kind})."
+        f"Asked for{within}: the network of space {section.space} with the highest {highest} "
+        f"on {config.data.source}, {'main ' if several else ''}T = {target}, found in at most "
+        f"{section.trials} trials of up to {section.epochs} epochs and then scaled to a family "
+        f"({config.family.kind})."
     )
 
 

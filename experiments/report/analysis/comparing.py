@@ -77,7 +77,7 @@ def _unlike(one: RunFolder, other: RunFolder) -> str:
     facts = [
         ("cost", a.search.cost, b.search.cost),
         ("target", a.search.known_target, b.search.known_target),
-        ("exponent", a.search.exponent, b.search.exponent),
+        ("exponent", a.search.known_exponent, b.search.known_exponent),
         ("epochs", a.search.epochs, b.search.epochs),
         ("data", a.data.source, b.data.source),
         ("data fingerprint", one.environment().get("data"), other.environment().get("data")),

@@ -83,7 +83,7 @@ def _predicted(
     hidden = {trial.number for trial in asked}
     section = folder.config.search
     costs = {frozenset(t.params.items()): t.user_attrs[_cost_of(t, section.cost)] for t in stored}
-    known = KnownCost(costs, target=section.known_target, exponent=section.exponent)
+    known = KnownCost(costs, target=section.known_target, exponent=section.known_exponent)
     observed = Observations.of([t for t in stored if t.number not in hidden], known)
     distributions: dict[str, BaseDistribution] = {}
     for trial in stored:

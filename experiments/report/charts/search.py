@@ -239,7 +239,7 @@ def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks]
     assert y.limits is not None
     low, high = y.limits
     costs = np.geomspace(*x.limits, 120)
-    factor = (costs / section.known_target) ** section.exponent
+    factor = (costs / section.known_target) ** section.known_exponent
     corners = [accuracy * end for accuracy in (low, high) for end in (factor[0], factor[-1])]
     lines: list[Marks] = []
     notes: list[Note] = []

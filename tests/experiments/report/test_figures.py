@@ -74,7 +74,7 @@ def test_along_a_grey_line_the_reward_is_equal(searched):
     section = searched.folder.config.search
     (chart,) = flops_accuracy(trials[trials["state"] == "complete"], section=section).panels
     line = next(marks for marks in chart.marks if marks.name == "equal reward")
-    rewards = line.y * (line.x / section.known_target) ** section.exponent
+    rewards = line.y * (line.x / section.known_target) ** section.known_exponent
     assert rewards == pytest.approx(rewards[0])
     level = next(float(note.text) for note in chart.notes)
     assert rewards[0] == pytest.approx(level, rel=1e-3)
