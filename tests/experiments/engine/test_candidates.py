@@ -209,3 +209,31 @@ def test_a_continued_search_at_the_budget_proposes_what_the_uninterrupted_one_wo
         done.append(Trial(candidate).ended("complete", 0.3 + number % 3 / 10).frozen())
         source.tell(candidate, done[-1])
     assert sampled(section, finished=done).next().params == source.next().params
+
+
+def stopped(trial):
+    """A resting trial as the searcher shows it to the sampler."""
+    return trial.ended("pruned", trial.epochs[-1].accuracy).frozen()
+
+
+def test_with_resting_and_promoted_trials_a_continued_search_proposes_the_same():
+    section = SearchSection(min_flops=1e5, max_flops=6e5)
+    source, finished, resting = sampled(section), [], []
+    for number in range(12):
+        candidate = source.next()
+        trial = Trial(candidate).with_curve((0.3 + 0.02 * number, 0.4 + 0.02 * number))
+        source.report(trial)
+        if number % 3 == 0:
+            finished.append(trial.ended("complete", trial.epochs[-1].accuracy).frozen())
+            source.tell(candidate, finished[-1])
+        else:
+            source.rest(candidate, stopped(trial))
+            resting.append(trial)
+    promoted = resting.pop().with_curve((0.5, 0.6, 0.7))
+    source.report(promoted)
+    again = sampled(section, finished=finished)
+    again.reopen([*resting, promoted])
+    for trial in resting:
+        again.rest(trial.candidate, stopped(trial))
+    assert again.chances() == source.chances()
+    assert again.next().params == source.next().params
