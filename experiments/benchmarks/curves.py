@@ -9,8 +9,7 @@ at 10, 20, 40 and 80 full trainings' worth each names the network that it would 
 regret is 100 times what that network's mean reward falls short of the best one's. Ours recommends
 by its model, stopped networks among them (as the confirmation takes its contenders); a rival its
 best finished network, or the best of the stopped ones where none is finished. A budget is left out
-where the table has fewer than two networks for each of its full trainings; a search that has tried
-all networks before its budget is spent names its best then.
+where the table has fewer than four networks for each of its full trainings.
 
 Tune's hyperband is its asynchronous one (three brackets), which Tune advises over the synchronous
 one: that holds a bracket's trials until all have come as far, and so has no meaning for a search
@@ -41,14 +40,14 @@ from experiments.samplers import make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import THROWN_BACK
+from experiments.samplers.told import THROWN_BACK
 from experiments.store.trial import Candidate, EpochResult, Trial
 from scaler.cost import Cost
 from search_spaces.reference import load_architecture
 
 SEARCHES = FOLDER / "curves_searches.jsonl"
 BUDGETS = (10, 20, 40, 80)
-NETWORKS_A_TRAINING = 2  # that the table has to have, or a search soon runs out of networks
+NETWORKS_A_TRAINING = 4  # that the table has to have, or a search runs out of networks
 REDRAWS = 10
 
 

@@ -20,8 +20,8 @@ from experiments.samplers import make_sampler
 from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import THROWN_BACK
 from experiments.samplers.optuna_names import replace_trial, reseed
+from experiments.samplers.told import THROWN_BACK
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
 from scaler.cost import Cost, measure_cost
 from search_spaces.architecture import Architecture

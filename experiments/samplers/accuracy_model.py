@@ -23,6 +23,7 @@ The sigmoid is not linear, so a Gauss-Hermite sum over `_NODES` takes the place 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ from scipy.stats import norm
 from experiments.samplers.encoding import Encoding
 from experiments.samplers.gaussian_process import GaussianProcess
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import Observations, Reader, Told, informative, scaled
+from experiments.samplers.observations import Observations, informative, scaled
+from experiments.samplers.told import Reader, Record, Told
 
 Array = npt.NDArray[np.float64]
 
@@ -141,6 +143,7 @@ class Learner:
     def __init__(self, cost: KnownCost) -> None:
         self.cost = cost
         self._reader = Reader(cost)
+        self._leading = Record.of([])  # the leading trials that have ended
         self._encoding: Encoding | None = None
         self._theta: tuple[list[Told], Encoding, Array] | None = None  # fitted to them, so encoded
 
@@ -148,31 +151,42 @@ class Learner:
         """What each of the trials tells, whatever became of it."""
         return self._reader.read(trials)
 
-    def observe(self, study: Study, told: Sequence[Told]) -> Observations | None:
+    def record(self, told: list[Told]) -> Record:
+        """What they tell together; the leading ones that have ended are put together once."""
+        leading = self._leading
+        if told[: len(leading.told)] != leading.told:
+            leading = Record.of([])
+        rest = told[len(leading.told) :]
+        new = list(takewhile(lambda one: one.state.is_finished(), rest))
+        if new:
+            leading = leading + Record.of(new)
+        self._leading = leading
+        return leading + Record.of(rest[len(new) :])
+
+    def observe(self, study: Study, record: Record) -> Observations | None:
         """What they tell together; None where that is too little for a model."""
-        if len(told) < STARTUP:
+        if len(record.told) < STARTUP:
             return None
-        observed = Observations.told(told, direction=study.direction)
+        observed = Observations.recorded(record, direction=study.direction)
         return observed if len(observed.values) >= FEWEST else None
 
     def model(
         self,
         study: Study,
-        told: Sequence[Told],
+        record: Record,
         observed: Observations,
         *,
         distributions: Mapping[str, BaseDistribution],
         running: Sequence[Mapping[str, Any]] = (),
     ) -> "AccuracyModel":
-        """The model of `observed`, some of `told`; `running` have told nothing yet."""
-        ended = [one for one in told if one.ended]
-        costs = self.cost.range(one.facts for one in ended)
+        """The model of `observed`, what `record` tells; `running` have told nothing yet."""
+        ended, costs = record.ended, self.cost.range(record.costs)
         encoding = self._encoding
         if encoding is None or not encoding.fits(distributions, costs):
             encoding = self._encoding = Encoding.of(distributions, self.cost, costs)
         first = ended[: _refitted(len(ended))]
         if self._theta is None or self._theta[0] != first or self._theta[1] is not encoding:
-            early = Observations.told(first, direction=study.direction)
+            early = Observations.recorded(Record.of(first), direction=study.direction)
             enough = len(ended) >= STARTUP and len(early.values) >= FEWEST
             theta = AccuracyModel.fit(early if enough else observed, encoding).process.theta
             self._theta = (first, encoding, theta) if enough else None
@@ -183,7 +197,7 @@ class Learner:
     def chances(
         self,
         study: Study,
-        trials: Sequence[FrozenTrial],
+        trials: list[FrozenTrial],
         *,
         windows: Sequence[tuple[float, float]] = (),
     ) -> dict[int, float]:
@@ -192,11 +206,12 @@ class Learner:
         With `windows` (low, high) of cost: the best within some of them that it is in. Empty where
         the trials tell too little for a model.
         """
-        told = [one for one in self.read(trials) if one.params and not one.thrown_back]
-        observed = self.observe(study, told)
+        record = self.record(self._reader.begun(trials))
+        observed = self.observe(study, record)
         if observed is None:
             return {}
-        model = self.model(study, told, observed, distributions=_asked(told))
+        asked = {n: d for trial in record.asked.values() for n, d in trial.distributions.items()}
+        model = self.model(study, record, observed, distributions=asked)
         kept = informative(observed)
         among = [np.ones(len(kept.values), dtype=bool)]
         if windows:
@@ -204,12 +219,6 @@ class Learner:
             among = [(low <= costs) & (costs <= high) for low, high in windows]
         chances = model.chances(kept, among)
         return dict(zip(kept.numbers.tolist(), chances.tolist(), strict=True))
-
-
-def _asked(told: Sequence[Told]) -> dict[str, BaseDistribution]:
-    """The distribution of every parameter that any of them was asked for."""
-    alike = {id(one.names): one.trial for one in told}
-    return {name: d for trial in alike.values() for name, d in trial.distributions.items()}
 
 
 def _refitted(count: int) -> int:

@@ -64,12 +64,13 @@ class CostAwareSampler(ProposingSampler):
         # A suggestion that was thrown back teaches nothing new: the next best follows.
         state = [one.state for one in begun], [len(one.curve) for one in begun]
         if state != self._ranked_for:
-            observed = self.learner.observe(study, begun)
+            record = self.learner.record(begun)
+            observed = self.learner.observe(study, record)
             if observed is None:
                 return self._drawn(conditions, asked)
             model = self.learner.model(
                 study,
-                begun,
+                record,
                 observed,
                 distributions=conditions.distributions,
                 running=self._silent([one.trial for one in begun if not one.state.is_finished()]),

@@ -1,12 +1,13 @@
 """The objective, and what is known before a trial: network, cost, reward factor, if allowed."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -50,7 +51,9 @@ class Facts:
 
     @cached_property
     def cost(self) -> float:
-        """The cost; nan where the function or table has none."""
+        """The cost; nan where there is none, or the function or table has none."""
+        if not self._of.given:
+            return math.nan
         try:
             return self._of.looked_up(self._params, self._at)
         except InputError as error:
@@ -139,6 +142,7 @@ class KnownCost:
 
     def of(self, params: Mapping[str, Any]) -> float:
         """The cost. Raises InputError where the function or table has none."""
+        assert self._cost is not None
         facts = self.facts(params)
         cost = facts.cost
         if facts.trouble:
@@ -149,16 +153,13 @@ class KnownCost:
         """(cost / target)^exponent; 1 without a cost or a target."""
         return self.facts(params).factor
 
-    def range(self, asked: Iterable[Facts]) -> tuple[float, float]:
-        """The least and the most positive cost among these settings; (1, 1) where none is known.
+    def range(self, costs: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """The least and the most positive of these costs; (1, 1) where none is known.
 
         Not of all that was ever looked up: a search that continues has looked up less.
         """
-        if not self.given:
-            return 1.0, 1.0
-        costs = np.array([facts.cost for facts in asked])
-        costs = costs[(costs > 0) & np.isfinite(costs)]
-        return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
+        known = costs[(costs > 0) & np.isfinite(costs)]
+        return (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
 
     def knows(self, params: Mapping[str, Any]) -> bool:
         """Whether the function or table has a cost for them."""

@@ -21,7 +21,7 @@ real ones: two marks correlate by `ALIKE` plus a part that falls with the ratio 
 Where no curve has reached a mark, the last rise goes on, each time by `FADES` of the one before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,14 +96,14 @@ def tabled(curves: Sequence[Mapping[int, float]]) -> tuple[Array, list[float]]:
     Between two marks a curve stands at the last value told; its own last value stands at the last
     mark that it has reached, or at the first mark where it ended before that.
     """
-    steps = steps_of(curves)
+    steps = compared(set[int]().union(*curves))
     table = np.array([row_of(curve, steps) for curve in curves]).reshape(len(curves), len(steps))
     return table, marks_of(steps)
 
 
-def steps_of(curves: Sequence[Mapping[int, float]]) -> list[int]:
-    """The steps at which the curves are compared."""
-    steps = sorted(set[int]().union(*curves))
+def compared(steps: Iterable[int]) -> list[int]:
+    """The steps at which curves are compared that were told at `steps`."""
+    steps = sorted(steps)
     if len(steps) > MOST_MARKS:
         places = np.geomspace(1, len(steps), MOST_MARKS).round().astype(int) - 1
         steps = [steps[place] for place in sorted(set(places.tolist()))]

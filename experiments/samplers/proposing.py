@@ -12,9 +12,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.observations import THROWN_BACK
 from experiments.samplers.optuna_names import fits
 from experiments.samplers.parameters import Conditions, draw
+from experiments.samplers.told import THROWN_BACK
 
 Params = Mapping[str, Any]
 Key = frozenset[tuple[str, Any]]

@@ -89,7 +89,7 @@ def _predicted(
     for trial in stored:
         distributions |= trial.distributions
     factors = np.array([known.factor(trial.params) for trial in asked])
-    tried = known.range(known.facts(params) for params in observed.params)
+    tried = known.range(np.array([known.of(params) for params in observed.params]))
     model = AccuracyModel.fit(observed, Encoding.of(distributions, known, tried))
     mean, deviation = model.rewards([trial.params for trial in asked], factors)
     return [
