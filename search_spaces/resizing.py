@@ -8,21 +8,10 @@ from typing import Literal
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks.block import Widening
+from search_spaces.blocks.block import round_channels as round_channels
 from search_spaces.records import InputError, choose
 
 _DUST = 1e-9  # 2.2 * 25 is 55.000000000000007 in floats: that is 55 repeats, not 56
-
-
-def round_channels(channels: int, width: float, *, divisor: int = 8) -> int:
-    """`channels * width` to the nearest multiple of 8, ties up, never below 90 % of it.
-
-    `round_filters` of tensorflow/tpu, efficientnet_model.py. A width of exactly 1 changes nothing.
-    """
-    if width == 1:
-        return channels
-    wished = channels * width
-    rounded = max(divisor, int(wished + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * wished else rounded
 
 
 def round_layers(layers: int, depth: float) -> int:

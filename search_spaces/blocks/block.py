@@ -31,6 +31,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def round_channels(channels: int, width: float, *, divisor: int = 8) -> int:
+    """`channels * width` to the nearest multiple of 8, ties up, never below 90 % of it.
+
+    `round_filters` of tensorflow/tpu, efficientnet_model.py. A width of exactly 1 changes nothing.
+    """
+    if width == 1:
+        return channels
+    wished = channels * width
+    rounded = max(divisor, int(wished + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * wished else rounded
+
+
 class Conventions(Record):
     """What the layers of one network share and sources differ in.
 

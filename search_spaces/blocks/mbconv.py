@@ -3,19 +3,21 @@
 MobileNetV2 (arXiv:1801.04381), MnasNet (arXiv:1807.11626), EfficientNet (arXiv:1905.11946).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from search_spaces.blocks.block import (
     ACTIVATIONS,
     ActivationName,
     Block,
+    Channels,
     Conventions,
     KernelSize,
     Layer,
+    round_channels,
 )
 from search_spaces.blocks.convolution import (
     ConvolutionLayer,
@@ -26,15 +28,29 @@ from search_spaces.blocks.convolution import (
 from search_spaces.blocks.window import square
 
 
+def _whole_if_it_can_be(ratio: float) -> float:
+    """6.0 is 6: equal networks are written alike."""
+    return int(ratio) if ratio == int(ratio) else ratio
+
+
 class InvertedResidual(Block):
     """What MBConv and Fused-MBConv share. The expanded width is input channels * `expand_ratio`.
 
+    A fractional ratio gives the multiple of 8 that a widening by it gives, as timm's and
+    torchvision's MobileNetV3. Or `expanded_channels` is the width itself, of every layer of the
+    stage, and grows with the network's channels. A width equal to the input's is no expansion.
     `se_ratio` is relative to the layer's input channels, not to the expanded ones; 0 is no SE.
     The identity skip stands where stride is 1 and the channels are equal; `skip: none` removes it.
     """
 
-    expand_ratio: Annotated[int, Field(ge=1, le=16)]
-    """Expanded width over the layer's input channels."""
+    grows: ClassVar[tuple[str, ...]] = ("expanded_channels",)
+
+    expand_ratio: (
+        Annotated[int | float, Field(gt=0, le=16), AfterValidator(_whole_if_it_can_be)] | None
+    ) = None
+    """Expanded width over the input channels, at most 16. Either this or `expanded_channels`."""
+    expanded_channels: Channels | None = None
+    """The expanded width itself, as the column `exp size` of MobileNetV3's tables."""
     kernel_size: KernelSize
     """Side of the k x k kernel, an odd number."""
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -43,6 +59,24 @@ class InvertedResidual(Block):
     """The activation function."""
     skip: Literal["identity", "none"] = "identity"
     """`none` removes the identity connection."""
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Self:
+        if (self.expand_ratio is None) == (self.expanded_channels is None):
+            given = "none" if self.expand_ratio is None else "both"
+            raise ValueError(
+                f"needs either expand_ratio, as 6, or expanded_channels, as 96, but got {given}"
+            )
+        return self
+
+    def expanded(self, in_channels: int) -> int:
+        """The expanded width behind `in_channels`."""
+        if self.expand_ratio is None:
+            assert self.expanded_channels is not None
+            return self.expanded_channels
+        if isinstance(self.expand_ratio, int):
+            return in_channels * self.expand_ratio
+        return round_channels(in_channels, self.expand_ratio)
 
     def _resolved(
         self, module: type[nn.Module], in_channels: int, channels: int, stride: int
@@ -56,7 +90,7 @@ class InvertedResidual(Block):
             stride=stride,
             residual=residual,
             arguments=(
-                ("expanded_channels", in_channels * self.expand_ratio),
+                ("expanded_channels", self.expanded(in_channels)),
                 ("kernel_size", self.kernel_size),
                 ("squeezed_channels", squeezed),
                 ("activation", self.activation),
@@ -65,9 +99,11 @@ class InvertedResidual(Block):
         )
 
     def describe(self) -> str:
-        """As `MBConv6, k5x5, SE 0.25`."""
+        """As `MBConv6, k5x5, SE 0.25`; with its width itself `MBConv(96), k5x5`."""
         excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
-        return f"MBConv{self.expand_ratio}, k{self.kernel_size}x{self.kernel_size}{excitation}"
+        ratio, width = self.expand_ratio, self.expanded_channels
+        expansion = f"({width})" if ratio is None else f"{ratio:g}"
+        return f"MBConv{expansion}, k{self.kernel_size}x{self.kernel_size}{excitation}"
 
 
 class MBConv(InvertedResidual):
@@ -93,7 +129,7 @@ class FusedMBConv(InvertedResidual):
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
         """One Fused-MBConv; without expansion, SE and skip it is a plain convolution."""
         layer = self._resolved(FusedMBConvLayer, in_channels, channels, stride)
-        if self.expand_ratio == 1 and not layer.residual and not self.se_ratio:
+        if self.expanded(in_channels) == in_channels and not layer.residual and not self.se_ratio:
             return convolution_layer(
                 in_channels,
                 channels,

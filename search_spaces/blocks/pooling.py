@@ -3,6 +3,7 @@
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from search_spaces.blocks.block import Block, Channels, Conventions, Layer
 from search_spaces.blocks.window import Padding, square
@@ -93,3 +94,21 @@ class PoolLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The pooled map."""
         return self.pool(x)
+
+
+class ZeroPadded(nn.Module):
+    """Shortcut A: every `stride`th pixel, zero channels appended (fb.resnet.torch's placement)."""
+
+    def __init__(self, extra_channels: int, stride: int) -> None:
+        super().__init__()
+        self.extra_channels = extra_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The subsampled map and zeros behind its channels."""
+        x = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
+
+    def extra_repr(self) -> str:
+        """The numbers, for printing."""
+        return f"extra_channels={self.extra_channels}, stride={self.stride}"

@@ -4,11 +4,10 @@ He et al., arXiv:1512.03385 (basic, bottleneck, shortcuts A, B, C); arXiv:1603.0
 orders); Xie et al., arXiv:1611.05431 (groups and width per group).
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from search_spaces.blocks.block import (
     ACTIVATIONS,
@@ -18,9 +17,11 @@ from search_spaces.blocks.block import (
     Conventions,
     KernelSize,
     Layer,
+    Widening,
 )
 from search_spaces.blocks.convolution import batch_norm, convolution, convolution_layer
 from search_spaces.blocks.mbconv import DropConnect, SqueezeExcitation
+from search_spaces.blocks.pooling import ZeroPadded
 from search_spaces.blocks.window import dilated, square
 
 Order = Literal[
@@ -51,6 +52,8 @@ class Residual(Block):
     shares its first activation between branch and shortcut, as resnet-1k-layers does.
     """
 
+    grows: ClassVar[tuple[str, ...]] = ("inner_channels",)
+
     order: Order = "original"
     """The order of convolution, batch norm, activation and addition."""
     shortcut: Literal["A", "B", "C", "none"] = "B"
@@ -61,6 +64,8 @@ class Residual(Block):
     """Distance in pixels of the elements of the kernels larger than 1 x 1."""
     activation: ActivationName = "relu"
     """The activation function."""
+    inner_channels: Channels | None = None
+    """The width inside the branch. Without it: the channels (basic), a quarter (bottleneck)."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
         """The convolutions of the branch."""
@@ -142,6 +147,7 @@ class Residual(Block):
         parts += {"A": ["zero-padded"], "C": ["all projected"]}.get(self.shortcut, [])
         parts += [f"SE {self.se_ratio:g}"] if self.se_ratio else []
         parts += [f"dilation {self.dilation}"] if self.dilation > 1 else []
+        parts += [f"inner {self.inner_channels}"] if self.inner_channels else []
         return "".join(f", {part}" for part in parts)
 
 
@@ -154,8 +160,9 @@ class Basic(Residual):
     """Side of both kernels, an odd number."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
-        """Two convolutions of the same width."""
-        return Unit(self.kernel_size, channels, stride), Unit(self.kernel_size, channels)
+        """Two convolutions, of the same width unless `inner_channels` is the first one's."""
+        inner = self.inner_channels or channels
+        return Unit(self.kernel_size, inner, stride), Unit(self.kernel_size, channels)
 
     def describe(self) -> str:
         """As `Basic, k3x3, zero-padded`."""
@@ -168,7 +175,8 @@ class Bottleneck(Residual):
 
     The width between is a quarter of the channels, which `groups` must divide; with
     `width_per_group` (ResNeXt's d, at 64 base channels) it is
-    floor(channels / 4 * width_per_group / 64) * groups, whatever the channels.
+    floor(channels / 4 * width_per_group / 64) * groups, whatever the channels. `inner_channels`
+    is that width itself, a multiple of `groups`, and grows with the network's channels.
     """
 
     kind: Literal["bottleneck"] = "bottleneck"
@@ -182,9 +190,14 @@ class Bottleneck(Residual):
     stride_on: Literal["3x3", "1x1"] = "3x3"
     """Which convolution carries the stride."""
 
+    def widen(self, width: Widening) -> Self:
+        """A copy with another inner width, where it has its own: a multiple of `groups`."""
+        inner = self.inner_channels and -(-width(self.inner_channels) // self.groups) * self.groups
+        return self.replace(inner_channels=inner)
+
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
         """1 x 1, k x k in groups, 1 x 1."""
-        width = self.inner_channels(channels)
+        width = self.inner_width(channels)
         first, second = (stride, 1) if self.stride_on == "1x1" else (1, stride)
         return (
             Unit(1, width, first),
@@ -192,25 +205,34 @@ class Bottleneck(Residual):
             Unit(1, channels),
         )
 
-    def inner_channels(self, channels: int) -> int:
+    def inner_width(self, channels: int) -> int:
         """The width of the k x k convolution."""
-        quarter = channels // 4
+        inner = self.inner_channels or channels // 4
         if self.width_per_group is not None:
-            quarter = quarter * self.width_per_group // 64 * self.groups
-        if quarter == 0:
+            if self.inner_channels:
+                raise ValueError(
+                    f"needs inner_channels or width_per_group, but got both, {inner} and "
+                    f"{self.width_per_group}; leave one out"
+                )
+            inner = inner * self.width_per_group // 64 * self.groups
+        if inner == 0:
             raise ValueError(f"a bottleneck of {channels} channels has width 0 inside; use more")
-        if quarter % self.groups:
+        if inner % self.groups:
+            told = f"(a quarter of {channels} channels); change one, or give width_per_group"
+            if self.inner_channels:
+                told = "(inner_channels); change one"
             raise ValueError(
-                f"groups {self.groups} must divide the bottleneck's width, which is {quarter} "
-                f"(a quarter of {channels} channels); change one, or give width_per_group"
+                f"groups {self.groups} must divide the bottleneck's width, which is {inner} {told}"
             )
-        return quarter
+        return inner
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
         """Where groups share a quarter of the channels, the next multiple of 4 * groups; with
         `width_per_group` at least what leaves a group one channel.
         """
         channels = super().fitting_channels(channels, in_channels=in_channels, layers=layers)
+        if self.inner_channels is not None:
+            return channels
         if self.width_per_group is not None:
             return max(channels, 4 * -(-64 // self.width_per_group))
         if self.groups == 1:
@@ -223,24 +245,6 @@ class Bottleneck(Residual):
         width = "" if self.width_per_group is None else f"x{self.width_per_group}d"
         groups = f", {self.groups}{width or ' groups'}" if self.groups > 1 or width else ""
         return f"{name}, k{self.kernel_size}x{self.kernel_size}{groups}{self._details()}"
-
-
-class ZeroPadded(nn.Module):
-    """Shortcut A: every `stride`th pixel, zero channels appended (fb.resnet.torch's placement)."""
-
-    def __init__(self, extra_channels: int, stride: int) -> None:
-        super().__init__()
-        self.extra_channels = extra_channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The subsampled map and zeros behind its channels."""
-        x = x[:, :, :: self.stride, :: self.stride]
-        return functional.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
-
-    def extra_repr(self) -> str:
-        """The numbers, for printing."""
-        return f"extra_channels={self.extra_channels}, stride={self.stride}"
 
 
 class ResidualLayer(nn.Module):

@@ -5,7 +5,7 @@ import torch
 
 from search_spaces import Architecture, InputError, build_network, load_architecture
 from search_spaces.blocks import Basic, Bottleneck, Conventions, Dense, Highway, Inception, Pool
-from search_spaces.blocks.residual import ZeroPadded
+from search_spaces.blocks.pooling import ZeroPadded
 from search_spaces.network import TrainingScores, weighted_loss
 
 CONVENTIONS = Conventions()
@@ -143,7 +143,7 @@ def test_grouped_bottlenecks_widen_to_what_their_groups_divide(width):
     grouped = architecture({"kind": "bottleneck", "groups": 8}, channels=64)
     grown = resize(grouped, width=width).stages[0]
     assert grown.channels % 32 == 0
-    assert Bottleneck(groups=8).inner_channels(grown.channels) % 8 == 0
+    assert Bottleneck(groups=8).inner_width(grown.channels) % 8 == 0
 
 
 def test_auxiliary_scores_are_there_in_training_only_and_weigh_on_the_loss():
