@@ -176,9 +176,9 @@ def _trials_a_card(memory: int, cards: int) -> int:
 
     space = load_space("mbconv_small").at(32)
     largest = space.largest(lambda network: measure_cost(network).activations)
-    trial = trial_bytes(measure_cost(largest), batch_size=64, data_bytes=0)
+    trial = trial_bytes(measure_cost(largest), batch_size=64)
     node = {"CPU": len(os.sched_getaffinity(0)), "GPU": cards}
-    return trials_a_card(ClusterSection(), [node], memory=memory, trial=trial)
+    return trials_a_card(ClusterSection(), [node], memory=memory, trial=trial)[0]
 
 
 def _write(folder: Path) -> str:

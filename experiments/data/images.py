@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.config.schema import Fit
 
+CARD_SHARE = 0.5  # of a card's free memory that a part of the images may take
 _CHUNK = 1024  # images at a time, so that counting pixels needs little memory
 
 # What is known of an image once it was decoded: enough for a fingerprint and for statistics.
@@ -157,7 +158,9 @@ class ImageData:
 
     @property
     def held_bytes(self) -> int:
-        """Of the decoded images that are in memory; a training's device holds as much again."""
+        """Of the decoded images that are in memory. A training's device holds as much again, where
+        they take at most CARD_SHARE of what is free there.
+        """
         parts = (self.train, self.validation, self.test)
         return sum(part.images.nbytes for part in parts if isinstance(part, Split))
 

@@ -14,7 +14,7 @@ from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.cluster_check import check_cluster
-from experiments.engine.shares import hide_cards_without_share, nodes_alive, places
+from experiments.engine.shares import nodes_alive, places, see_own_cards
 from experiments.training.checkpoint import TrainingState
 from experiments.training.members.folder import KeptEpoch, TrainingFolder
 from experiments.training.members.run import Elsewhere, Told, train_and_keep
@@ -41,8 +41,13 @@ class _Keeper:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """On each worker: its share of every batch. Ray has made its own card the current one."""
-    hide_cards_without_share()
+    """On each worker: its share of every batch.
+
+    Workers of a node see each other's cards, which NCCL wants; Ray Train has made each one's own
+    the current one. Without a share none is seen.
+    """
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        see_own_cards()
     context = ray.train.get_context()
     training, state = ray.get(config["work"])
     keeper = config["keeper"]

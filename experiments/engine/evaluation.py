@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TRIALS = "SCALER_TRIALS"  # names the folder in which a run's own Ray keeps its trials' folders
 _DUST = 1e-6  # a float32's mean of ones may be 1 + 1e-7
 _MOST_EPOCHS = 2**31 - 1  # what a database's whole number holds
+_EXHAUSTED = ("OutOfMemory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")  # also CUDA's
 _LONGEST_NAME = 200  # characters; Optuna's tables give a name 512 bytes or more
 
 
@@ -143,7 +144,7 @@ def reason(error: BaseException) -> str:
         said = "its message cannot be printed"
     line = (f"{kind}: {said}" if said else kind).splitlines()[0][:500]
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    exhausted = isinstance(error, MemoryError) or "OutOfMemory" in kind
+    exhausted = isinstance(error, MemoryError) or any(words in line for words in _EXHAUSTED)
     return f"out of memory: {line}" if exhausted else line
 
 

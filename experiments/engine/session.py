@@ -99,11 +99,11 @@ class Session:
 
         def estimate() -> int:
             largest = candidates.largest() or Cost(0, 0, 0)
-            return trial_bytes(largest, batch_size=train.batch_size, data_bytes=held)
+            return trial_bytes(largest, batch_size=train.batch_size)
 
         if train.device == "cpu" and self.data is not None and cluster.gpus_per_trial is None:
             cluster = cluster.replace(gpus_per_trial=0)
-        cluster = with_share(cluster, trial=estimate)
+        cluster = with_share(cluster, trial=estimate, images=held)
         if train.device == "cuda" and self.data is not None and not cluster.gpus_per_trial:
             raise InputError(
                 "train.device is 'cuda', but a trial has no share of a GPU: no node has one, or "

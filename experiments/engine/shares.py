@@ -14,6 +14,7 @@ from typing import Any
 from experiments.config.messages import say
 from experiments.config.sections import ClusterSection
 from experiments.config.units import readable_count
+from experiments.data.images import CARD_SHARE
 from scaler.cost import Cost
 
 Node = dict[str, Any]  # the resources of a node, as Ray names them
@@ -30,10 +31,10 @@ A_PARAMETER = (
 AN_ACTIVATION = 20  # up to 4.8 values of 4 bytes are kept of each that a convolution puts out
 
 
-def trial_bytes(cost: Cost, *, batch_size: int, data_bytes: int) -> int:
-    """An upper estimate of the bytes on a card that a training takes, its own copy of data too."""
+def trial_bytes(cost: Cost, *, batch_size: int) -> int:
+    """An upper estimate of the bytes on a card that a training takes, beside its copy of images."""
     activations = AN_ACTIVATION * cost.activations * batch_size
-    return round(PROCESS + data_bytes + A_PARAMETER * cost.params + activations)
+    return round(PROCESS + A_PARAMETER * cost.params + activations)
 
 
 def places(cluster: ClusterSection, nodes: Iterable[Node]) -> int:
@@ -53,42 +54,75 @@ def _places(cluster: ClusterSection, node: Node) -> int:
 
 
 def trials_a_card(
-    cluster: ClusterSection, nodes: Sequence[Node], *, memory: int, trial: int
-) -> int:
+    cluster: ClusterSection, nodes: Sequence[Node], *, memory: int, trial: int, images: int = 0
+) -> tuple[int, bool]:
     """1 to MOST_TRIALS: as many as fit into the card's `memory`, have CPUs, and are wanted.
 
-    `memory` and `trial` are bytes of the smallest card and of a training.
+    Bytes of the smallest card, of a training, and of the decoded images, of which each trial holds
+    a copy of its own. True where the card has room for so many copies; else they stay in the
+    machine's memory.
     """
     cards = sum(int(node["GPU"]) for node in nodes)
     on_cpus = max(int(node.get("CPU", 0) / cluster.cpus_per_trial / node["GPU"]) for node in nodes)
     wanted = MOST_TRIALS if cluster.workers is None else math.ceil(cluster.workers / cards)
-    return max(1, min(MOST_TRIALS, int(USABLE * memory / trial), on_cpus, wanted))
+    most = max(1, min(MOST_TRIALS, on_cpus, wanted))
+    for count in range(most, 0, -1):
+        if _hold(count, memory=memory, trial=trial, images=images):
+            return count, True
+    return max(1, min(most, int(USABLE * memory / trial))), False
 
 
-def with_share(cluster: ClusterSection, *, trial: Callable[[], int]) -> ClusterSection:
+def _hold(count: int, *, memory: int, trial: int, images: int) -> bool:
+    """Whether so many trials fit with their images: the last one looks at what the others left."""
+    free = memory - PROCESS - (count - 1) * (trial + images)
+    return count * (trial + images) <= USABLE * memory and images <= CARD_SHARE * free
+
+
+def with_share(cluster: ClusterSection, *, trial: Callable[[], int], images: int) -> ClusterSection:
     """The section with its `gpus_per_trial` chosen where it has none; says what a card takes.
 
-    `trial` estimates the bytes of a card that a training takes; it is called where it is needed.
-    Asks the nodes of the running Ray.
+    `trial` estimates the bytes of a card that a training takes beside its `images`; it is called
+    where it is needed. Asks the nodes of the running Ray.
     """
-    nodes = [node for node in nodes_alive().values() if node.get("GPU", 0) >= 1]
+    alive = list(nodes_alive().values())
+    nodes = [node for node in alive if node.get("GPU", 0) >= 1]
     if not nodes or cluster.gpus_per_trial == 0:
         return cluster.replace(gpus_per_trial=cluster.gpus_per_trial or 0)
     cards = sum(int(node["GPU"]) for node in nodes)
-    counted = f"{cards} GPU{'' if cards == 1 else 's'}"
+    counted = _number(cards, "GPU")
+    idle = _without_cards(cluster, alive)
     if cluster.gpus_per_trial is not None:
-        say(f"{counted}, {cluster.gpus_per_trial:g} of one for each trial (as configured)")
+        say(f"{counted}, {cluster.gpus_per_trial:g} of one for each trial (as configured){idle}")
         return cluster
     memory = smallest_card()
     needed = trial()
-    count = trials_a_card(cluster, nodes, memory=memory or ASSUMED, trial=needed)
+    count, held = trials_a_card(
+        cluster, nodes, memory=memory or ASSUMED, trial=needed, images=images
+    )
     share = math.floor(10_000 / count) / 10_000  # Ray counts in ten-thousandths
     told = f"{readable_count(memory)}B" if memory else f"{readable_count(ASSUMED)}B (assumed)"
+    own = f", {readable_count(images)}B of it images" if images and held else ""
+    beside = "" if held or not images else "; the images stay in the machine's memory"
     say(
-        f"{counted}, {count} trial{'' if count == 1 else 's'} each (cluster.gpus_per_trial: "
-        f"{share:g}): the largest network takes about {readable_count(needed)}B of a card's {told}"
+        f"{counted}, {_number(count, 'trial')} each (cluster.gpus_per_trial: {share:g}): the "
+        f"largest network takes about {readable_count(needed + (images if held else 0))}B{own} of "
+        f"a card's {told}{beside}{idle}"
     )
     return cluster.replace(gpus_per_trial=share)
+
+
+def _without_cards(cluster: ClusterSection, nodes: Iterable[Node]) -> str:
+    """Tells of nodes that could train, but have no GPU: a trial with a share never goes there."""
+    count = sum(
+        not node.get("GPU", 0) and node.get("CPU", 0) >= cluster.cpus_per_trial for node in nodes
+    )
+    if not count:
+        return ""
+    return f"; {_number(count, 'node')} without a GPU get{'s' if count == 1 else ''} no trial"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def nodes_alive() -> dict[str, Node]:
@@ -133,13 +167,14 @@ def card_memory() -> int | None:
         return None
 
 
-def hide_cards_without_share() -> None:
-    """In a worker that has no share of a card: let it see none, or all would take card 0.
+def see_own_cards() -> None:
+    """In a worker: let it see the cards of its share alone, none without one.
 
-    Has to come before CUDA starts in this process. What Ray does by itself depends on how the
-    node was started.
+    Or all workers of a node would take its card 0. Has to come before CUDA starts in this process.
+    What Ray does by itself depends on how the node was started: on its version, and on variables
+    as RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES.
     """
     import ray
 
-    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    cards = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)

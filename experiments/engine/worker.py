@@ -10,7 +10,7 @@ from ray import tune
 
 from experiments.engine.evaluation import Evaluation, Job
 from experiments.engine.processes import exit_after, kill_children
-from experiments.engine.shares import hide_cards_without_share
+from experiments.engine.shares import see_own_cards
 
 if TYPE_CHECKING:
     from experiments.training.trial import Evaluate
@@ -23,7 +23,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], evaluate: "Evaluate") -> None:
         """Ray calls it once, in the worker's process."""
-        hide_cards_without_share()
+        see_own_cards()
         self._evaluate = evaluate
         self._hangs = False
         self._begin(config["job"])

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.data.decoding import decode_file
-from experiments.data.images import FileSplit, ImageData, Part, Split
+from experiments.data.images import CARD_SHARE, FileSplit, ImageData, Part, Split
 from experiments.training.augmentation import Preparation
-from experiments.training.hardware import autocast
+from experiments.training.hardware import autocast, card_is_full
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
-_SHARE = 0.5  # of a card's free memory that images may take
 _BATCH = 256  # images at a time; there is no gradient to keep
 
 
@@ -70,20 +69,30 @@ class DeviceSplit:
     def of(cls, split: Split, device: torch.device) -> Self:
         """The split's images and labels on the device. Each trial of a card has its own copy."""
         images, labels = _shared(split.images), _shared(split.labels).to(device)
-        if device.type == "cuda" and images.nbytes > _SHARE * torch.cuda.mem_get_info(device)[0]:
-            return cls(images, labels)
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if images.nbytes > CARD_SHARE * free:
+                return cls(images, labels)
         try:
             return cls(images.to(device), labels)
-        except torch.OutOfMemoryError:  # another trial on the card was faster
-            return cls(images, labels)
+        except RuntimeError as error:
+            if not card_is_full(error):
+                raise
+            return cls(images, labels)  # another trial on the card was faster
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
         """See experiments.training.batches."""
         images, labels = self.images, self.labels
-        for numbers in chosen:
-            some = images[numbers.to(images.device)]
-            if some.device != labels.device:
-                some = some.pin_memory().to(labels.device, non_blocking=True)
+        if images.device == labels.device:
+            for numbers in chosen:
+                numbers = numbers.to(images.device)
+                yield images[numbers], labels[numbers]
+            return
+        # The numbers come over at once: each of these copies waits for all that the card has to do.
+        batches = list(chosen)
+        here = torch.split(torch.cat(batches).to(images.device), [len(batch) for batch in batches])
+        for numbers, own in zip(batches, here, strict=True):
+            some = images[own].pin_memory().to(labels.device, non_blocking=True)
             yield some, labels[numbers.to(labels.device)]
 
     def __len__(self) -> int:
@@ -236,8 +245,8 @@ def measure_accuracy(
         while True:
             try:
                 return _share_right(network, split, prepare, precision, batch_size) / len(split)
-            except torch.OutOfMemoryError:
-                if batch_size == 1:
+            except RuntimeError as error:
+                if not card_is_full(error) or batch_size == 1:
                     raise
                 batch_size //= 2
             torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit

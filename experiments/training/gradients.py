@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from experiments.config.recipe import TrainConfig
 from experiments.training.augmentation import Preparation
-from experiments.training.hardware import autocast, choose_precision, make_grad_scaler
+from experiments.training.hardware import (
+    autocast,
+    card_is_full,
+    choose_precision,
+    make_grad_scaler,
+)
 from search_spaces.network import TrainingScores, weighted_loss
 
 # (scores (N, K), labels (N,) or shares of the classes (N, K)) -> the batch's mean loss
@@ -89,9 +94,9 @@ class Gradients:
                     total += loss
                     right += hits
                 return total, right
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
                 most = len(labels) // 2
-                if self.parts >= most or self._workers > 1:
+                if not card_is_full(error) or self.parts >= most or self._workers > 1:
                     raise
                 self.parts = min(2 * self.parts, most)
             if images.is_cuda:

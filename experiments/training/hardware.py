@@ -67,6 +67,20 @@ def repeatable(wanted: bool) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
 
 
+# How CUDA's libraries say that a card is full; torch's own allocator has a type for it.
+_FULL = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+
+
+def card_is_full(error: BaseException) -> bool:
+    """Whether memory of the device ran out, also where another process took it.
+
+    Then cuBLAS, cuDNN and the driver cannot allocate what is theirs, and raise a RuntimeError.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
+
+
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Assumed of a GPU, not measured here: a minute to compile forward and backward with CUDA graphs,
 # a quarter of the time saved from then on.
@@ -217,8 +231,8 @@ def _seconds_a_step(
     """
     try:
         return _timed(network, shape, device, layout, precision)
-    except torch.OutOfMemoryError:
-        if shape[0] <= 2:
+    except RuntimeError as error:
+        if not card_is_full(error) or shape[0] <= 2:
             raise
     torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
     return _seconds_a_step(network, (shape[0] // 2, *shape[1:]), device, layout, precision)

@@ -21,6 +21,7 @@ from experiments.training.checkpoint import (
     state_bytes,
     write_bytes,
 )
+from experiments.training.hardware import card_is_full
 from experiments.training.loop import EpochResult, TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
 from experiments.training.members.pictures import draw
@@ -98,7 +99,9 @@ def _train(training: Training, folder: TrainingFolder, elsewhere: Elsewhere | No
 
     try:
         train_and_keep(training, keep, state=state)
-    except (TrainingDiverged, torch.OutOfMemoryError) as error:
+    except RuntimeError as error:
+        if not (isinstance(error, TrainingDiverged) or card_is_full(error)):
+            raise
         raise WorkFailed(str(error).splitlines()[0]) from error
 
 

@@ -10,7 +10,13 @@ import torch
 from experiments.config.sections import ClusterSection
 from experiments.engine import cluster_check, shares
 from experiments.engine.cluster_check import check_cluster
-from experiments.engine.shares import AN_ACTIVATION, places, trial_bytes, trials_a_card
+from experiments.engine.shares import (
+    AN_ACTIVATION,
+    places,
+    trial_bytes,
+    trials_a_card,
+    with_share,
+)
 from scaler import Cost, measure_cost
 from search_spaces import InputError, build_network, load_architecture, load_space, resize
 from tests.experiments.engine.clusters import environment
@@ -49,12 +55,68 @@ def test_a_card_takes_as_many_as_memory_cpus_and_workers_allow(
 ):
     nodes = [{"CPU": cpus, "GPU": 2}]
     cluster = ClusterSection(workers=workers)
-    assert trials_a_card(cluster, nodes, memory=memory * GB, trial=trial * GB) == wanted
+    found = trials_a_card(cluster, nodes, memory=memory * GB, trial=trial * GB)
+    assert found == (wanted, memory >= trial)
 
 
-def test_the_estimate_adds_the_process_the_data_the_weights_and_the_batch():
-    estimate = trial_bytes(Cost(0, 1_000_000, 2_000_000), batch_size=32, data_bytes=5 * GB)
-    assert estimate == GB + 5 * GB + 20 * 1_000_000 + 32 * 20 * 2_000_000
+@pytest.mark.parametrize(
+    ("images", "wanted"),
+    [
+        (1, (8, True)),  # eight copies beside eight trainings of 4 GB
+        (8, (6, True)),  # of 12 GB each; the last one finds 19 GB free
+        (24, (2, True)),
+        (30, (1, True)),  # a second one would find 45 GB free, and copies take half at most
+        (45, (8, False)),  # more than half of the card: no copy at all
+    ],
+)
+def test_each_trial_of_a_card_counts_its_own_copy_of_the_images(images, wanted):
+    nodes = [{"CPU": 64, "GPU": 1}]
+    sizes = {"memory": 80 * GB, "trial": 4 * GB, "images": images * GB}
+    assert trials_a_card(ClusterSection(), nodes, **sizes) == wanted
+
+
+def test_the_estimate_adds_the_process_the_weights_and_the_batch():
+    estimate = trial_bytes(Cost(0, 1_000_000, 2_000_000), batch_size=32)
+    assert estimate == GB + 20 * 1_000_000 + 32 * 20 * 2_000_000
+
+
+def told_of(nodes, monkeypatch, capsys, memory=None, images=0, **cluster):
+    """The share that these nodes' trials get, and what is said of it."""
+    alive = {str(number): node for number, node in enumerate(nodes)}
+    monkeypatch.setattr(shares, "nodes_alive", lambda: alive)
+    monkeypatch.setattr(shares, "smallest_card", lambda: memory)
+    found = with_share(ClusterSection(**cluster), trial=lambda: 4 * GB, images=images)
+    return found.gpus_per_trial, capsys.readouterr().err
+
+
+def test_nodes_of_unequal_gpus_share_by_the_smallest_card_and_one_without_is_named(
+    monkeypatch, capsys
+):
+    nodes = [{"CPU": 16, "GPU": 8}, {"CPU": 8, "GPU": 1}, {"CPU": 4}, {"GPU": 0}]
+    share, said = told_of(nodes, monkeypatch, capsys, memory=24 * GB)
+    assert share == 0.2
+    assert "9 GPUs, 5 trials each" in said
+    assert "of a card's 24 GB; 1 node without a GPU gets no trial" in said
+    assert told_of(nodes, monkeypatch, capsys, gpus_per_trial=0) == (0, "")
+
+
+def test_images_without_room_are_told_to_stay_in_memory(monkeypatch, capsys):
+    share, said = told_of(
+        [{"CPU": 1, "GPU": 1}], monkeypatch, capsys, memory=24 * GB, images=20 * GB
+    )
+    assert share == 1
+    assert "takes about 4 GB of a card's 24 GB; the images stay in the machine's memory" in said
+
+
+def test_the_drivers_card_is_not_asked_for_the_workers_memory(monkeypatch, capsys):
+    """Nor is CUDA begun in the driver, which would take a part of a card that trials share."""
+
+    def asked(*_):
+        raise AssertionError("the driver asks its own card")
+
+    for name in ("mem_get_info", "get_device_properties", "init", "_lazy_init"):
+        monkeypatch.setattr(torch.cuda, name, asked)
+    assert told_of([{"CPU": 2, "GPU": 1}], monkeypatch, capsys, memory=24 * GB)[0] == 0.5
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "cifar_resnet20", "densenet121"])

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from experiments.config.recipe import TrainConfig
+from experiments.engine.evaluation import reason
+from experiments.training import batches
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import DeviceSplit, measure_accuracy
+from experiments.training.batches import DeviceSplit, StreamedSplit, measure_accuracy
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import choose_precision, compile_network, compiles
 
@@ -116,6 +118,92 @@ def test_an_evaluation_that_runs_out_of_memory_takes_smaller_batches(data, prepa
     assert measure_accuracy(network, split, prepare=prepare) == measure_accuracy(
         small, split, prepare=prepare
     )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronous"),
+    ],
+)
+def test_a_card_that_another_trial_filled_cuts_batches_whoever_finds_out(data, prepare, error):
+    """Torch's allocator, cuBLAS, cuDNN and the driver each say it in their own words."""
+
+    class Large(torch.nn.Linear):
+        def forward(self, images):
+            if len(images) > 2:
+                raise error
+            return super().forward(images.flatten(1))
+
+    network = Large(64, 2)
+    gradients = Gradients(TrainConfig(), device=CPU, workers=1)
+    labels = torch.tensor([0, 1, 0, 1])
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    gradients.of(network, images, labels, targets=labels, prepare=prepare)
+    assert gradients.parts == 2
+    assert measure_accuracy(network, DeviceSplit.of(data.validation, CPU), prepare=prepare) >= 0
+    assert reason(error).startswith("out of memory: ")
+
+
+def test_another_error_of_the_card_does_not_cut_the_batch(prepare):
+    class Broken(torch.nn.Linear):
+        def forward(self, _):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    gradients = Gradients(TrainConfig(), device=CPU, workers=1)
+    labels = torch.tensor([0, 1, 0, 1])
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        gradients.of(Broken(64, 2), images, labels, targets=labels, prepare=prepare)
+    assert gradients.parts == 1
+
+
+META = torch.device("meta")  # a device of its own, which takes copies and computes nothing
+
+
+def test_images_beside_the_card_come_pinned_and_without_waiting(data, monkeypatch):
+    """The order comes over once for all batches: each such copy waits for all the card's work."""
+    copies, pinned = [], []
+    to = torch.Tensor.to
+
+    def noted(tensor, device, **options):
+        if tensor.device.type != torch.device(device).type:
+            copies.append((tensor.ndim, str(device), options.get("non_blocking", False)))
+        return to(tensor, device, **options)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(1) or tensor)
+    images, labels = (torch.from_numpy(part) for part in (data.train.images, data.train.labels))
+    split = DeviceSplit(images, labels.to(META))
+    monkeypatch.setattr(torch.Tensor, "to", noted)
+    chosen = [torch.tensor([3, 1]), torch.tensor([0, 2])]
+    for some, own in split.batches(iter(chosen)):
+        assert (some.device, own.device) == (META, META)
+    assert [copy for copy in copies if copy[0] == 4] == [(4, "meta", True)] * 2
+    assert len(pinned) == 2
+    assert len([copy for copy in copies if copy[1] == "cpu"]) == 0  # the order was here already
+
+
+def test_streamed_images_come_pinned_and_without_waiting(monkeypatch):
+    asked, copies = {}, []
+
+    class Loader(list):
+        def __init__(self, _files, *, batch_sampler, **options):
+            super().__init__([(torch.zeros(2, 1, 8, 8), torch.zeros(2))])
+            self.batch_sampler = batch_sampler
+            asked.update(options)
+
+    def noted(tensor, device, **options):
+        copies.append((tensor.ndim, device, options))
+        return tensor
+
+    monkeypatch.setattr(batches, "DataLoader", Loader)
+    monkeypatch.setattr(torch.Tensor, "to", noted)
+    next(StreamedSplit(None, GPU, 2).batches([torch.tensor([0, 1])]))
+    assert asked["pin_memory"] is True
+    assert copies == [(4, GPU, {"non_blocking": True}), (1, GPU, {"non_blocking": True})]
 
 
 def test_images_for_which_a_card_has_no_room_stay_in_memory(data, monkeypatch):
