@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.benchmarks import keep
 from experiments.benchmarks.curve_table import EXPONENT, FOLDER, SETS, TARGET, Array, Table
-from experiments.config.schema import EarlyStopping
+from experiments.config.search_section import EarlyStopping
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.samplers import make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner

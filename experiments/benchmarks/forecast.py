@@ -88,7 +88,7 @@ def _baseline(draw: random.Random, sizes: dict[str, int]) -> Any:
     """A member of the space of about as many FLOPs as drawn first, evenly on a log scale."""
     import optuna
 
-    from experiments.config.schema import SearchSection
+    from experiments.config.search_section import SearchSection
     from experiments.engine.limits import WithinLimits
     from experiments.engine.pricing import Pricing
     from search_spaces import load_space

@@ -24,7 +24,8 @@ import optuna
 
 from experiments.benchmarks import keep, summary
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.report.report import write_report
 from experiments.store.store import Store, reading

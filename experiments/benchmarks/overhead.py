@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import keep, summary
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster import ray_session
 from experiments.engine.progress import Progress

@@ -25,7 +25,8 @@ import numpy as np
 from experiments.benchmarks import keep
 from experiments.config.messages import say
 from experiments.config.recipe import TrainConfig
-from experiments.config.schema import DataConfig, SearchConfig, SearchSection
+from experiments.config.schema import DataConfig, SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.data.sources import load_data
 from experiments.engine.pricing import Pricing
 from experiments.report.charts.chart import Axis, Chart, Figure, Marks

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost, short_cost
 from experiments.engine.limits import (
     WithinLimits,

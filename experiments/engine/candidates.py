@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost
 from experiments.engine.budgets import TARGET, Turn, turns
 from experiments.engine.limits import limits_text

@@ -13,7 +13,7 @@ from itertools import islice
 
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.config.schema import EarlyStopping
+from experiments.config.search_section import EarlyStopping
 from experiments.store.trial import Trial
 
 Curve = Mapping[int, float]

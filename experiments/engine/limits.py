@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import NAMES, readable_cost
 from experiments.engine.pricing import Pricing
 from experiments.samplers.proposing import Params, ProposingSampler

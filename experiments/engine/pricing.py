@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.samplers.known_cost import reward
 from scaler.compound import CompoundCoefficients
 from scaler.conditions import find_device, machine_facts

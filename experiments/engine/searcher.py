@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.config.messages import WorkFailed
-from experiments.config.schema import EarlyStopping
+from experiments.config.search_section import EarlyStopping
 from experiments.engine.candidates import Candidates
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.engine.evaluation import Job, reason

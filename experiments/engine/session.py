@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder, check_facts, check_same
-from experiments.config.schema import EarlyStopping, SearchConfig
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import EarlyStopping
 from experiments.config.sections import ClusterSection
 from experiments.config.storage_url import masked
 from experiments.config.units import readable_cost

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost
 from experiments.engine.budgets import SLACK, TARGET, file_suffix, main_target
 from experiments.report.analysis.trials import pareto_front

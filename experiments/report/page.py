@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.engine.limits import searched_space

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost
 from experiments.steps.known import budget_of, budget_text
 from experiments.steps.noise import Standing, Training, difference, standings

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
 from experiments.report.front import for_main_target, front_table, front_text

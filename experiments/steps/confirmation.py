@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import WorkFailed, say
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ConfirmationSection
 from experiments.config.units import readable_cost, readable_seconds
 from experiments.engine.budgets import TARGET, counts_for

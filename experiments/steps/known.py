@@ -7,7 +7,7 @@ their own, so that none of them becomes the baseline.
 from optuna.trial import FrozenTrial
 
 from experiments.config.messages import say
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ConfirmationSection
 from experiments.config.units import readable_cost
 from experiments.engine.limits import limits_text

@@ -22,7 +22,8 @@ import torch
 from experiments.config.files import write_text
 from experiments.config.messages import event
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ProxySection, ShortTraining
 from experiments.config.units import readable_count, readable_seconds
 from experiments.data.images import ImageData

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchSection, WarmStart
+from experiments.config.search_section import SearchSection, WarmStart
 from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.data.images import ImageData, Split
 from experiments.engine.candidates import ListedCandidates

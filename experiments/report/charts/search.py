@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.units import NAMES, readable_cost
 from experiments.report.analysis.trials import pareto_front
 from experiments.report.charts.chart import (

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from experiments.config.files import locked, sweep, unbegun, write_text
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
-from experiments.config.schema import DELIVERY, DataConfig, Positive
+from experiments.config.schema import DELIVERY, DataConfig
+from experiments.config.sections import Positive
 from experiments.training.checkpoint import TrainingState, read_state, write_bytes
 from search_spaces.architecture import Architecture
 from search_spaces.foreign_models import Source

@@ -6,7 +6,8 @@ import pytest
 
 from experiments.cli import main
 from experiments.config.run_folder import RunFolder
-from experiments.config.schema import DataConfig, SearchConfig, SearchSection
+from experiments.config.schema import DataConfig, SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.units import seconds_of
 from experiments.steps.plan import FEWEST, SPARE, Plan, within
 from search_spaces import load_architecture

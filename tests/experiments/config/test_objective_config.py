@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.config.schema import SearchConfig, SearchSection
+from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from search_spaces import InputError
 
 

@@ -3,7 +3,7 @@ import statistics
 import optuna
 import pytest
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.limits import check_limits, flops_at
 from experiments.samplers.known_cost import reward

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.config.schema import EarlyStopping
+from experiments.config.search_section import EarlyStopping
 from experiments.engine.early_stopping import (
     EarlyStopper,
     bracket_of,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from experiments import load_trials
-from experiments.config.schema import EarlyStopping, SearchSection
+from experiments.config.search_section import EarlyStopping, SearchSection
 from experiments.store.store import Store
 from search_spaces import InputError
 

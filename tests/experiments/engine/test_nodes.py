@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments import SearchConfig, load_trials
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ClusterSection
 from search_spaces import InputError
 from tests.experiments.engine.clusters import Node, can_seal, environment, started

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.engine import candidates, pricing
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import screened_text

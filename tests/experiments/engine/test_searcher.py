@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy
 
 from experiments.config.messages import WorkFailed
-from experiments.config.schema import EarlyStopping, SearchSection
+from experiments.config.search_section import EarlyStopping, SearchSection
 from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import Progress
 from experiments.engine.searcher import StudySearcher

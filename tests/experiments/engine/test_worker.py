@@ -6,7 +6,8 @@ import os
 import pytest
 from optuna.trial import TrialState
 
-from experiments.config.schema import DataConfig, EarlyStopping, TrainConfig
+from experiments.config.schema import DataConfig, TrainConfig
+from experiments.config.search_section import EarlyStopping
 
 
 def training(epochs):

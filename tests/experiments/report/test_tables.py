@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.report.frame_files import read_frame, save_frame
 from experiments.report.summary import outcome
 from experiments.report.tables import make_tables, write_tables

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import load_front, load_trials
-from experiments.config.schema import SearchSection
+from experiments.config.search_section import SearchSection
 from experiments.config.sections import ConfirmationSection
 from experiments.report.report import outcome_of, write_report
 from experiments.steps.search import run_search

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from experiments import load_trials, search
-from experiments.config.schema import WarmStart
+from experiments.config.search_section import WarmStart
 from experiments.config.sections import ConfirmationSection
 from experiments.steps.search import check_search, run_search
 from experiments.steps.warm_start import read_warm_start
