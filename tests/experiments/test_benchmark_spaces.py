@@ -5,6 +5,7 @@ import pytest
 
 from experiments.benchmarks.made_up import SPACES
 from experiments.benchmarks.spaces import regrets
+from experiments.samplers import cost_aware
 
 SEEDS = range(1000, 1006)
 AHEAD = ("unordered", "ordered")
@@ -27,6 +28,13 @@ def test_ours_is_not_significantly_worse_anywhere_and_ahead_in_the_mean(found, r
     doubt = 2 * worse.std(axis=1, ddof=1) / len(SEEDS) ** 0.5
     assert (worse.mean(axis=1) <= doubt).all()
     assert worse.mean() < 0
+
+
+@pytest.mark.slow
+def test_doubting_the_model_leads_away_from_variants_of_one_network(monkeypatch):
+    doubted = regrets("dead", "cost_aware", 1003, counts=(60,))[1, 0]
+    monkeypatch.setattr(cost_aware, "DOUBT", 1.0)
+    assert doubted < 0.5 * regrets("dead", "cost_aware", 1003, counts=(60,))[1, 0]
 
 
 @pytest.mark.parametrize("name", SPACES)
