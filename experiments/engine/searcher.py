@@ -143,8 +143,13 @@ class StudySearcher:
             return False
         on_worker = self._on_workers[trial_id]
         trial = on_worker.trial.told(EpochResult(result["epoch"], result["accuracy"]))
-        self._candidates.report(trial)
-        on_worker.stopped = self._stopper.stops(trial)
+        try:
+            with _sampling():
+                self._candidates.report(trial)
+                on_worker.stopped = self._stopper.stops(trial)
+        except WorkFailed as error:  # Tune would end with a traceback of its own
+            self.error = error
+            return True
         return on_worker.stopped
 
     def told(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -246,6 +246,21 @@ def test_what_a_sampler_raises_is_told_as_the_samplers(begin, monkeypatch):
     assert searcher.finished
 
 
+def test_what_a_look_of_early_stopping_raises_is_told_as_the_samplers(begin, monkeypatch):
+    searcher = begin(rule=EarlyStopping())
+    searcher.suggest("a")
+
+    def broken(*_):
+        raise ValueError("not positive definite")
+
+    monkeypatch.setattr(searcher._stopper, "stops", broken)
+    assert searcher.stops("a", {"epoch": 1, "accuracy": 0.5})
+    assert searcher.suggest("b") is None
+    assert searcher.finished
+    with pytest.raises(WorkFailed, match="the sampler failed with ValueError: not positive"):
+        searcher.close()
+
+
 def test_a_store_that_cannot_be_written_is_told_in_one_line(begin, monkeypatch):
     searcher = begin()
     error = sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("disk is full"))
