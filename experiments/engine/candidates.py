@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from operator import itemgetter
@@ -21,6 +21,7 @@ from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.optuna_names import replace_trial, reseed
+from experiments.samplers.proposing import ProposingSampler
 from experiments.samplers.told import THROWN_BACK
 from experiments.store.trial import Candidate, Known, Trial, identity, identity_of
 from scaler.cost import Cost, measure_cost
@@ -162,9 +163,9 @@ class SampledCandidates:
         self._sizes = sizes
         self._handed_out = max((_suggestion(trial) + 1 for trial in finished), default=0)
         self._seen = {identity_of(trial) for trial in [*told, *finished]}
-        self._prices: dict[frozenset[tuple[str, Any]], float] = {}  # NaN outside the limits
-        # A sampler asks for the network of a setting and its cost in turn.
+        # A sampler asks for the network of a setting, its cost, and whether it is allowed, in turn.
         self._read = lru_cache(maxsize=8)(self._read_anew)
+        self._priced = lru_cache(maxsize=8)(self._priced_anew)
         objective = self._objective(section)
         self._sampler = make_sampler(section.sampler, seed=seed, **objective)
         self._learner = Learner(KnownCost(**objective))
@@ -226,6 +227,8 @@ class SampledCandidates:
 
     def _next(self) -> Candidate | None:
         within = self._turn.within
+        if isinstance(self._sampler, ProposingSampler):
+            self._sampler.cost.window = self._turn.window
         for sampler in (self._sampler, within):
             reseed(sampler, (self._seed, self._handed_out))
         slow: list[int] = []  # FLOPs of those that were measured, and are beyond the limit
@@ -362,24 +365,17 @@ class SampledCandidates:
 
     def _objective(self, section: SearchSection) -> dict[str, Any]:
         """What a sampler knows: the cost, unless that is measured, or is the same for all."""
-        price: Callable[[dict[str, Any]], float] = self._price
+        weighed = {"target": section.known_target, "exponent": section.known_exponent}
         if self._by_target:
-            price = itemgetter(TARGET)
-        elif self._pricing.measures or self._brings:
+            return {"cost": itemgetter(TARGET), **weighed, "network": self._network}
+        if self._pricing.measures or self._brings:
             return {"network": self._network}
         return {
-            "cost": price,
-            "target": section.known_target,
-            "exponent": section.known_exponent,
-            "limits": self._in_turn,
+            "cost": self._price,
+            **weighed,
+            "limits": lambda params: self._priced(frozenset(params.items()))[1],
             "network": self._network,
         }
-
-    def _in_turn(self, params: dict[str, Any]) -> bool:
-        """Whether they are within the limits, and count for the target whose turn it is."""
-        price = params[TARGET] if self._by_target else self._prices[frozenset(params.items())]
-        low, high = self._turn.window
-        return low <= price <= high
 
     def _shape(self, params: dict[str, Any]) -> str:
         """Equal for equal networks, as suggested, trained in the same way."""
@@ -391,20 +387,21 @@ class SampledCandidates:
 
     def _price(self, params: dict[str, Any]) -> float:
         """What a sampler may know before a trial; InputError where the parts do not fit."""
-        setting = frozenset(params.items())
-        architecture, _ = self._read(setting)
-        cost = measure_cost(architecture, **self._sizes)
-        latency = self._pricing.latency(architecture, cost)
-        allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
-        price = self._pricing.price(cost, latency)
-        self._prices[setting] = price if allowed else math.nan
-        return price
+        return self._priced(frozenset(params.items()))[0]
 
     def _read_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[Architecture, str]:
         """The network of a setting, and its name."""
         trial = optuna.trial.FixedTrial(dict(setting))
         architecture = self._space.suggest(trial)
         return architecture, identity(architecture.key, self._space.suggest_training(trial))
+
+    def _priced_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[float, bool]:
+        """Its price, and whether it is within the limits."""
+        architecture, _ = self._read(setting)
+        cost = measure_cost(architecture, **self._sizes)
+        latency = self._pricing.latency(architecture, cost)
+        allowed = self._pricing.allows(cost) and self._pricing.allows_latency(latency)
+        return self._pricing.price(cost, latency), allowed
 
     def _proposer(self, trial: optuna.Trial) -> str:
         """What proposed the trial: `model`, `random`, `enqueued`, or the sampler by its name."""

@@ -71,9 +71,14 @@ class Facts:
         return self._of.factor_of(self)
 
     @cached_property
-    def allowed(self) -> bool:
-        """Whether the cost is known and within the limits."""
+    def _within(self) -> bool:
         return self.known and (not self._of.given or self._of.within(self._params, self.cost))
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the cost is known, within the limits, and in the window that holds now."""
+        low, high = self._of.window
+        return self._within and (not self._of.given or low <= self.cost <= high)
 
 
 class KnownCost:
@@ -84,7 +89,11 @@ class KnownCost:
 
     `network` says what the parameters make: equal for equal networks. Where it is a mapping, of
     names to values, it also is what a model sees of them.
+
+    `window` (low, high) is a limit of cost that may change from one suggestion to the next.
     """
+
+    window = (-math.inf, math.inf)
 
     def __init__(
         self,

@@ -1,11 +1,15 @@
 """One network a budget: several targets of one search."""
 
+import optuna
 import pytest
 
 from experiments import load_front, load_trials
 from experiments.config.search_section import SearchSection
 from experiments.config.sections import ConfirmationSection
 from experiments.report.report import outcome_of, write_report
+from experiments.samplers.accuracy_model import Learner
+from experiments.samplers.known_cost import KnownCost
+from experiments.steps.confirmation import rounds
 from experiments.steps.search import run_search
 from search_spaces import load_architecture
 
@@ -23,9 +27,10 @@ def costly(architecture, *, seed, **rest):  # noqa: ARG001
 def several(config, by_hand):
     """A search with three targets, done by hand: its session, after it has ended."""
 
-    def run(evaluate=costly, confirmation=CONFIRMATION, **section):
+    def run(evaluate=costly, confirmation=CONFIRMATION, folder=config.run, **section):
         changed = config.search.replace(targets=TARGETS, **section)
-        session = by_hand(config.replace(search=changed, confirmation=confirmation), evaluate)
+        begun = config.replace(search=changed, confirmation=confirmation, run=folder)
+        session = by_hand(begun, evaluate)
         run_search(session)
         return session
 
@@ -43,6 +48,17 @@ def test_trials_take_the_targets_in_turn(several, config, sampler, at):
     assert not trials.duplicated("key").any()
     if at == "budget":
         assert (share >= 0.98).all()
+
+
+@pytest.mark.parametrize("at", ["formula", "budget"])
+def test_a_stopped_search_goes_on_as_if_it_had_not_been(several, config, tmp_path, at):
+    def keys(folder):
+        return load_trials(folder, study="search")["key"].tolist()
+
+    several(sampler="cost_aware", at=at, trials=7, confirmation=None)
+    several(sampler="cost_aware", at=at, trials=10, confirmation=None)
+    several(sampler="cost_aware", at=at, trials=10, confirmation=None, folder=tmp_path / "whole")
+    assert keys(config.run) == keys(tmp_path / "whole")
 
 
 def named(folder, name):
@@ -111,3 +127,30 @@ def test_without_a_confirmation_the_best_finished_is_named(several, config):
 
 def test_one_listed_target_is_the_target():
     assert SearchSection.model_validate({"targets": [5e6]}) == SearchSection(target=5e6)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0, None])
+def test_the_confirmation_of_all_targets_keeps_to_its_share(share):
+    section = ConfirmationSection(share=share)
+    plan = rounds(
+        section, networks=4, epochs=5, spent=100, budgets=3, distinct=(0, 3, 5, 7, 9).__getitem__
+    )
+    cost = sum(one.cost for one in plan)
+    assert plan
+    assert cost <= (share or 100) * 100
+    assert plan[0].networks == (0, 3, 5, 7, 9)[plan[0].each]
+
+
+def test_what_is_best_of_a_small_budget_is_not_stopped_beside_a_larger_one():
+    known = KnownCost(lambda params: params["size"], target=12.0, exponent=0.0)
+    study = optuna.create_study(direction="maximize")
+    size = optuna.distributions.IntDistribution(1, 12)
+    for number in range(1, 13):
+        made = {"params": {"size": number}, "distributions": {"size": size}}
+        study.add_trial(optuna.create_trial(value=0.5 + 0.03 * number, **made))
+    trials = study.get_trials()
+    alone = Learner(known).chances(study, trials)
+    several = Learner(known).chances(study, trials, windows=[(0, 5), (0, 12)])
+    assert alone[4] < 0.05 < several[4]  # of size 5
+    assert several[3] < several[4]
+    assert several[11] == pytest.approx(alone[11])
