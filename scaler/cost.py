@@ -3,19 +3,21 @@
 FLOPs are multiply-adds of convolution, linear and matmul operators, in eval mode at batch 1:
 EfficientNet-B0 at 224 px is 385,814,752, the paper's 0.39B. fvcore's own total() also counts batch
 norm and adaptive pooling; that is not this figure. Parameters are all trainable tensors.
-Activations are the elements of all convolution outputs (arXiv:2103.06877).
+Activations are the elements of all convolution outputs (arXiv:2103.06877). Peak RAM and flash are
+bytes on a device that runs the network; `scaler.memory` says how they are counted.
 
 The cost of a layer at any size follows from traces of small layers of its kind (`scaler.law`), so
 big networks take no time and no memory, and there is no formula beside the blocks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
 from torch import nn
 
 from scaler.law import law_of
+from scaler.memory import layer_memory
 from scaler.tracing import trace_operators
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
@@ -27,17 +29,28 @@ SAMPLE = 100  # members of a space: their median is within about 7 % of that of 
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs (multiply-adds), trainable parameters, elements of convolution outputs."""
+    """FLOPs (multiply-adds), trainable parameters, elements of convolution outputs.
+
+    `peak_ram` is bytes of all maps that live at the worst moment, `flash` bytes of the weights,
+    both as int8; `scaler.memory.measure_memory` tells them at another precision. The peak of a sum
+    is the larger one: layers follow one another. A network with a head that scores pixels has a
+    peak of 0: its maps are not counted yet. Costs are equal where the three first figures are: a
+    trace of operators does not know the other two.
+    """
 
     flops: int
     params: int
     activations: int
+    peak_ram: int = field(default=0, compare=False)
+    flash: int = field(default=0, compare=False)
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.flops + other.flops,
             self.params + other.params,
             self.activations + other.activations,
+            max(self.peak_ram, other.peak_ram),
+            self.flash + other.flash,
         )
 
 
@@ -58,12 +71,15 @@ def measure_layers(
     Auxiliary classifiers are parameters only: they do not run in eval mode.
     """
     costs = {}
+    in_a_row = architecture.task == "classification"
     sizes = architecture.sizes()
     size = architecture.resolution
     conventions = architecture.conventions
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):
         size = size if row.at is None else sizes[row.at]
-        costs[row.part], size = _layer_cost(row.layer, size, conventions)
+        ram, flash = layer_memory(row.layer, size, conventions)
+        cost, size = _layer_cost(row.layer, size, conventions)
+        costs[row.part] = replace(cost, peak_ram=ram if in_a_row else 0, flash=flash)
     for row in architecture.auxiliary_rows(num_classes=num_classes):
         costs[row.part] = Cost(0, _params(row.layer, conventions), 0)
     return costs

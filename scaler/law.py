@@ -36,10 +36,10 @@ _LARGEST = 64  # px: maps that are alike up to here are alike
 _WIDTHS = ("channels", "features", "widths")  # names of widths, and ends of names
 # No kernel's area or pool's is a multiple of these. Their gaps differ, so that a sum or difference
 # of widths within a layer cannot look like a product in both traces.
-_FIRST = (17, 23, 31, 41, 53, 67, 79, 97, 113, 137, 157, 179, 199, 229, 257, 281)
-_SECOND = (19, 29, 37, 59, 61, 83, 101, 103, 149, 163, 181, 223, 227, 251, 293, 311)
+FIRST = (17, 23, 31, 41, 53, 67, 79, 97, 113, 137, 157, 179, 199, 229, 257, 281)
+SECOND = (19, 29, 37, 59, 61, 83, 101, 103, 149, 163, 181, 223, 227, 251, 293, 311)
 
-_NUMBERED = 1 << 30  # the widths of a kind count from here: no groups are so many
+NUMBERED = 1 << 30  # the widths of a kind count from here: no groups are so many
 
 Term = tuple[tuple[int, ...], int | None]  # which widths are multiplied; the map, None: fixed
 
@@ -75,11 +75,11 @@ class _Counts:
 @lru_cache(maxsize=65_536)
 def law_of(layer: Layer, conventions: Conventions) -> Law | None:
     """The layer's law; None where its traces agree with none."""
-    widths = _widths(layer)
-    kind = _renamed(layer, widths, range(_NUMBERED, _NUMBERED + len(widths)))
+    widths = widths_of(layer)
+    kind = renamed(layer, widths, range(NUMBERED, NUMBERED + len(widths)))
     counts = None
-    if len(widths) <= len(_FIRST):
-        counts = _kind_counts(kind, _grain(layer), conventions)
+    if len(widths) <= len(FIRST):
+        counts = _kind_counts(kind, grain_of(layer), conventions)
     if counts is None:
         return _own_law(layer, conventions)
     return _law(layer, counts, widths)
@@ -88,18 +88,18 @@ def law_of(layer: Layer, conventions: Conventions) -> Law | None:
 @lru_cache(maxsize=4096)
 def _kind_counts(kind: Layer, grain: int, conventions: Conventions) -> _Counts | None:
     """Trace a layer of the kind, whose widths are but numbers, with two sets of primes for them."""
-    sizes = _telling_sizes(kind)
+    sizes = telling_sizes(kind)
     if len(sizes) < 2:
         return None
-    numbers = _widths(kind)
+    numbers = widths_of(kind)
     first, second = (
-        [grain * prime for prime in primes[: len(numbers)]] for primes in (_FIRST, _SECOND)
+        [grain * prime for prime in primes[: len(numbers)]] for primes in (FIRST, SECOND)
     )
     try:
-        layer = _renamed(kind, numbers, first)
+        layer = renamed(kind, numbers, first)
         trace = _trace(layer, sizes[0], conventions)
         counts = _factored(trace, map_sides(layer, sizes[0]), first, grain)
-        other = _renamed(kind, numbers, second)
+        other = renamed(kind, numbers, second)
         confirmed = _agrees(_law(other, counts, second), sizes[1], conventions)
     except (ValueError, RuntimeError, AssertionError):  # a module that these widths do not suit
         return None
@@ -107,7 +107,7 @@ def _kind_counts(kind: Layer, grain: int, conventions: Conventions) -> _Counts |
 
 
 def _own_law(layer: Layer, conventions: Conventions) -> Law | None:
-    sizes = _telling_sizes(layer)
+    sizes = telling_sizes(layer)
     if len(sizes) < 2:
         return None
     trace = _trace(layer, sizes[0], conventions)
@@ -121,15 +121,6 @@ def _trace(layer: Layer, size: int, conventions: Conventions) -> Trace:
 
 def _factored(trace: Trace, sides: list[int], widths: list[int], grain: int) -> _Counts:
     """The trace's counts as sums over terms; `widths` are primes times `grain`."""
-    primes = [width // grain for width in widths]
-
-    def factor(count: int) -> tuple[tuple[int, ...], int]:
-        found, rest = [], count
-        for number, prime in enumerate(primes):
-            while rest and rest % prime == 0:
-                found.append(number)
-                rest //= prime
-        return tuple(found), rest
 
     def collect(counted: Iterable[tuple[int, int]]) -> dict[Term, Fraction]:
         """(count, side of the map or 1) of each operator; a map that none has is fixed."""
@@ -139,8 +130,7 @@ def _factored(trace: Trace, sides: list[int], widths: list[int], grain: int) -> 
             pixels = 1 if where is None else side**2
             if count % pixels:
                 raise ValueError(f"{count} is no multiple of {pixels} pixels")
-            product, rest = factor(count // pixels)
-            coefficient = Fraction(rest, grain ** len(product))
+            product, coefficient = factored(count // pixels, widths, grain)
             terms[product, where] = terms.get((product, where), Fraction(0)) + coefficient
         return terms
 
@@ -151,19 +141,33 @@ def _factored(trace: Trace, sides: list[int], widths: list[int], grain: int) -> 
     )
 
 
+def factored(count: int, widths: list[int], grain: int) -> tuple[tuple[int, ...], Fraction]:
+    """Which of `widths`, primes times `grain`, a count multiplies, and what stands before them."""
+    found, rest = [], count
+    for number, width in enumerate(widths):
+        while rest and rest % (width // grain) == 0:
+            found.append(number)
+            rest //= width // grain
+    return tuple(found), Fraction(rest, grain ** len(found))
+
+
 def _law(layer: Layer, counts: _Counts, widths: list[int]) -> Law:
     """`counts` with `widths` put in. Raises ValueError where that gives no whole numbers."""
+    params, flops, activations = (
+        put_in(terms, layer, widths) for terms in (counts.params, counts.flops, counts.activations)
+    )
+    return Law(layer, params[0], flops, activations)
 
-    def put_in(terms: dict[Term, Fraction]) -> tuple[int, ...]:
-        sums = [Fraction(0)] * (1 + len(_maps(layer)))
-        for (product, where), coefficient in terms.items():
-            value = coefficient * math.prod(widths[number] for number in product)
-            sums[0 if where is None else where + 1] += value
-        if any(value.denominator != 1 for value in sums):
-            raise ValueError("not a whole number")
-        return tuple(int(value) for value in sums)
 
-    return Law(layer, put_in(counts.params)[0], put_in(counts.flops), put_in(counts.activations))
+def put_in(terms: dict[Term, Fraction], layer: Layer, widths: list[int]) -> tuple[int, ...]:
+    """What is fixed, then what a pixel of each map adds; ValueError for no whole numbers."""
+    sums = [Fraction(0)] * (1 + len(_maps(layer)))
+    for (product, where), coefficient in terms.items():
+        value = coefficient * math.prod(widths[number] for number in product)
+        sums[0 if where is None else where + 1] += value
+    if any(value.denominator != 1 for value in sums):
+        raise ValueError("not a whole number")
+    return tuple(int(value) for value in sums)
 
 
 def _agrees(law: Law, size: int, conventions: Conventions) -> bool:
@@ -203,7 +207,7 @@ def _maps(layer: Layer) -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _telling_sizes(layer: Layer) -> list[int]:
+def telling_sizes(layer: Layer) -> list[int]:
     """Two small input sizes at which the layer's maps differ the most, and none is one pixel."""
     telling: dict[int, int] = {}
     for size in range(2, _LARGEST + 1):
@@ -217,7 +221,7 @@ def _telling_sizes(layer: Layer) -> list[int]:
     return [size for size, distinct in telling.items() if distinct == most][:2]
 
 
-def _widths(layer: Layer) -> list[int]:
+def widths_of(layer: Layer) -> list[int]:
     """The layer's distinct widths, ascending; widths that are equal stay so within a kind."""
     found: set[int] = set()
 
@@ -229,7 +233,7 @@ def _widths(layer: Layer) -> list[int]:
     return sorted(found)
 
 
-def _renamed(layer: Layer, widths: list[int], others: Iterable[int]) -> Layer:
+def renamed(layer: Layer, widths: list[int], others: Iterable[int]) -> Layer:
     """The layer with each of its widths replaced; the order stays, so a wider one stays wider."""
     return _replaced(layer, dict(zip(widths, others, strict=True)).__getitem__)
 
@@ -260,7 +264,7 @@ def _mapped(value: Any, name: str, channels: int, width: Callable[[int], int]) -
     return value
 
 
-def _grain(layer: Layer) -> int:
+def grain_of(layer: Layer) -> int:
     """What widths must be multiples of: the groups of grouped convolutions."""
     groups: list[int] = [1]
 

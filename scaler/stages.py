@@ -31,6 +31,8 @@ class StageRow:
     flops: int
     params: int
     activations: int
+    peak_ram: int
+    flash: int
 
 
 def stage_rows(

@@ -115,8 +115,16 @@ def show_command(
     click.echo(
         f"\n{network.name} at {network.resolution} px, {sizes['num_classes']} classes: "
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
-        f"{total['activations']:,} activations"
+        f"{total['activations']:,} activations{_on_a_device(rows)}"
     )
+
+
+def _on_a_device(rows: list[dict[str, Any]]) -> str:
+    """RAM and flash as a sentence goes on; nothing for a head whose maps are not counted."""
+    peak = max(row["peak_ram"] for row in rows)
+    stored = sum(row["flash"] for row in rows)
+    ram = f"; as int8 {peak:,} bytes of RAM at the peak and {stored:,} bytes of flash"
+    return ram if peak else ""
 
 
 def _show_space(space: "SearchSpace", sizes: dict[str, int], *, as_json: bool) -> None:
@@ -234,7 +242,11 @@ def _print_parts(
             parts = [vars(row) for row in stage_rows(network, **sizes)]
         else:
             costs = measure_operators(network, **sizes)
-            parts = [{"operator": name, **vars(cost)} for name, cost in costs.items()]
+            counted = ("flops", "params", "activations")  # bytes belong to layers
+            parts = [
+                {"operator": name, **{figure: getattr(cost, figure) for figure in counted}}
+                for name, cost in costs.items()
+            ]
         whole = sum(part["flops"] for part in parts)
         for part in parts:
             share = part["flops"] / whole

@@ -38,11 +38,12 @@ def test_show_prints_the_papers_table_one(scaler):
     status, out, _ = scaler("show", "efficientnet_b0")
     assert status == 0
     rows = [line.split() for line in out.splitlines()[2:11]]
-    columns = [(row[0], *row[-9:-5]) for row in rows]
+    columns = [(row[0], *row[-11:-7]) for row in rows]
     assert columns[0] == ("stem", "224", "112", "32", "1")
     assert columns[5] == ("4", "14", "14", "112", "3")
     assert columns[8] == ("head", "7", "1", "1,280", "1")
     assert "385,814,752 FLOPs (multiply-adds), 5,288,548 parameters" in out
+    assert "as int8 2,408,448 bytes of RAM at the peak and 5,486,976 bytes of flash" in out
 
 
 def test_show_of_a_space_prints_choices_and_costs_and_what_they_are_counted_for(scaler):
