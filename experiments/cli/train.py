@@ -88,7 +88,8 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
         cpus = options["cpus_per_worker"]
         threads = max(1, int(cpus))
         shares = {"gpus": options["gpus_per_worker"], "cpus": cpus, "address": options["address"]}
-        elsewhere = on_workers(options["workers"], **shares)
+        on_cards = request.train.device == "cuda"
+        elsewhere = on_workers(options["workers"], **shares, on_cards=on_cards)
     trained = train_member(request, run, threads=threads, elsewhere=elsewhere)
     best = trained.folder.best
     if as_json:

@@ -21,24 +21,33 @@ from experiments.engine import ray_internals
 from experiments.engine.shares import Node, nodes_alive, places
 from search_spaces.records import InputError
 
+_NO_CARD = (
+    "train.device is 'cuda', but a trial would have no GPU: {}; leave it out, or give --address of "
+    "a cluster whose nodes have GPUs"
+)
 PATIENCE = 30.0  # seconds that a head may take to answer; a healthy one takes a tenth
 
 
-def check_cluster(cluster: ClusterSection, *, together: int | None = None) -> None:
+def check_cluster(
+    cluster: ClusterSection, *, together: int | None = None, on_cards: bool = False
+) -> None:
     """Raise InputError for a cluster that cannot or should not be joined, or cannot take a trial.
 
-    `together` workers, each as large as a trial, have to run at once. Switches token authentication
-    on in this process where the cluster asks for a token.
+    `together` workers, each as large as a trial, have to run at once; `on_cards` they need a GPU,
+    whatever their share says. Switches token authentication on in this process where the cluster
+    asks for a token.
     """
     if cluster.address is None:
         _check_machine(cluster, together)
+        if on_cards and not _cards():
+            raise InputError(_NO_CARD.format("this machine has none"))
         return
     address = _address(cluster.address)
     _knock(address)
     anonymous, token = _ask(address, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token"})
     if anonymous["reply"] == "welcome":
         _check_open(address, anonymous["dashboard"])
-        _check_joining(cluster, address, anonymous, together)
+        _check_joining(cluster, address, anonymous, together, on_cards=on_cards)
         return
     if token["reply"] == "no token":
         raise InputError(
@@ -50,7 +59,7 @@ def check_cluster(cluster: ClusterSection, *, together: int | None = None) -> No
             f"the Ray cluster at '{address}' refuses this token; put the cluster's own into "
             f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token (looked up in that order)"
         )
-    _check_joining(cluster, address, token, together)
+    _check_joining(cluster, address, token, together, on_cards=on_cards)
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:  # Ray has read the variable already
         ray_internals.Config.initialize("")
@@ -163,7 +172,12 @@ def _check_open(address: str, dashboard: str) -> None:
 
 
 def _check_joining(
-    cluster: ClusterSection, address: str, answer: dict[str, Any], together: int | None
+    cluster: ClusterSection,
+    address: str,
+    answer: dict[str, Any],
+    together: int | None,
+    *,
+    on_cards: bool,
 ) -> None:
     """Raise InputError for other versions, for a machine outside, and where no node is enough."""
     own = _own_versions()
@@ -181,6 +195,8 @@ def _check_joining(
         )
     if not cluster.wait:
         _check_nodes(cluster, answer["nodes"], together)
+        if on_cards and not any(node.get("GPU", 0) >= 1 for node in answer["nodes"]):
+            raise InputError(_NO_CARD.format("no node of the cluster has one"))
 
 
 def _check_nodes(cluster: ClusterSection, nodes: list[Node], together: int | None) -> None:

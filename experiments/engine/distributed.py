@@ -61,18 +61,24 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def on_workers(
-    count: int, *, gpus: float | None = None, cpus: float = 1, address: str | None = None
+    count: int,
+    *,
+    gpus: float | None = None,
+    cpus: float = 1,
+    address: str | None = None,
+    on_cards: bool = False,
 ) -> Elsewhere:
     """Trains on `count` workers of a Ray cluster, or of an embedded Ray; each asks for its share.
 
     `gpus` None: one each where there are enough, else none. Gradients go over NCCL between whole
     GPUs and over gloo between CPUs and between shares of one GPU, which NCCL refuses. Raises
-    InputError where not all workers can run at once, and what a worker raised.
+    InputError where not all workers can run at once, or have no GPU though they have to be
+    `on_cards`; and what a worker raised.
     """
     cluster = ClusterSection(
         address=address, workers=count, cpus_per_trial=cpus, gpus_per_trial=gpus
     )
-    check_cluster(cluster, together=count)
+    check_cluster(cluster, together=count, on_cards=on_cards)
 
     def train(
         training: Training, folder: TrainingFolder, state: TrainingState | None, told: Told

@@ -168,7 +168,7 @@ def open_session(
                     "no GPU; leave one of the two out"
                 )
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    check_cluster(config.cluster)
+    check_cluster(config.cluster, on_cards=data is not None and config.train.device == "cuda")
     check_tracking(config.tracking)
     store, begun = _look(config)
     config, told = _with_target(config, store, begun, sizes if searches else None)

@@ -49,8 +49,12 @@ def started(
     port: int | None = None,
     token: str | None = None,
     hidden: Path | None = None,
+    **variables: str,
 ) -> Iterator[Node]:
-    """A head, or a further node of the cluster at `address`; `hidden` is empty in its eyes."""
+    """A head, or a further node of the cluster at `address`; `hidden` is empty in its eyes.
+
+    `variables` are of its environment.
+    """
     folder = Path(tempfile.mkdtemp(prefix="node-"))  # short: it holds the path of a Unix socket
     where = [f"--address={address}"]
     if not address:
@@ -59,7 +63,7 @@ def started(
         where = ["--head", f"--port={port}", "--dashboard-host=127.0.0.1"]
     command = [str(RAY), "start", "--block", "--disable-usage-stats", *where, *options]
     command += [f"--temp-dir={folder}", f"--object-store-memory={STORE_BYTES}"]
-    own = environment(token=token, HOME=str(folder), TMPDIR=str(folder), **HEALTH)
+    own = environment(token=token, HOME=str(folder), TMPDIR=str(folder), **HEALTH, **variables)
     node = Node(
         address, folder, launch(sealed(command, hidden) if hidden else command, own, folder)
     )

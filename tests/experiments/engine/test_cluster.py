@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from experiments import SearchConfig, search
+from experiments.cli import _status
+from experiments.config.messages import speaking
 from experiments.config.sections import ClusterSection
 from experiments.engine.cluster_check import check_cluster
 from search_spaces import InputError
@@ -79,6 +81,46 @@ def test_a_trial_larger_than_every_node_is_refused(closed, monkeypatch):
     wanted = ClusterSection(address=closed.address, gpus_per_trial=4)
     with pytest.raises(InputError, match=r"1 CPUs and 4 GPUs, but no node .*1 CPUs and 2 GPUs"):
         check_cluster(wanted)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "train cifar_resnet20 --epochs 1 --workers 2 --gpus-per-worker 1 --cpus-per-worker 0.5",
+            "2 workers with 0.5 CPUs and 1 GPUs each do not fit: the cluster has 1 CPUs and 0 GPUs",
+        ),
+        (
+            "train cifar_resnet20 --epochs 1 --device cuda",
+            "train.device is 'cuda', but a trial would have no GPU: no node of the cluster has one",
+        ),
+        (
+            "search --config cards.yaml",
+            "a trial asks for 1 CPUs and 0.5 GPUs, but no node of the cluster has them",
+        ),
+        (
+            "search --config cuda.yaml",
+            "train.device is 'cuda', but a trial would have no GPU: no node of the cluster has one",
+        ),
+    ],
+)
+def test_gpus_that_the_cluster_does_not_have_are_refused_in_a_line_before_anything_is_written(
+    open_head, command, message, monkeypatch, capsys, tmp_path
+):
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (place / "cards.yaml").write_text("name: cards\ncluster: {gpus_per_trial: 0.5}\n")
+    (place / "cuda.yaml").write_text("name: cuda\ntrain: {device: cuda}\n")
+    there = set(place.rglob("*"))
+    given = f"{command} --data digits --run run --address {open_head.address}".split()
+    monkeypatch.setattr(sys, "argv", ["scaler", *given])
+    with speaking():
+        assert _status() == 2
+    told = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in told if line.startswith("error: ")]
+    assert message in line
+    assert set(place.rglob("*")) == there
 
 
 def test_an_open_cluster_with_a_public_dashboard_is_refused(open_head):
