@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Task
 from search_spaces.records import InputError, choose, kind_of, other_kind, read_mapping
 from search_spaces.reference import list_architectures
 
@@ -96,6 +97,10 @@ class SearchSpace:
                 if member.key != best.key and (own := size(member)) > greatest:
                     choices, best, greatest = {**choices, name: label}, member, own
         return best
+
+    def tasks(self) -> set[Task]:
+        """What its networks are for, by the heads that they may have."""
+        return {self._resolve(_recording(choices, {})).task for choices in self._each_option_once()}
 
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""

@@ -98,11 +98,18 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
         return
     click.echo(best)
     click.echo(
-        f"\nBest after epoch {trained.epoch}: validation accuracy {trained.accuracy:.4f}, "
-        f"test accuracy {trained.test_accuracy:.4f}\nPictures: {trained.folder.figures}\n"
-        f"Take it away: scaler export {best} -o exported",
+        f"\nBest after epoch {trained.epoch}: validation {trained.metric} {trained.accuracy:.4f}, "
+        f"test {trained.metric} {trained.test_accuracy:.4f}\nPictures: {trained.folder.figures}\n"
+        f"{_next(request.architecture, best)}",
         err=True,
     )
+
+
+def _next(architecture: "Architecture", best: Path) -> str:
+    """The command that uses the weights."""
+    if architecture.task == "classification":
+        return f"Take it away: scaler export {best} -o exported"
+    return "It scores each pixel: `search_spaces.build_network` builds it, the checkpoint fills it"
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
@@ -160,6 +167,7 @@ def _config_beside(architecture: str) -> "SearchConfig | None":
 if TYPE_CHECKING:
     from experiments.config.schema import SearchConfig
     from experiments.export.model import Model
+    from search_spaces.architecture import Architecture
 
 
 def _weights_in(folder: Path) -> Path:

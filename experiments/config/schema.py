@@ -60,6 +60,10 @@ class DataConfig(Record):
 
     source: str = "digits"
     """A data set's name, a folder of images, or a CSV or Parquet table."""
+    task: Literal["auto", "classification", "segmentation"] = "auto"
+    """What is told of an image: its class, or the class of each pixel. `auto` takes segmentation
+    where `images/` lies beside `masks/`, and says so.
+    """
     layout: Literal["auto", "parts", "classes"] = "auto"
     """What the folders of an image folder are: `parts` with class folders in them, or the
     `classes`. `auto` tells by their names, and refuses what they leave open.
@@ -122,7 +126,7 @@ class SearchConfig(Record):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random. The same seed gives the same trials."""
     task: Literal["classification"] = "classification"
-    """What the networks are trained for."""
+    """Of configs of before; `data.task` says what the networks are trained for."""
     run: Path | None = None
     """The run folder. Without it: runs/<name>."""
     data: DataConfig = DataConfig()
@@ -150,7 +154,10 @@ class SearchConfig(Record):
     @classmethod
     def _task(cls, task: object) -> object:
         if task != "classification":
-            raise ValueError(f"unknown task {task!r}; only 'classification' is built so far")
+            raise ValueError(
+                f"the task is named by `data.task` (auto, classification, segmentation), but got "
+                f"{task!r} here; move it there"
+            )
         return task
 
     @property

@@ -77,7 +77,7 @@ class SearchSection(Record):
     epochs: Positive = 5
     """Epochs of a trial that is not stopped early."""
     metric: Literal["accuracy"] = "accuracy"
-    """What is measured on the validation part."""
+    """The column that holds what is measured on the validation part; `train.metric` says what."""
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
     target: Annotated[FiniteFloat, Field(gt=0)] | None = None
@@ -219,7 +219,10 @@ class SearchSection(Record):
     @classmethod
     def _metric(cls, metric: object) -> object:
         if metric != "accuracy":
-            raise ValueError(f"unknown metric {metric!r}; only 'accuracy' is built so far")
+            raise ValueError(
+                f"the metric is named by `train.metric` (accuracy, dice, ...), but got {metric!r} "
+                f"here; move it there"
+            )
         return metric
 
     @model_validator(mode="after")

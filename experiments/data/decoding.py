@@ -69,7 +69,7 @@ def decode_file(
     path: str, *, image_size: int, fit: Fit = "crop", max_pixels: int = LARGEST_IMAGE
 ) -> np.ndarray:
     """One file as uint8 (3, S, S). A damaged or too large file is an InputError that names it."""
-    pixels = _read(path, lambda image: to_square(image, image_size, fit=fit), max_pixels)
+    pixels = read_image(path, lambda image: to_square(image, image_size, fit=fit), max_pixels)
     return pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
@@ -92,7 +92,7 @@ def _decoded(
 
 def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE) -> int:
     """The side of the images if all are the same square, else min(median shorter side, 224)."""
-    found = _map(files, lambda path: _read(path, lambda image: image.size, max_pixels))
+    found = _map(files, lambda path: read_image(path, lambda image: image.size, max_pixels))
     sizes = np.array(list(found))
     if (sizes == sizes[0, 0]).all():
         return int(sizes[0, 0])
@@ -105,8 +105,9 @@ def to_square(image: Image.Image, size: int, *, fit: Fit = "crop") -> np.ndarray
     return np.asarray(fit_square(to_rgb(ImageOps.exif_transpose(image)), size, fit=fit))
 
 
-def fit_square(image: Any, size: int, *, fit: Fit) -> Any:
-    """A Pillow image as `size` x `size` pixels, antialiased bilinear.
+def fit_square(image: Any, size: int, *, fit: Fit, resample: int = BILINEAR) -> Any:
+    """A Pillow image as `size` x `size` pixels, antialiased bilinear unless
+    another `resample` of Pillow's is given.
 
     `crop` takes the centre square, `stretch` the whole image whatever its shape, and `pad` the
     whole image in its shape, with black at both sides. Cropping is equal to resizing the shorter
@@ -116,13 +117,13 @@ def fit_square(image: Any, size: int, *, fit: Fit) -> Any:
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        return image.resize((size, size), BILINEAR, box=(left, top, left + side, top + side))
+        return image.resize((size, size), resample, box=(left, top, left + side, top + side))
     if fit == "stretch" or width == height:
-        return image.resize((size, size), BILINEAR)
+        return image.resize((size, size), resample)
     longest = max(width, height)
     wide, tall = (max(1, round(length * size / longest)) for length in (width, height))
     left, top = (size - wide) // 2, (size - tall) // 2
-    inner = image.resize((wide, tall), BILINEAR)
+    inner = image.resize((wide, tall), resample)
     return inner.crop((-left, -top, size - left, size - top))  # beyond the edges is black
 
 
@@ -155,7 +156,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _read(path: str, use: Callable[[Image.Image], _T], max_pixels: int) -> _T:
+def read_image(path: str, use: Callable[[Image.Image], _T], max_pixels: int) -> _T:
+    """`use` of the opened file. A damaged or too large one is an InputError that names it."""
     if max_pixels > LARGEST_IMAGE:  # Pillow has one limit a process; the user's may be higher
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:

@@ -5,11 +5,12 @@ import json
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from experiments.config.schema import Fit
+from search_spaces.heads import Task
 
 CARD_SHARE = 0.5  # of a card's free memory that a part of the images may take
 _CHUNK = 1024  # images at a time, so that counting pixels needs little memory
@@ -25,25 +26,39 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
     paths: tuple[str, ...] | None = None  # where they came from; does not travel to workers
+    # uint8 (N, H, W), the class of each pixel, 255 for none; `labels` are then the images' strata,
+    # by which they are divided.
+    masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.masks is not None:
+            expected = (len(self.images), *self.images.shape[2:])
+            assert (self.masks.dtype.name, self.masks.shape) == ("uint8", expected)
         assert (self.images.dtype.name, self.images.ndim) == ("uint8", 4)
         assert (self.labels.dtype.name, self.labels.shape) == ("int64", self.images.shape[:1])
 
-    def __reduce__(self) -> tuple[type["Split"], tuple[np.ndarray, np.ndarray]]:
+    def __reduce__(self) -> tuple[type["Split"], tuple[Any, ...]]:
         # A memory map pickles as one string, which each process of a node would then hold for
         # itself; a plain view of it goes out of band, so that they share the node's one copy.
-        return Split, (np.asarray(self.images), np.asarray(self.labels))
+        masks = None if self.masks is None else np.asarray(self.masks)
+        return Split, (np.asarray(self.images), np.asarray(self.labels), None, masks)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray | slice) -> "Split":
         """The images at these places."""
-        taken = Split(self.images[indices], self.labels[indices], _some(self.paths, indices))
+        masks = None if self.masks is None else self.masks[indices]
+        paths = _some(self.paths, indices)
+        taken = Split(self.images[indices], self.labels[indices], paths, masks)
         if "digests" in self.__dict__:  # need not be counted again
             taken.__dict__["digests"] = self.digests[indices]
         return taken
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What is to be told of each image: its label, or its mask."""
+        return self.labels if self.masks is None else self.masks
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -147,6 +162,21 @@ class ImageData:
         return len(self.classes)
 
     @property
+    def task(self) -> Task:
+        """Segmentation where the images have masks."""
+        masks = isinstance(self.train, Split) and self.train.masks is not None
+        return "segmentation" if masks else "classification"
+
+    def class_counts(self) -> np.ndarray:
+        """How many of the training images, or of their pixels, are of each class: int64 (K,)."""
+        targets = self.train.targets if isinstance(self.train, Split) else self.train.labels
+        counts = np.zeros(256 if self.task == "segmentation" else self.num_classes, dtype=np.int64)
+        for start in range(0, len(targets), _CHUNK):
+            chunk = targets[start : start + _CHUNK].ravel()
+            counts += np.bincount(chunk, minlength=len(counts))
+        return counts[: self.num_classes]
+
+    @property
     def channels(self) -> int:
         """1 for grey images, 3 for coloured ones."""
         return self.train.shape[0]
@@ -162,7 +192,8 @@ class ImageData:
         they take at most CARD_SHARE of what is free there.
         """
         parts = (self.train, self.validation, self.test)
-        return sum(part.images.nbytes for part in parts if isinstance(part, Split))
+        held = [part for part in parts if isinstance(part, Split)]
+        return sum(p.images.nbytes + (0 if p.masks is None else p.masks.nbytes) for p in held)
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
@@ -200,5 +231,8 @@ def fingerprint(classes: tuple[str, ...], *parts: Part) -> str:
     for part in parts:
         digest.update(repr((len(part), *part.shape)).encode())
         digest.update(np.ascontiguousarray(part.digests).data)
+        if isinstance(part, Split) and part.masks is not None:
+            digest.update(np.ascontiguousarray(part.masks).data)
+            continue
         digest.update(part.labels.astype("<i8").data)
     return digest.hexdigest()[:16]

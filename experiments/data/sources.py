@@ -1,5 +1,6 @@
 """From the `data` section of a configuration to images, held in memory or streamed from files."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,15 @@ from experiments.data.decoding import (
 from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
 from experiments.data.listing import Listing, tell_contents
+from experiments.data.masks import (
+    Pairs,
+    class_names,
+    decode_masks,
+    list_pairs,
+    pair_folders,
+    strata,
+    tell_masks,
+)
 from experiments.data.published import PUBLISHED, read_digits
 from experiments.data.split import UndividedData, divide, warn_of_shared_images
 from experiments.data.table import SUFFIXES, list_table
@@ -50,6 +60,14 @@ def read_source(config: DataConfig) -> UndividedData:
     if published is not None:
         return _from_arrays(PUBLISHED[config.source].read(published), config)
     place = _find(config.source)
+    folders = pair_folders(place, config) if place.is_dir() else None
+    if folders is not None and config.task != "classification":
+        return read_pairs(list_pairs(place, folders), config)
+    if config.task == "segmentation":
+        raise InputError(
+            f"data.task is segmentation, but '{place}' has no images/ beside masks/, neither in "
+            f"itself nor in train/; see docs/data.md"
+        )
     return read_files((list_table if place.is_file() else list_folder)(place, config), config)
 
 
@@ -96,6 +114,36 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
         parts[part] = whole.take(slice(start, start + len(files)))
         start += len(files)
     return UndividedData(listing.name, listing.classes, **parts)
+
+
+def read_pairs(pairs: Pairs, config: DataConfig) -> UndividedData:
+    """Images with their masks, decoded or from the cache of decoded ones."""
+    if config.placement == "stream":
+        raise InputError(
+            f"data.placement: stream is for images with labels, but '{pairs.images.name}' has "
+            f"masks; leave it out"
+        )
+    listing = pairs.images
+    image_size = config.image_size or _default_size(listing, config.max_pixels)
+    whole = _hold_files(listing, image_size, config)
+    assert isinstance(whole, Split)
+    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
+    table = hashlib.sha256(repr(pairs.table).encode()).hexdigest()[:8]
+    masks = cached_array(
+        f"{cache_key(pairs.masks_listing, image_size=image_size, fit=config.fit)}-{table}",
+        lambda: decode_masks(pairs, image_size=image_size, **how),
+    )
+    train = masks[: len(listing.parts["train"])]
+    classes = class_names(pairs, train)
+    tell_masks(pairs, classes, train, share=lambda share: f"{share:.1%}")
+    parts, start = {}, 0
+    for part, files in listing.parts.items():
+        own = slice(start, start + len(files))
+        labels = strata(masks[own], len(classes))
+        paths = None if whole.paths is None else whole.paths[own]
+        parts[part] = Split(whole.images[own], labels, paths, masks[own])
+        start += len(files)
+    return UndividedData(listing.name, classes, **parts)
 
 
 def _hold_files(listing: Listing, image_size: int, config: DataConfig) -> Part:

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.config.messages import warn
 from experiments.config.schema import DataConfig
-from experiments.data.images import ImageData, Part, fingerprint
+from experiments.data.images import ImageData, Part, Split, fingerprint
 from search_spaces.records import InputError
 
 _TEST_SEED = 0  # the test part is the same for every seed, so that none chooses on another's
@@ -108,6 +108,9 @@ def _cut(
 def _check_enough(source: UndividedData) -> None:
     parts = {"validation": source.validation, "test": source.test}
     cuts = [name for name, part in parts.items() if part is None]
+    if isinstance(source.train, Split) and source.train.masks is not None:
+        _check_enough_masks(source, 1 + len(cuts))
+        return
     sizes = np.bincount(source.train.labels, minlength=len(source.classes))
     smallest = int(sizes.argmin())
     if sizes[smallest] < 1 + len(cuts):
@@ -115,6 +118,14 @@ def _check_enough(source: UndividedData) -> None:
             f"class '{source.classes[smallest]}' of '{source.name}' has {sizes[smallest]} training "
             f"images, and at least {1 + len(cuts)} are needed to cut a {' and a '.join(cuts)} part "
             f"from them; add images or give {' and '.join(f'{cut}/' for cut in cuts)}"
+        )
+
+
+def _check_enough_masks(source: UndividedData, least: int) -> None:
+    if len(source.train) < 2 * least:
+        raise InputError(
+            f"'{source.name}' has {len(source.train)} training images with masks, and at least "
+            f"{2 * least} are needed; add some"
         )
 
 

@@ -53,8 +53,17 @@ class Progress:
     A context manager around the work: the live view is there as long.
     """
 
-    def __init__(self, study: str, *, total: int, done: int = 0, epochs: int | None = None) -> None:
+    def __init__(
+        self,
+        study: str,
+        *,
+        total: int,
+        done: int = 0,
+        epochs: int | None = None,
+        metric: str = "accuracy",
+    ) -> None:
         self.study = study
+        self.metric = metric  # what people call it
         self.total = total
         self.screened_by: Mapping[str, int] = {}  # by the reason
         self.best: Best | None = None
@@ -203,7 +212,7 @@ class Progress:
         candidate = trial.candidate
         parts = [f"{label} {trial.state}"]
         if trial.accuracy is not None:
-            parts.append(f"accuracy {trial.accuracy:.4f}")
+            parts.append(f"{self.metric} {trial.accuracy:.4f}")
         parts.append(f"{readable_count(candidate.cost.flops)}FLOPs")
         if "latency" in candidate.attributes:
             parts.append(readable_cost("latency", candidate.attributes["latency"]))
@@ -266,7 +275,8 @@ class LiveView:
             best = progress.best
             flops = f"{readable_count(best.flops)}FLOPs"
             rows.append(
-                f"best {best.value:.4f}: {best.label}, accuracy {best.accuracy:.4f}, {flops}"
+                f"best {best.value:.4f}: {best.label}, {progress.metric} {best.accuracy:.4f}, "
+                f"{flops}"
             )
         rows += [
             Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._epochs()
@@ -294,4 +304,5 @@ class LiveView:
         """`epoch 3 of 9, accuracy 0.8123` of the trials that were begun last."""
         told = [(e, a) for e, a in self._progress.running.values() if a is not None]
         of = f" of {self._progress.epochs}" if self._progress.epochs else ""
-        return [f"running: epoch {e}{of}, accuracy {a:.4f}" for e, a in told[-MOST_RUNNING:]]
+        metric = self._progress.metric
+        return [f"running: epoch {e}{of}, {metric} {a:.4f}" for e, a in told[-MOST_RUNNING:]]

@@ -19,6 +19,7 @@ from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import ray_session, trials_at_a_time
 from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
+from experiments.engine.limits import searched_space
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
 from experiments.engine.ray_internals import PENDING
@@ -51,6 +52,7 @@ class Session:
     num_classes: int
     in_channels: int
     lock: RunLock
+    metric: str = "accuracy"  # what people call what is measured
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -113,7 +115,9 @@ class Session:
         return cluster
 
     def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
-        progress = Progress(study, total=done + trials, done=done, epochs=epochs)
+        progress = Progress(
+            study, total=done + trials, done=done, epochs=epochs, metric=self.metric
+        )
         if done and trials > 0 and len(ended := self.store.trials(study)) == done:
             progress.go_on(ended)
         return progress
@@ -154,12 +158,15 @@ def open_session(
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
     A session that `searches` has networks within its limits, and a target.
     """
-    data = None
+    data, metric = None, "accuracy"
     if evaluate is None:
         from experiments.data.sources import load_data
+        from experiments.training.metrics import metric_of
+        from experiments.training.training import check_space
 
         data = load_data(config.data, seed=config.seed)
         num_classes, in_channels = data.num_classes, data.channels
+        metric = metric_of(config.train.metric, data.task).label
         if config.cluster.address is None:
             find_device(config.train.device, setting="train.device")
             if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:
@@ -167,6 +174,8 @@ def open_session(
                     "train.device is 'cuda', but cluster.gpus_per_trial is 0, so that a trial sees "
                     "no GPU; leave one of the two out"
                 )
+        if searches:
+            check_space(searched_space(config.search), config.train, data)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     check_cluster(config.cluster, on_cards=data is not None and config.train.device == "cuda")
     check_tracking(config.tracking)
@@ -195,11 +204,11 @@ def open_session(
             say(told)
         folder.write_config()  # before the study: a stop in between leaves a run that goes on
         store = store or Store(folder.study)
-        folder.write_environment(**facts)
+        folder.write_environment(**facts, metric=metric)
         stack.callback(store.finish)
         stack.enter_context(store.working())
         stack.enter_context(ray_session(config.cluster))
-        yield Session(config, folder, store, data, evaluate, num_classes, in_channels, lock)
+        yield Session(config, folder, store, data, evaluate, num_classes, in_channels, lock, metric)
 
 
 def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:

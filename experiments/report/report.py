@@ -14,6 +14,7 @@ from experiments.report.page import make_page
 from experiments.report.repeats import coefficients_standings
 from experiments.report.summary import only_compared, outcome
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
+from experiments.report.wording import metric_label, worded, worded_page
 from experiments.steps.noise import verdict
 from experiments.store.store import STUDIES, reading
 from experiments.store.trials import load_trials
@@ -32,12 +33,13 @@ def write_report(folder: RunFolder, *, reload: int | None = None) -> Path:
     """
     tables = make_tables(folder)
     tables |= make_analysis(folder, tables["trials"])
-    charts = make_figures(folder, tables)
+    metric = metric_label(folder)
+    charts = {name: worded(figure, metric) for name, figure in make_figures(folder, tables).items()}
     drawn = draw_figures(charts)
     page = make_page(folder, tables=tables, charts=charts, drawn=drawn, reload=reload)
     write_tables(folder.tables, tables)
     write_figures(folder.figures, drawn)
-    write_text(folder.report, page)
+    write_text(folder.report, worded_page(page, metric))
     return folder.report
 
 
@@ -49,12 +51,13 @@ def result_text(folder: RunFolder) -> str:
     family = tables["family"]
     if family.empty:
         return "no member of the family has been trained yet"
-    return f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
+    text = f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
+    return worded(text, metric_label(folder))
 
 
 def outcome_of(folder: RunFolder) -> list[str]:
     """In sentences: which share of the budget the found network uses, and what it was worth."""
-    return outcome(load_trials(folder.path), folder.config.search)
+    return worded(outcome(load_trials(folder.path), folder.config.search), metric_label(folder))
 
 
 def coefficients_text(folder: RunFolder) -> str:

@@ -20,7 +20,7 @@ from experiments.engine.limits import limits_text, searched_space
 from experiments.steps.confirmation import rounds
 from experiments.steps.known import known_trainings
 from experiments.steps.search import check_search
-from experiments.training.training import Training
+from experiments.training.training import Training, check_space
 from scaler.cost import sampled_costs
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -71,6 +71,7 @@ def plan_search(config: SearchConfig) -> Plan:
     """
     check_search(config)
     data = load_data(config.data, seed=config.seed)
+    check_space(searched_space(config.search), config.train, data)
     sizes = {"num_classes": data.num_classes, "in_channels": data.channels}
     search = config.search
     if search.target is None:

@@ -1,10 +1,10 @@
 """From stored uint8 images to a network's input, a batch at a time, on the training device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from experiments.config.recipe import Augmentation
 from experiments.data.images import ChannelStatistics
-from experiments.training.rand_augment import jitter, rand_augment
+from experiments.training.rand_augment import jitter, rand_augment_with
 
 _QUANTILES = 4096  # of the Beta distribution, between which is interpolated
 
@@ -25,10 +25,28 @@ def augment(images: Tensor, *, augmentation: Augmentation, generator: torch.Gene
     Mixup and CutMix, which change targets too, are `mix`'s. With everything off, nothing is drawn
     and `images` themselves come back.
     """
+    return vary(images, None, augmentation=augmentation, generator=generator)[0]
+
+
+def vary(
+    images: Tensor,
+    masks: Tensor | None,
+    *,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor | None]:
+    """`augment`, and masks uint8 (N, H, W) moved with their images: the nearest pixel's class.
+
+    Where black comes into an image, 255 comes into its mask: no class is known there.
+    """
     settings = augmentation
+    # Turned round, so that the zeros that come in at the edges are 255 in the end.
+    turned = None if masks is None else 255 - masks[:, None]  # (N, 1, H, W)
     if settings.random_resized_crop is not None:
-        images = resized_crop(images, least=settings.random_resized_crop, generator=generator)
-    images = _moved(images, settings, generator)
+        crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
+        images = crop_and_resize(images, crops)
+        turned = None if turned is None else crop_and_resize(turned, crops, mode="nearest")
+    images, turned = _together(images, turned, lambda x: _moved(x, settings, generator))
     images = jitter(
         images,
         brightness=settings.brightness,
@@ -37,10 +55,24 @@ def augment(images: Tensor, *, augmentation: Augmentation, generator: torch.Gene
         generator=generator,
     )
     if settings.randaugment is not None:
-        images = rand_augment(images, settings.randaugment, generator=generator)
+        images, turned = rand_augment_with(
+            images, turned, settings.randaugment, generator=generator
+        )
     if settings.cutout:
-        images = cutout(images, share=settings.cutout, generator=generator)
-    return images
+        images, turned = _together(
+            images, turned, lambda x: cutout(x, share=settings.cutout, generator=generator)
+        )
+    return images, None if turned is None else 255 - turned[:, 0]
+
+
+def _together(
+    images: Tensor, turned: Tensor | None, change: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """`change` of images, and of turned masks as one more channel: with the same draws."""
+    if turned is None:
+        return change(images), None
+    both = change(torch.cat([images, turned], dim=1))
+    return both[:, :-1], both[:, -1:]
 
 
 def _moved(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -176,7 +208,9 @@ def draw_crops(images: Tensor, *, least: float, generator: torch.Generator) -> T
     return torch.where(fits.any(dim=1, keepdim=True), chosen, whole)
 
 
-def crop_and_resize(images: Tensor, crops: Tensor) -> Tensor:
+def crop_and_resize(
+    images: Tensor, crops: Tensor, *, mode: Literal["bilinear", "nearest"] = "bilinear"
+) -> Tensor:
     """Each image's crop at the size of the whole, as torchvision's `resized_crop` gives it."""
     height, width = images.shape[2:]
     rows = _places(crops[:, 0:1], crops[:, 2:3], height)  # (N, H), in pixels of the image
@@ -189,7 +223,7 @@ def crop_and_resize(images: Tensor, crops: Tensor) -> Tensor:
         dim=3,
     )  # (N, H, W, 2), -1 to 1
     pixels = functional.grid_sample(
-        images.float(), grid, padding_mode="border", align_corners=False
+        images.float(), grid, mode=mode, padding_mode="border", align_corners=False
     )
     return pixels.round_().to(torch.uint8)
 

@@ -10,6 +10,7 @@ the same batches, bit for bit, from either kind of split. Several workers take e
 of every batch's numbers. `measure_accuracy` goes through a part in its order.
 """
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,16 +20,20 @@ from typing import Any, Protocol, Self, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from experiments.config.recipe import MetricName
 from experiments.data.decoding import decode_file
 from experiments.data.images import CARD_SHARE, FileSplit, ImageData, Part, Split
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import autocast, card_is_full
+from experiments.training.metrics import METRICS, confusion, metric_of
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
 _BATCH = 256  # images at a time; there is no gradient to keep
+_PIXELS = 1 << 21  # of masks at a time: each has a score for every class
 
 
 class Placed(Protocol):
@@ -36,7 +41,7 @@ class Placed(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,), on the device."""
+        """int64 (N,), or masks uint8 (N, H, W), on the device."""
 
     def __len__(self) -> int: ...
 
@@ -56,7 +61,9 @@ def in_order(count: int, *, batch_size: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class DeviceSplit:
-    """A Split as two tensors: uint8 (N, C, H, W), int64 (N,); both on the training device.
+    """A Split as two tensors: images uint8 (N, C, H, W), labels int64 (N,), on the training device.
+
+    Of images with masks the labels are those, uint8 (N, H, W).
 
     Where the device has no room for the images they stay in the machine's memory, and each batch
     is copied over.
@@ -68,7 +75,7 @@ class DeviceSplit:
     @classmethod
     def of(cls, split: Split, device: torch.device) -> Self:
         """The split's images and labels on the device. Each trial of a card has its own copy."""
-        images, labels = _shared(split.images), _shared(split.labels).to(device)
+        images, labels = _shared(split.images), _shared(split.targets).to(device)
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if images.nbytes > CARD_SHARE * free:
@@ -219,32 +226,44 @@ def evaluate(
     data: ImageData,
     resolution: int,
     precision: torch.dtype | None = None,
+    metric: MetricName = "auto",
 ) -> float:
-    """Accuracy in [0, 1] on `split`, on the device where the network is.
+    """The metric (accuracy, unless the data have masks) on `split`, where the network is.
 
     `data` is what the network was trained on: its training images give mean and deviation.
     `precision` is that of autocast, as in the training; None computes in float32.
     """
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    return measure_accuracy(network, place(split, device), prepare=prepare, precision=precision)
+    how: dict[str, Any] = {"prepare": prepare, "precision": precision}
+    matrix = measure_confusion(network, place(split, device), **how)
+    return metric_of(metric, data.task).of(matrix)
 
 
 def measure_accuracy(
     network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
 ) -> float:
-    """The share of `split` classified rightly in eval mode; the network's own mode comes back.
+    """The share of `split` classified rightly; see `measure_confusion`."""
+    matrix = measure_confusion(network, split, prepare=prepare, precision=precision)
+    return METRICS["accuracy"].of(matrix)
+
+
+def measure_confusion(
+    network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
+) -> Tensor:
+    """The confusion matrix (K, K) on `split` in eval mode; the network's own mode comes back.
 
     Where memory runs out, as when another trial on the card took it, it begins again with smaller
     batches.
     """
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    batch_size = _BATCH
+    pixels = math.prod(split.labels.shape[1:])
+    batch_size = _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
     try:
         while True:
             try:
-                return _share_right(network, split, prepare, precision, batch_size) / len(split)
+                return _confusion(network, split, prepare, precision, batch_size)
             except RuntimeError as error:
                 if not card_is_full(error) or batch_size == 1:
                     raise
@@ -256,17 +275,19 @@ def measure_accuracy(
 
 
 @torch.inference_mode()
-def _share_right(
+def _confusion(
     network: nn.Module,
     split: Placed,
     prepare: Preparation,
     precision: torch.dtype | None,
     batch_size: int,
-) -> int:
+) -> Tensor:
     device = split.labels.device
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    matrix = torch.zeros((), dtype=torch.int64, device=device)
     for images, labels in split.batches(in_order(len(split), batch_size=batch_size)):
         with autocast(device, precision):
-            logits = network(prepare(images))  # (B, num_classes)
-        right += (logits.argmax(1) == labels).sum()
-    return int(right)
+            scores = network(prepare(images))  # (B, K) or (B, K, R, R)
+        if scores.ndim == 4 and scores.shape[2:] != labels.shape[1:]:
+            scores = functional.interpolate(scores, size=labels.shape[1:], mode="bilinear")
+        matrix = matrix + confusion(scores, labels)
+    return matrix

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.config.recipe import TrainConfig
+from experiments.data.images import ImageData
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import (
     autocast,
@@ -16,17 +17,25 @@ from experiments.training.hardware import (
     choose_precision,
     make_grad_scaler,
 )
+from experiments.training.metrics import IGNORED
 from search_spaces.network import TrainingScores, weighted_loss
+from search_spaces.records import InputError
 
 # (scores (N, K), labels (N,) or shares of the classes (N, K)) -> the batch's mean loss
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_loss(config: TrainConfig) -> Loss:
-    """The recipe's loss; with label smoothing e, targets are (1 - e) * target + e / K."""
+def make_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
+    """The recipe's loss; with label smoothing e, targets are (1 - e) * target + e / K.
+
+    `weights` (K,) are what each class counts in cross-entropy. Raises InputError for a loss of
+    masks.
+    """
 
     def cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(scores, target, label_smoothing=config.label_smoothing)
+        return F.cross_entropy(
+            scores, target, weight=weights, label_smoothing=config.label_smoothing
+        )
 
     def focal(scores: Tensor, target: Tensor) -> Tensor:
         """-(1 - p)^gamma log p of the right class (arXiv:1708.02002, equation 4)."""
@@ -38,7 +47,86 @@ def make_loss(config: TrainConfig) -> Loss:
         """Of scores and one-hot targets, over all classes (arXiv:2006.07322)."""
         return F.mse_loss(scores, _shares(scores, target, config.label_smoothing))
 
-    return {"cross_entropy": cross_entropy, "focal": focal, "mse": mse}[config.loss]
+    losses = {"cross_entropy": cross_entropy, "focal": focal, "mse": mse}
+    if config.loss not in losses:
+        raise InputError(
+            f"train.loss {config.loss} is for masks, but the data have a label for each image; "
+            f"use {', '.join(losses)}"
+        )
+    return losses[config.loss]
+
+
+def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
+    """The recipe's loss of scores (N, K, H, W) and masks (N, H, W), whose 255 count nothing.
+
+    The mean is over the pixels of known class; with `weights` (K,) a weighted one, as torch's.
+    """
+
+    def mean(values: Tensor, known: Tensor, share: Tensor | None = None) -> Tensor:
+        count = known.sum() if share is None else (share * known).sum()
+        return (values * known).sum() / count.clamp(min=1e-6)
+
+    def cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
+        known = target != IGNORED
+        target = target.masked_fill(~known, 0)
+        values = F.cross_entropy(
+            scores, target, weight=weights, reduction="none", label_smoothing=config.label_smoothing
+        )
+        return mean(values, known, None if weights is None else weights[target])
+
+    def focal(scores: Tensor, target: Tensor) -> Tensor:
+        known, log = target != IGNORED, scores.log_softmax(1)
+        shares = _mask_shares(scores, target, config.label_smoothing)
+        return mean(-(shares * (1 - log.exp()) ** config.focal_gamma * log).sum(1), known)
+
+    def mse(scores: Tensor, target: Tensor) -> Tensor:
+        shares = _mask_shares(scores, target, config.label_smoothing)
+        return mean((scores - shares).square().mean(1), target != IGNORED)
+
+    def dice(scores: Tensor, target: Tensor) -> Tensor:
+        """1 - the mean Dice of the classes that are there, of probabilities over the batch."""
+        known = (target != IGNORED)[:, None]
+        told, truth = scores.softmax(1) * known, _mask_shares(scores, target, 0.0) * known
+        sums = [x.sum((0, 2, 3)) for x in (told * truth, told, truth)]
+        there = sums[2] > 0
+        values = (2 * sums[0] + 1) / (sums[1] + sums[2] + 1)  # 1: smooth where a class is rare
+        return 1 - (values * there).sum() / there.sum().clamp(min=1)
+
+    def both(scores: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(scores, target) + dice(scores, target)
+
+    by_name = {"cross_entropy": cross_entropy, "focal": focal, "mse": mse, "dice": dice}
+    chosen = {**by_name, "cross_entropy_dice": both}[config.loss]
+
+    def loss(scores: Tensor, target: Tensor) -> Tensor:
+        if target.shape[1:] != scores.shape[2:]:
+            resized = F.interpolate(target[:, None].float(), size=scores.shape[2:], mode="nearest")
+            target = resized[:, 0]
+        return chosen(scores, target.long())
+
+    return loss
+
+
+def _mask_shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    """(N, K, H, W); of a pixel without a class those of class 0, which do not count."""
+    classes = scores.shape[1]
+    known = target.masked_fill(target == IGNORED, 0)
+    shares = F.one_hot(known, classes).movedim(-1, 1).to(scores.dtype)
+    return shares * (1 - smoothing) + smoothing / classes
+
+
+def weights_of(config: TrainConfig, data: ImageData) -> Tensor | None:
+    """What each class counts, float32 (K,), by the recipe's `class_weights`; None: all the same.
+
+    A class that does not occur counts 1.
+    """
+    if config.class_weights == "none":
+        return None
+    counts = torch.from_numpy(data.class_counts()).double()
+    there = counts > 0
+    middle = counts[there].quantile(0.5) if config.class_weights == "median_frequency" else None
+    scale = counts.sum() / there.sum() if middle is None else middle
+    return torch.where(there, scale / counts, 1.0).float()
 
 
 def _shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
@@ -51,10 +139,25 @@ def _shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
 class Gradients:
     """Fills in gradients batch by batch; remembers into how many `parts` a batch must be cut."""
 
-    def __init__(self, config: TrainConfig, *, device: torch.device, workers: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        device: torch.device,
+        workers: int,
+        data: ImageData | None = None,
+    ) -> None:
+        """`data` say whether a class is told of an image or of each pixel, and how common it is.
+
+        Without them it is of an image, and all classes count the same.
+        """
         self.parts = config.accumulation
         self._clip_norm = config.clip_norm
-        self._loss = make_loss(config)
+        weights = None if data is None else weights_of(config, data)
+        weights = None if weights is None else weights.to(device)
+        masks = data is not None and data.task == "segmentation"
+        make = make_mask_loss if masks else make_loss
+        self._loss = make(config, weights)
         self._device = device
         self.precision = choose_precision(config.precision, device)
         self.graphs = False  # whether the model is replayed as CUDA graphs
@@ -65,12 +168,14 @@ class Gradients:
         self,
         model: nn.Module,
         images: Tensor,  # uint8 (N, C, H, W)
-        labels: Tensor,  # (N,)
+        labels: Tensor,  # (N,), or masks (N, H, W)
         *,
         targets: Tensor,  # the labels, or (N, K) shares of the classes where images are mixed
         prepare: Preparation,
     ) -> tuple[Tensor, Tensor]:
         """Leave the batch's gradients in the model; its loss, and how many it got right.
+
+        An image with a mask is right by its share of the known pixels.
 
         Where memory runs out, a batch is cut into twice as many parts from then on; not with
         several workers, of whom the others would wait for ever.
@@ -83,7 +188,7 @@ class Gradients:
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             model.zero_grad(set_to_none=True)
             total = torch.zeros((), device=images.device)
-            right = torch.zeros((), dtype=torch.int64, device=images.device)
+            right = torch.zeros((), dtype=torch.float32, device=images.device)
             cut = [tensor.tensor_split(self.parts) for tensor in (images, labels, targets)]
             try:
                 for i, (some, own, target) in enumerate(zip(*cut, strict=True)):
@@ -146,7 +251,18 @@ class Gradients:
         scaled = loss if self._grad_scaler is None else self._grad_scaler.scale(loss)
         torch.autograd.backward(scaled)
         scores = output.scores if isinstance(output, TrainingScores) else output
-        return loss.detach(), (scores.argmax(1) == labels).sum()
+        return loss.detach(), _right(scores.detach(), labels)
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many images are told rightly; with masks, as many as the share of their pixels says."""
+    if labels.ndim == 1:
+        return (scores.argmax(1) == labels).sum()
+    if scores.shape[2:] != labels.shape[1:]:
+        scores = F.interpolate(scores, size=labels.shape[1:], mode="bilinear")
+    known = labels != IGNORED
+    share = ((scores.argmax(1) == labels) & known).sum() / known.sum().clamp(min=1)
+    return share * len(labels)
 
 
 def _unsynced(model: nn.Module) -> AbstractContextManager[Any]:

@@ -1,4 +1,4 @@
-"""Train a classifier for some epochs, telling its accuracy after each."""
+"""Train a network for some epochs, telling its accuracy, or another metric, after each."""
 
 import math
 import time
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.data.images import ImageData
-from experiments.training.augmentation import Preparation, augment, mix
-from experiments.training.batches import measure_accuracy, place
+from experiments.training.augmentation import Preparation, mix, vary
+from experiments.training.batches import measure_confusion, place
 from experiments.training.checkpoint import TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
@@ -23,6 +23,7 @@ from experiments.training.hardware import (
     compiles,
     repeatable,
 )
+from experiments.training.metrics import metric_of
 from experiments.training.optimizer import (
     AveragedNetwork,
     epoch_rates,
@@ -47,7 +48,7 @@ class EpochResult:
     epoch: int  # from 1
     train_loss: float  # mean over the epoch's steps, with label smoothing
     train_accuracy: float  # on the augmented images of the same steps, in train mode
-    accuracy: float  # on the validation part, in [0, 1]
+    accuracy: float  # the metric's value on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
     gradient_norms: dict[str, float]  # at its first step; empty unless asked for
     parts: int  # of a batch; more than 1 where memory ran out
@@ -150,7 +151,13 @@ class _Training:
             None if config.ema_decay is None else AveragedNetwork(network, decay=config.ema_decay)
         )
         self.accuracies: list[float] = []
-        self.gradients = Gradients(config, device=self.device, workers=workers.count)
+        self.metric = metric_of(config.metric, data.task)
+        if self.augmentation.mixes and data.task == "segmentation":
+            raise InputError(
+                "mixup and cutmix mix the labels of whole images, but the data have masks; set "
+                "both to 0 in train.augmentation"
+            )
+        self.gradients = Gradients(config, data=data, device=self.device, workers=workers.count)
         if state is not None:
             self._restore(state)
         self.compiled = False
@@ -188,7 +195,7 @@ class _Training:
         order, draws = self._seed(epoch)
         _train_mode(self.network)
         total = torch.zeros((), device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        right = torch.zeros((), dtype=torch.float32, device=self.device)
         norms: dict[str, float] = {}
         rates = epoch_rates(
             self.config,
@@ -217,13 +224,15 @@ class _Training:
         train_loss = float(total) / self.steps
         self._check(train_loss, epoch=epoch, rate=max(rates))
         images_seen = self.steps * self.batch_size
-        return train_loss, int(self.workers.summed(right)) / images_seen, norms
+        return train_loss, float(self.workers.summed(right)) / images_seen, norms
 
     def _fill_gradients(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Augment a batch and leave its gradients; its loss, and how many it got right."""
-        images = augment(images, augmentation=self.augmentation, generator=draws)
+        masks = labels if labels.ndim == 3 else None
+        images, masks = vary(images, masks, augmentation=self.augmentation, generator=draws)
+        labels = labels if masks is None else masks
         images, targets = mix(
             images,
             labels,
@@ -239,16 +248,14 @@ class _Training:
         return self.network if self.average is None else self.average.network
 
     def _accuracy(self) -> float:
-        """Of the network, or of the average of its weights, on the validation part."""
+        """The metric of the network, or of its weights' average, on the validation part."""
         network, workers = self._evaluated(), self.workers
         how: dict[str, Any] = {"prepare": self.prepare, "precision": self.gradients.precision}
         if workers.count == 1:
-            return measure_accuracy(network, self.validation, **how)
+            return self.metric.of(measure_confusion(network, self.validation, **how))
         workers.as_first(network)
         own = self.validation.part(workers.rank, workers.count)
-        share = measure_accuracy(network, own, **how)
-        right = torch.tensor(round(share * len(own)), device=self.device)
-        return int(workers.summed(right)) / len(self.validation)
+        return self.metric.of(workers.summed(measure_confusion(network, own, **how)))
 
     def _check(self, loss: float, *, epoch: int, rate: float) -> None:
         if not loss < _DIVERGED * math.log(max(2, self.num_classes)):

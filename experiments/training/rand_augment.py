@@ -77,21 +77,33 @@ def rand_augment(images: Tensor, settings: RandAugment, *, generator: torch.Gene
 
     All with the same magnitude; half of them with it negated. What comes in at an edge is black.
     """
+    return rand_augment_with(images, None, settings, generator=generator)[0]
+
+
+def rand_augment_with(
+    images: Tensor, masks: Tensor | None, settings: RandAugment, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """The same; `masks` uint8 (N, 1, H, W) follow where an operation moves pixels."""
     strength = settings.magnitude / _BINS
     for _ in range(settings.count):
         drawn = torch.randint(
             2 * len(OPERATIONS), (len(images),), generator=generator, device=images.device
         )
         result = torch.empty_like(images)
+        moved = None if masks is None else masks.clone()
         groups = drawn.cpu()  # the only wait for the device: how many drew what
         for number in sorted(set(groups.tolist())):
-            operation = list(OPERATIONS.values())[number // 2]
+            name, operation = list(OPERATIONS.items())[number // 2]
+            sign = 1 if number % 2 else -1
             chosen = (groups == number).nonzero()[:, 0].to(images.device)
-            result[chosen] = operation(images[chosen], strength, 1 if number % 2 else -1)
-        images = result
-    return images
+            result[chosen] = operation(images[chosen], strength, sign)
+            if masks is not None and moved is not None and name in MOVING:
+                moved[chosen] = operation(masks[chosen], strength, sign)
+        images, masks = result, moved
+    return images, masks
 
 
+MOVING = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")  # they take nearest pixels
 # uint8 (N, C, H, W), strength s from 0 to 1, and sign d, 1 or -1 -> the same
 Operation = Callable[[Tensor, float, int], Tensor]
 # Names and strengths are those of torchvision's RandAugment.

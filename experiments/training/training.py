@@ -14,9 +14,12 @@ from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.loop import EpochResult, train_epochs
+from experiments.training.metrics import Metric, metric_of
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
+from search_spaces.records import InputError
+from search_spaces.space import SearchSpace
 
 MOST_SAVING = 0.1  # of the time of the training
 
@@ -40,6 +43,16 @@ class Training:
     resolution: int | None = None
     initial: dict[str, Tensor] = field(default_factory=dict)
     frozen: int | None = None
+
+    def __post_init__(self) -> None:
+        """InputError where the head is for another task than the data, or the metric is."""
+        check_task(self.architecture, self.data)
+        metric_of(self.config.metric, self.data.task)
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured on the validation and test parts."""
+        return metric_of(self.config.metric, self.data.task)
 
     def network(self) -> Network:
         """The network before its first step; equal for equal seeds."""
@@ -77,7 +90,7 @@ class Training:
         )
 
     def test(self, network: nn.Module) -> float:
-        """Accuracy in [0, 1] on the test part, on the device that the recipe names."""
+        """The metric's value in [0, 1] on the test part, on the device that the recipe names."""
         device = find_device(self.config.device)
         network.to(device)
         with repeatable(self.config.deterministic):
@@ -87,6 +100,7 @@ class Training:
                 data=self.data,
                 resolution=self.resolution or self.architecture.resolution,
                 precision=choose_precision(self.config.precision, device),
+                metric=self.config.metric,
             )
 
     def metadata(self, **facts: Any) -> dict[str, Any]:
@@ -98,6 +112,7 @@ class Training:
         return {
             "architecture": self.architecture.model_dump(mode="json", exclude_defaults=True),
             "classes": list(data.classes),
+            "metric": self.metric.name,
             "in_channels": data.channels,
             "data": data.fingerprint,
             "data_name": data.name,
@@ -111,6 +126,34 @@ class Training:
             "train": self.config.model_dump(mode="json"),
             **facts,
         }
+
+
+def check_task(architecture: Architecture, data: ImageData) -> None:
+    """Raise InputError where the head is for another task than the data."""
+    if architecture.task == data.task:
+        return
+    ways = {
+        "segmentation": "give it a head of kind unet, fcn or deeplab",
+        "classification": "give it a pooled head",
+    }
+    raise InputError(
+        f"the head of '{architecture.name}' is for {architecture.task} (kind "
+        f"{architecture.head.kind}), but the data '{data.name}' are for {data.task}; "
+        f"{ways[data.task]}"
+    )
+
+
+def check_space(space: SearchSpace, config: TrainConfig, data: ImageData) -> None:
+    """Raise InputError where a head of the space, or the metric, is for another task."""
+    metric_of(config.metric, data.task)
+    tasks = space.tasks()
+    if tasks != {data.task}:
+        ways = {"segmentation": "mbconv_dense", "classification": "mbconv_small"}
+        raise InputError(
+            f"the heads of space '{space.name}' are for {' and '.join(sorted(tasks))}, but the "
+            f"data '{data.name}' are for {data.task}; choose another space, as "
+            f"`--space {ways[data.task]}`"
+        )
 
 
 @dataclass

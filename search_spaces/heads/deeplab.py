@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import ActivationName, Channels, Conventions, Layer
 from search_spaces.blocks.convolution import ConvolutionLayer
@@ -58,6 +58,10 @@ class DeepLabHead(DenseHead):
     def describe(self) -> str:
         """As `DeepLab, rates 12, 24, 36`."""
         return f"DeepLab, rates {', '.join(map(str, self.rates))}"
+
+
+# torch.fx cannot trace what looks at sizes; it records the call as one step.
+fx.wrap("fitted")
 
 
 class DeepLab(nn.Module):

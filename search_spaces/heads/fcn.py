@@ -6,7 +6,7 @@ Long et al., arXiv:1411.4038: one map is FCN-32s where its stride is 32, two FCN
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import Channels, KernelSize
 from search_spaces.heads.deconvolution import deconvolution_layer
@@ -73,6 +73,11 @@ class FCNHead(DenseHead):
     def describe(self) -> str:
         """As `FCN of 2 maps, bilinear`."""
         return f"FCN of {self.skips} map{'s' * (self.skips > 1)}, {self.up}"
+
+
+# torch.fx cannot trace what looks at sizes; it records the call as one step.
+fx.wrap("fitted")
+fx.wrap("framed")
 
 
 class FCN(nn.Module):

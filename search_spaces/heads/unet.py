@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import Channels, KernelSize
 from search_spaces.heads.deconvolution import deconvolution_layer
@@ -83,6 +83,11 @@ class UNetHead(DenseHead):
     def describe(self) -> str:
         """As `U-Net, 4 steps of 2, bilinear`."""
         return f"U-Net, {len(self.widths)} steps of {self.layers}, {self.up}"
+
+
+# torch.fx cannot trace what looks at sizes; it records the call as one step.
+fx.wrap("fitted")
+fx.wrap("framed")
 
 
 class UNet(nn.Module):

@@ -39,9 +39,10 @@ class Trained:
     """A finished training."""
 
     folder: TrainingFolder
-    accuracy: float  # of the best epoch, on the validation part
+    accuracy: float  # the metric's value after the best epoch, on the validation part
     epoch: int  # the best one
     test_accuracy: float  # of its weights
+    metric: str  # what people call the metric; `accuracy` above is its value
 
 
 def train_member(
@@ -149,6 +150,8 @@ def _row(result: EpochResult) -> dict[str, float]:
 def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], None]:
     """A line an epoch, with the time left."""
     best = seconds = 0.0
+    # In training the right images, or pixels, are counted, whatever the metric.
+    label = "" if training.metric.name == "accuracy" else f" {training.metric.label}"
 
     def told(row: dict[str, float]) -> None:
         nonlocal best, seconds
@@ -160,7 +163,7 @@ def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], 
             "epoch",
             line=f"{training.architecture.name} {epoch:>{width}}/{training.epochs}  "
             f"loss {row['train_loss']:.4f}  training {row['train_accuracy']:.4f}  "
-            f"validation {row['accuracy']:.4f}  best {best:.4f}  {row['seconds']:.1f} s  "
+            f"validation{label} {row['accuracy']:.4f}  best {best:.4f}  {row['seconds']:.1f} s  "
             f"{readable_seconds(left)} left",
             **{"study": "train", **row, "epoch": epoch},
         )
@@ -173,7 +176,8 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
     facts = read_metadata(folder.best)
     epoch, accuracy = int(facts["epoch"]), float(facts["accuracy"])
     if folder.finished():
-        return Trained(folder, accuracy, epoch, float(facts["test_accuracy"]))
+        tested = float(facts["test_accuracy"])
+        return Trained(folder, accuracy, epoch, tested, training.metric.label)
     network = training.network()
     network.load_state_dict(load_tensors(folder.best))
     test_accuracy = training.test(network)
@@ -186,7 +190,7 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
     last = training.metadata(epoch=state.epoch, accuracy=state.accuracies[-1])
     write_bytes(folder.last, checkpoint_bytes(network, metadata=last))
     folder.state.unlink(missing_ok=True)
-    return Trained(folder, accuracy, epoch, test_accuracy)
+    return Trained(folder, accuracy, epoch, test_accuracy, training.metric.label)
 
 
 def _start(request: TrainRequest, data: ImageData) -> Start:

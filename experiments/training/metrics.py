@@ -1,0 +1,95 @@
+"""Metrics by name: what a network is judged by, from its confusion matrix alone.
+
+A confusion matrix counts images, or pixels: int64 (K, K), a row a true class, a column a class that
+was told. Dice over a whole part is 2 TP / ((TP + FP) + (TP + FN)), the mean over classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from experiments.config.recipe import MetricName
+from search_spaces.heads import Task
+from search_spaces.records import InputError
+
+IGNORED = 255  # pixels of a mask that no class is known of
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure in [0, 1], the higher the better; `label` is what people read."""
+
+    name: str
+    label: str
+    task: Task
+    of: Callable[[Tensor], float]
+
+
+def _right(matrix: Tensor) -> float:
+    return int(matrix.diagonal().sum()) / max(1, int(matrix.sum()))
+
+
+def _recalls(matrix: Tensor) -> float:
+    """Over the classes that occur."""
+    truth = matrix.sum(1)
+    return float((matrix.diagonal() / truth)[truth > 0].mean())
+
+
+def dice_by_class(matrix: Tensor) -> Tensor:
+    """2 TP / ((TP + FP) + (TP + FN)), float64 (K,); NaN for a class that is neither true nor told.
+
+    The same number is called F1 where images are counted.
+    """
+    return 2 * matrix.diagonal().double() / (matrix.sum(0) + matrix.sum(1))
+
+
+def iou_by_class(matrix: Tensor) -> Tensor:
+    """TP / (TP + FP + FN), float64 (K,); NaN for a class that is neither true nor told."""
+    right = matrix.diagonal().double()
+    return right / (matrix.sum(0) + matrix.sum(1) - right)
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.nanmean())
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "accuracy", "classification", _right),
+        Metric("balanced_accuracy", "balanced accuracy", "classification", _recalls),
+        Metric("macro_f1", "macro F1", "classification", lambda m: _mean(dice_by_class(m))),
+        Metric("dice", "Dice", "segmentation", lambda m: _mean(dice_by_class(m))),
+        Metric("miou", "mean IoU", "segmentation", lambda m: _mean(iou_by_class(m))),
+        Metric("pixel_accuracy", "pixel accuracy", "segmentation", _right),
+    )
+}
+DEFAULTS: dict[Task, str] = {"classification": "accuracy", "segmentation": "dice"}
+
+
+def metric_of(name: MetricName, task: Task) -> Metric:
+    """The metric of that name; `auto` is accuracy, or Dice for masks.
+
+    Raises InputError for one of another task.
+    """
+    metric = METRICS[DEFAULTS[task] if name == "auto" else name]
+    if metric.task != task:
+        own = ", ".join(each.name for each in METRICS.values() if each.task == task)
+        raise InputError(
+            f"train.metric {name} is for {metric.task}, but the data are for {task}; "
+            f"use auto or one of {own}"
+        )
+    return metric
+
+
+def confusion(scores: Tensor, targets: Tensor) -> Tensor:
+    """The confusion matrix of scores (N, K) or (N, K, H, W) and classes (N,) or (N, H, W)."""
+    classes = scores.shape[1]
+    told, truth = scores.argmax(1).flatten(), targets.flatten().long()
+    if targets.ndim == 3:
+        known = truth != IGNORED
+        told, truth = told[known], truth[known]
+    counts = torch.bincount(truth * classes + told, minlength=classes * classes)
+    return counts.view(classes, classes)
