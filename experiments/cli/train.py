@@ -204,6 +204,8 @@ def _weights_in(folder: Path) -> Path:
     multiple=True,
     help="Beside the weights: torch (torch.export's .pt2), onnx. May be given more than once.",
 )
+@click.option("--int8", "in_int8", is_flag=True, help="With onnx: model.int8.onnx, its accuracy.")
+@click.option("--data", help="For --int8, where the model's folder does not say it.")
 @click.option("--fold-batch-norm", "folded", is_flag=True, help="Into convolutions; for inference.")
 @click.option("--architecture", help="Of a checkpoint, where it should be another than it says.")
 @click.option("--seed", type=SEED, help="Of an untrained network's weights; 0 by default.")
@@ -222,6 +224,8 @@ def export_command(
     model: str,
     output: Path | None,
     formats: tuple[str, ...],
+    in_int8: bool,
+    data: str | None,
     folded: bool,
     as_json: bool,
     **options: Any,
@@ -231,7 +235,8 @@ def export_command(
     A folder of `scaler train` stands for its best epoch, one of `scaler run` for its baseline.
 
     It loads with experiments.export.load_exported and with timm; README.md in it is the model
-    card. An ARCH is untrained unless --init-from names its weights.
+    card. An ARCH is untrained unless --init-from names its weights. --int8 quantises by images of
+    the training and measures the accuracy on its test part, in float and in int8.
     """
     if output is None:
         raise click.UsageError("Give the folder to write, as `-o exported/`.")
@@ -241,8 +246,21 @@ def export_command(
     check_folder(output)
     for name in formats:
         check_format(name)
+    if in_int8 and "onnx" not in formats:
+        raise click.UsageError("--int8 goes with --format onnx.")
+    if data is not None and not in_int8:
+        raise click.UsageError("--data goes with --int8: its images give the ranges.")
     exported = _model(model, **options)
-    files = write_exported(exported, output, formats=formats, folded=folded)
+    calibration = None
+    if in_int8:
+        from experiments.export.int8 import calibration_data
+
+        place = Path(model)
+        weights = _weights_in(place) if place.is_dir() else place
+        calibration = calibration_data(weights, exported, data)
+    files = write_exported(
+        exported, output, formats=formats, folded=folded, calibration=calibration
+    )
     if as_json:
         print_json({"folder": str(output), "files": [str(file) for file in files]})
         return

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save
 
 from experiments.config.files import replace_file, write_json, write_text
-from experiments.export.formats import FORMATS, check_format, fold_batch_norm
+from experiments.data.images import ImageData
+from experiments.export import int8
+from experiments.export.formats import FORMATS, check_format, fold_batch_norm, write_onnx
 from experiments.export.model import Model, Preprocessing, check_classifier
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
@@ -53,13 +55,19 @@ class Exported:
 
 
 def write_exported(
-    model: Model, folder: Path, *, formats: Sequence[str] = (), folded: bool = False
+    model: Model,
+    folder: Path,
+    *,
+    formats: Sequence[str] = (),
+    folded: bool = False,
+    calibration: ImageData | None = None,
 ) -> list[Path]:
     """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
 
-    With `folded`, batch norms are folded into convolutions. An export that is there already is
-    written over. Raises InputError before anything is written for an unknown format, for a network
-    that scores pixels, or for a folder that holds anything else.
+    With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
+    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured. An
+    export that is there already is written over. Raises InputError before anything is written for
+    an unknown format, for a network that scores pixels, or for a folder that holds anything else.
     """
     check_classifier(model.architecture)
     for name in formats:
@@ -70,16 +78,20 @@ def write_exported(
         fold_batch_norm(network)
     made = _extra_files(network, model.preprocessing, formats)
     metrics = _metrics(model)
+    if calibration is not None:
+        made[int8.FILE], measured = _quantised(model, calibration)
+        metrics |= measured
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     made["model.safetensors"] = save(weights, metadata={"format": "pt"})
     write_text(folder / "architecture.yaml", model.architecture.to_yaml())
     write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
     write_json(folder / "metrics.json", metrics)
-    names = [file for file, _ in FORMATS.values() if file in made]
+    extra = [*(file for file, _ in FORMATS.values()), int8.FILE]
+    names = [file for file in extra if file in made]
     write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
     for file, content in made.items():
         replace_file(folder / file, partial(_fill, content=content))
-    for file, _ in FORMATS.values():
+    for file in extra:
         if file not in made:  # of an export with other weights
             (folder / file).unlink(missing_ok=True)
     write_json(folder / "config.json", _config(model, folded=folded))
@@ -141,16 +153,29 @@ def _extra_files(
     network: Network, preprocessing: Preprocessing, formats: Sequence[str]
 ) -> dict[str, bytes]:
     """The exchange formats' contents by file, made before anything in the folder is touched."""
-    side = preprocessing.size
-    example = torch.zeros(2, preprocessing.channels, side, side)  # 1 would be taken as fixed
     made = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]
             path = Path(scratch) / file
-            write(network, example, path)
+            write(network, _example(preprocessing), path)
             made[file] = path.read_bytes()
     return made
+
+
+def _quantised(model: Model, data: ImageData) -> tuple[bytes, dict[str, Any]]:
+    """The ONNX file in int8, with batch norm folded, and what was measured of it."""
+    network = deepcopy(model.network).eval()
+    fold_batch_norm(network)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "float.onnx"
+        write_onnx(network, _example(model.preprocessing), path)
+        return int8.quantise(model, path, data)
+
+
+def _example(preprocessing: Preprocessing) -> torch.Tensor:
+    """Two images, for a batch of 1 would be taken as fixed."""
+    return torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
 
 
 def _metrics(model: Model) -> dict[str, Any]:
@@ -224,9 +249,16 @@ def _measured(metrics: dict[str, Any]) -> str:
         "flops": "FLOPs (multiply-adds of one image)",
         "params": "parameters",
         "activations": "activations",
+        "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
+        "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
+        "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
+        "int8_bytes": "bytes of `model.int8.onnx`",
+        "int8_calibration_images": "training images that gave the ranges of int8",
     }
     rows = [f"| {told} | {_shown(metrics[key])} |" for key, told in names.items() if key in metrics]
-    return "| measured | |\n|---|---:|\n" + "\n".join(rows) + "\n"
+    table = "| measured | |\n|---|---:|\n" + "\n".join(rows) + "\n"
+    kept = metrics.get("int8_in_float")
+    return table + (f"\nComputed in float in the int8 file: {', '.join(kept)}.\n" if kept else "")
 
 
 def _shown(value: float) -> str:
@@ -258,6 +290,9 @@ def _use(files: list[str]) -> str:
         "model.pt2": 'torch.export.load("model.pt2").module()(inputs)',
         "model.onnx": (
             'onnxruntime.InferenceSession("model.onnx").run(None, {"images": inputs.numpy()})'
+        ),
+        int8.FILE: (
+            f'onnxruntime.InferenceSession("{int8.FILE}").run(None, {{"images": inputs.numpy()}})'
         ),
     }
     lines = [

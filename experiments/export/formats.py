@@ -82,16 +82,25 @@ FORMATS: dict[str, tuple[str, Writer]] = {  # file, how it is written
     "torch": ("model.pt2", write_torch),
     "onnx": ("model.onnx", write_onnx),
 }
-_PACKAGES = {"torch": (), "onnx": ("onnx", "onnxscript")}
+_PACKAGES = {
+    "torch": (),
+    "onnx": ("onnx", "onnxscript"),
+    "int8": ("onnx", "onnxscript", "onnxruntime"),
+}
 
 
 def check_format(name: str) -> None:
     """Raise InputError for an unknown format, or one whose packages are missing."""
     if name not in FORMATS:
         raise InputError(f"unknown format '{name}'; {suggest(name, FORMATS)}")
+    check_packages(name)
+
+
+def check_packages(name: str) -> None:
+    """Raise InputError where the packages are missing that a format, or `int8`, needs."""
     missing = [package for package in _PACKAGES[name] if find_spec(package) is None]
     if missing:
         raise InputError(
-            f"format '{name}' needs {' and '.join(missing)}; "
+            f"'{name}' needs {' and '.join(missing)}; "
             f"install the extra: pip install 'scaler-nas[export]'"
         )

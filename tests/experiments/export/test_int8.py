@@ -1,0 +1,178 @@
+"""int8 files: what is in them by ONNX itself, their accuracy counted by hand, what is refused."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from onnxruntime import InferenceSession
+
+from experiments.cli import cli
+from experiments.config.files import write_text
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
+from experiments.data.sources import load_data
+from experiments.export import int8
+from experiments.export.folder import load_exported, write_exported
+from experiments.export.model import checkpoint_model, untrained_model
+from experiments.training.checkpoint import save_checkpoint
+from experiments.training.members.folder import TrainRequest
+from experiments.training.training import Training
+from search_spaces import Architecture, InputError
+
+DIGITS = DataConfig(source="digits")
+BLOCKS = {
+    "mbconv": {"kind": "mbconv", "expanded_channels": 20, "kernel_size": 3, "se_ratio": 0.25},
+    "residual": {"kind": "basic", "inner_channels": 12},
+    "inception": {"kind": "inception", "form": "bn"},
+    "dense": {"kind": "dense", "growth": 8},
+}
+
+
+def network_of(kind: str) -> Architecture:
+    convolution = {"kind": "conv", "kernel_size": 3}
+    channels = {"inception": 48, "dense": 32}.get(kind, 16)
+    stage = {"channels": channels, "layers": 2, "stride": 1, "block": BLOCKS[kind]}
+    stem = {"channels": 16, "stride": 1, "block": convolution}
+    data = {"name": kind, "resolution": 8, "stem": stem, "stages": [stage]}
+    return Architecture.parse(data, source="test")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data(DIGITS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(digits, tmp_path_factory):
+    """The folder of a training on digits, as `scaler train` leaves it."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = TrainConfig(batch_size=64, batch_norm_momentum=0.1)
+    request = TrainRequest(architecture=network_of("mbconv"), data=DIGITS, train=recipe, epochs=4)
+    training = Training(request.architecture, digits, DIGITS, recipe, epochs=4, seed=0)
+    *_, last = training.run()
+    facts = training.metadata(accuracy=last.accuracy, test_accuracy=training.test(last.network))
+    path = folder / "checkpoints" / "best.safetensors"
+    save_checkpoint(path, last.network, metadata=facts)
+    write_text(folder / "train.yaml", request.to_yaml())
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    write_exported(checkpoint_model(checkpoint), folder, formats=["onnx"], calibration=digits)
+    return folder
+
+
+def test_the_accuracies_are_those_of_the_files_counted_by_hand(exported, digits):
+    loaded = load_exported(exported)
+    inputs = loaded.preprocessing(torch.from_numpy(np.array(digits.test.images)))
+    for name, file in (("onnx", "model.onnx"), ("int8", int8.FILE)):
+        (scores,) = InferenceSession(exported / file).run(None, {"images": inputs.numpy()})
+        right = (scores.argmax(1) == digits.test.labels).mean()
+        assert loaded.metrics[f"{name}_test_accuracy"] == right
+    assert loaded.metrics["onnx_test_accuracy"] == loaded.metrics["test_accuracy"] > 0.2
+    assert loaded.metrics["int8_bytes"] == (exported / int8.FILE).stat().st_size
+
+
+def test_the_card_tells_both_accuracies_and_the_use(exported):
+    card, metrics = ((exported / f).read_text() for f in ("README.md", "metrics.json"))
+    told = json.loads(metrics)["int8_test_accuracy"]
+    assert f"| accuracy on the test part in int8, by ONNX Runtime | {told:.4f} |" in card
+    assert 'InferenceSession("model.int8.onnx")' in card
+
+
+def test_weights_are_int8_with_a_scale_a_channel_and_ranges_are_the_training_images(
+    exported, digits
+):
+    graph = onnx.load(exported / int8.FILE).graph
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+    for convolution in (node for node in graph.node if node.op_type == "Conv"):
+        weight, scale = (held[name] for name in made[convolution.input[1]].input[:2])
+        assert weight.dtype == np.int8
+        assert scale.shape == weight.shape[:1]
+    (first,) = (node for node in graph.node if node.input[0] == "images")
+    chosen = np.random.RandomState(0).permutation(len(digits.train))[: int8.IMAGES]
+    inputs = load_exported(exported).preprocessing(
+        torch.from_numpy(np.array(digits.train.images[chosen]))
+    )
+    assert held[first.input[1]] == pytest.approx((inputs.max() - inputs.min()).item() / 255)
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_each_kind_of_block_is_quantised_but_for_norms_before_a_convolution(kind, digits, tmp_path):
+    table = tmp_path / "net.yaml"
+    write_text(table, network_of(kind).to_yaml())
+    model = untrained_model(str(table), num_classes=10, in_channels=1)
+    write_exported(model, tmp_path / "out", formats=["onnx"], calibration=digits)
+    metrics = load_exported(tmp_path / "out").metrics
+    norms = ["BatchNormalization"] if kind == "dense" else []
+    assert metrics["int8_in_float"] == norms
+    inputs = model.preprocessing(torch.from_numpy(np.array(digits.test.images[:64]))).numpy()
+    exact, rounded = (
+        InferenceSession(tmp_path / "out" / file).run(None, {"images": inputs})[0]
+        for file in ("model.onnx", int8.FILE)
+    )
+    assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+
+
+def test_data_that_the_network_was_not_trained_on_tell_no_accuracy(checkpoint, tmp_path, capsys):
+    other = load_data(DIGITS.replace(train_limit=200), seed=0)
+    write_exported(checkpoint_model(checkpoint), tmp_path, formats=["onnx"], calibration=other)
+    metrics = load_exported(tmp_path).metrics
+    assert metrics["int8_calibration_images"] == 200
+    assert "int8_test_accuracy" not in metrics
+    assert "is not what the network was trained on" in capsys.readouterr().err
+
+
+def test_an_export_without_int8_takes_the_old_file_away(checkpoint, digits, tmp_path):
+    write_exported(checkpoint_model(checkpoint), tmp_path, calibration=digits)
+    assert (tmp_path / int8.FILE).is_file()
+    write_exported(checkpoint_model(checkpoint), tmp_path)
+    assert not (tmp_path / int8.FILE).exists()
+
+
+def test_a_trainings_folder_says_its_data(checkpoint, digits):
+    found = int8.calibration_data(checkpoint, checkpoint_model(checkpoint), None)
+    assert found.fingerprint == digits.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("sizes", "source", "message"),
+    [
+        ({"in_channels": 3, "num_classes": 10}, "digits", "takes images of 3 channels, but .* 1;"),
+        ({"in_channels": 1, "num_classes": 7}, "digits", "tells 7 classes apart, but .* has 10;"),
+        ({}, None, "nothing beside .* says which; name them with --data"),
+    ],
+)
+def test_images_that_do_not_fit_are_one_clear_line(sizes, source, message, tmp_path):
+    model = untrained_model("cifar_resnet20", **sizes)
+    with pytest.raises(InputError, match=message):
+        int8.calibration_data(tmp_path / "a" / "b" / "c", model, source)
+
+
+def test_a_missing_onnxruntime_is_one_line_with_the_remedy(checkpoint, monkeypatch):
+    there = "experiments.export.formats.find_spec"
+    monkeypatch.setattr(there, lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(InputError, match=r"'int8' needs onnxruntime; .*scaler-nas\[export\]"):
+        int8.calibration_data(checkpoint, checkpoint_model(checkpoint), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--int8"], "--int8 goes with --format onnx"),
+        (["--format", "onnx", "--data", "digits"], "--data goes with --int8"),
+    ],
+)
+def test_options_that_go_together_are_said(options, message, checkpoint, tmp_path):
+    from click.testing import CliRunner
+
+    command = ["export", str(checkpoint), "-o", str(tmp_path / "out"), *options]
+    done = CliRunner().invoke(cli, command)
+    assert (done.exit_code, message in done.output) == (2, True)
+    assert not (tmp_path / "out").exists()
