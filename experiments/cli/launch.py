@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from experiments.cli.options import (
+    COUNT,
     PIXELS,
     SEED,
     CheckedCommand,
@@ -52,6 +53,8 @@ _OVERRIDES = {
     "max_flops": "search.max_flops",
     "max_params": "search.max_params",
     "max_activations": "search.max_activations",
+    "max_ram": "search.max_peak_ram",
+    "max_flash": "search.max_flash",
     "max_latency": "search.max_latency",
 }
 
@@ -200,7 +203,7 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
 @click.option("--epochs", type=int, help="Of a trial that is not stopped early.")
 @click.option(
     "--target-flops",
-    type=float,
+    type=COUNT,
     multiple=True,
     help="Short for --cost flops --target. More than once: a network for each of these budgets.",
 )
@@ -237,10 +240,12 @@ def _objective(options: dict[str, Any], before: str) -> dict[str, Any]:
     type=click.Path(path_type=Path),
     help="A file of `scaler latency` that predicts; without it latency is measured here.",
 )
-@click.option("--min-flops", type=float, help="Candidates below are never trained.")
-@click.option("--max-flops", type=float, help="Candidates above are never trained.")
-@click.option("--max-params", type=float, help="Likewise of parameters.")
-@click.option("--max-activations", type=float, help="Likewise of activations.")
+@click.option("--min-flops", type=COUNT, help="Candidates below are never trained.")
+@click.option("--max-flops", type=COUNT, help="Candidates above are never trained. As `15M`.")
+@click.option("--max-params", type=COUNT, help="Likewise of parameters.")
+@click.option("--max-activations", type=COUNT, help="Likewise of activations.")
+@click.option("--max-ram", type=COUNT, help="Likewise of bytes of RAM, as int8. As `256KiB`.")
+@click.option("--max-flash", type=COUNT, help="Likewise of bytes of flash, as int8.")
 @click.option("--max-latency", type=float, help="Likewise of latency, in seconds.")
 @click.option(
     "--time",

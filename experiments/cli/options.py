@@ -10,12 +10,29 @@ import click
 from click.shell_completion import CompletionItem
 
 from experiments.config.messages import say, speak
+from experiments.config.units import count_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 CLASSES = click.IntRange(1, 10**6)  # a layer for more would not fit into memory
 CHANNELS = click.IntRange(1, 10**4)  # hyperspectral cameras have hundreds
 PIXELS = click.IntRange(1, 2**14)  # one image of this side is 3 GB as floats
+
+
+class Count(click.ParamType[float]):
+    """A number as people write it: `15M`, `1.5G`, `256KiB`."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; the units that there are, where it has none of them."""
+        try:
+            return count_of(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+COUNT = Count()
 SEED = click.IntRange(0, 2**31 - 1)  # what a config allows
 SECONDS = click.FloatRange(0, 86_400, min_open=True)
 _LARGEST = 2**31 - 1  # of a count; torch, Ray and databases take no more everywhere

@@ -8,6 +8,7 @@ import click
 
 from experiments.cli.options import (
     ASSUMED,
+    COUNT,
     CheckedCommand,
     complete_architecture,
     counted_for,
@@ -38,9 +39,9 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
     callback=from_run,
 )
 @click.option("--phi", type=float, help="The compound exponent; 0 is the baseline itself.")
-@click.option("--target-flops", type=float, help="A budget in FLOPs, as 4.2e9.")
-@click.option("--target-params", type=float, help="A budget in parameters, as 2e7.")
-@click.option("--target-activations", type=float, help="A budget in activations.")
+@click.option("--target-flops", type=COUNT, help="A budget in FLOPs, as 4.2e9.")
+@click.option("--target-params", type=COUNT, help="A budget in parameters, as 2e7.")
+@click.option("--target-activations", type=COUNT, help="A budget in activations.")
 @click.option("--target-latency", type=float, help="A budget in seconds an image, see below.")
 @click.option(
     "--family",
@@ -51,9 +52,9 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 )
 @click.option("--resolution", type=click.IntRange(min=1), help="The input side in px, fixed.")
 @click.option("--max-resolution", type=click.IntRange(min=1), help="No more px than these.")
-@click.option("--max-flops", type=float, help="With a budget: no more FLOPs than these.")
-@click.option("--max-params", type=float, help="With a budget: no more parameters than these.")
-@click.option("--max-activations", type=float, help="With a budget: no more activations.")
+@click.option("--max-flops", type=COUNT, help="With a budget: no more FLOPs than these.")
+@click.option("--max-params", type=COUNT, help="With a budget: no more parameters than these.")
+@click.option("--max-activations", type=COUNT, help="With a budget: no more activations.")
 @click.option("--max-latency", type=float, help="With a budget: no more seconds.")
 @click.option(
     "--latency-model",

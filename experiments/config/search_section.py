@@ -4,14 +4,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, field_validator, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from experiments.config.sections import Positive
+from experiments.config.units import count_of
 from scaler.budget import UNITS, CostName
 from scaler.conditions import Conditions
 from search_spaces.records import KeyMistakeError, Record
 
-Limit = Annotated[float, Field(gt=0)]
+
+def _counted(value: object) -> object:
+    return count_of(value) if isinstance(value, str) else value
+
+
+Limit = Annotated[float, Field(gt=0), BeforeValidator(_counted)]  # `15M`, `256KiB`, or a number
 
 
 class EarlyStopping(Record):
@@ -105,6 +111,10 @@ class SearchSection(Record):
     """Networks with more parameters are never trained."""
     max_activations: Limit = float("inf")
     """Networks with more activations are never trained."""
+    max_peak_ram: Limit = float("inf")
+    """Networks whose maps need more bytes of RAM, as int8, are never trained. As `256KiB`."""
+    max_flash: Limit = float("inf")
+    """Networks whose weights need more bytes of flash, as int8, are never trained. As `1MiB`."""
     max_latency: Limit = float("inf")
     """Networks with a higher latency, in seconds, are never trained."""
     latency_model: Path | None = None
@@ -147,7 +157,8 @@ class SearchSection(Record):
     @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by their names."""
-        names = ("min_flops", "max_flops", "max_params", "max_activations", "max_latency")
+        costs = ("flops", "params", "activations", "peak_ram", "flash", "latency")
+        names = ("min_flops", *(f"max_{cost}" for cost in costs))
         values = {name: float(getattr(self, name)) for name in names}
         return {name: value for name, value in values.items() if 0 < value < float("inf")}
 

@@ -14,6 +14,22 @@ def seconds_of(text: str) -> float | None:
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) or None
 
 
+_SIZES = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_SIZES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 1e3, "kB": 1e3, "MB": 1e6, "B": 1}
+
+
+def count_of(text: str) -> float:
+    """`15M`, `1.5G`, `256KiB`, `3e5`: a number with a unit that people write, or without one.
+
+    Raises ValueError with the units that there are.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?) *([A-Za-z]*)", text.strip())
+    if found is None or found[2] not in _SIZES:
+        units = ", ".join(unit for unit in _SIZES if unit)
+        raise ValueError(f"a number, alone or with one of {units}, as 15M or 256KiB; got '{text}'")
+    return float(found[1]) * _SIZES[found[2]]
+
+
 _LETTERS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -30,6 +46,8 @@ NAMES = {
     "flops": "FLOPs",
     "params": "parameters",
     "activations": "activations",
+    "peak_ram": "bytes of RAM at the peak",
+    "flash": "bytes of flash",
     "latency": "latency",
 }
 

@@ -33,6 +33,7 @@ _WITHOUT_LIMITS: dict[str, Any] = {
     "at": "formula",
     "min_flops": 0.0,
     **dict.fromkeys(("max_flops", "max_params", "max_activations", "max_latency"), math.inf),
+    **dict.fromkeys(("max_peak_ram", "max_flash"), math.inf),
 }
 
 

@@ -78,12 +78,22 @@ class Pricing:
         return scaled.architecture.replace(name=architecture.name)
 
     def allows(self, cost: Cost) -> bool:
-        """Whether FLOPs, parameters and activations lie within the limits."""
+        """Whether all that is counted lies within the limits.
+
+        Raises InputError for a limit of RAM where the maps of a network are not counted.
+        """
         section = self._section
+        if section.max_peak_ram < math.inf and not cost.peak_ram:
+            raise InputError(
+                "max_peak_ram: the RAM of a network that scores pixels is not counted yet; "
+                "leave that limit out"
+            )
         return (
             section.min_flops <= cost.flops <= section.max_flops
             and cost.params <= section.max_params
             and cost.activations <= section.max_activations
+            and cost.peak_ram <= section.max_peak_ram
+            and cost.flash <= section.max_flash
         )
 
     def excess(self, cost: Cost, latency: float | None) -> float:

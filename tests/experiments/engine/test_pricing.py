@@ -3,10 +3,13 @@
 import pytest
 
 from experiments.config.search_section import SearchSection
+from experiments.config.units import count_of
 from experiments.engine import candidates, pricing
 from experiments.engine.candidates import SampledCandidates
+from experiments.engine.pricing import Pricing
 from experiments.engine.progress import screened_text
 from experiments.store.trial import Trial
+from scaler.cost import Cost
 from scaler.latency_model import LatencyModel
 from search_spaces import InputError, load_space
 from tests.scaler.test_latency_model import table
@@ -102,3 +105,21 @@ def test_a_changed_model_is_another_fact(model_file):
     model_file.write_text(model_file.read_text().replace("an abacus", "another"))
     assert pricing.latency_facts(section) != before
     assert pricing.latency_facts(SearchSection()) == {}
+
+
+def test_limits_of_a_device_keep_networks_out_by_bytes():
+    section = SearchSection(space="mbconv_small", max_peak_ram="40KiB", max_flash="1MiB")
+    assert (section.max_peak_ram, section.max_flash) == (40 * 1024, 2**20)
+    pricing = Pricing(section, num_classes=10, in_channels=3)
+    assert pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20))
+    assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024 + 1, flash=2**20))
+    assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20 + 1))
+    with pytest.raises(InputError, match="scores pixels"):
+        pricing.allows(Cost(1, 1, 1, flash=5))
+
+
+@pytest.mark.parametrize(("text", "count"), [("15M", 15e6), ("256KiB", 262_144), ("3e5", 3e5)])
+def test_counts_are_read_as_people_write_them(text, count):
+    assert count_of(text) == count
+    with pytest.raises(ValueError, match="15M or 256KiB; got '5 apples'"):
+        count_of("5 apples")
