@@ -9,8 +9,8 @@ from experiments.report.analysis.trials import pareto_front
 from experiments.report.repeats import confirmation_standings, trainings
 
 FRONT = (
-    "target contender baseline cost flops params accuracy standard_error accuracy_low "
-    "accuracy_high seeds epochs reward pareto"
+    "target contender pareto baseline flops params accuracy standard_error accuracy_low "
+    "accuracy_high seeds epochs reward cost"
 )
 _TYPES = {
     **dict.fromkeys(FRONT.split(), "float64"),

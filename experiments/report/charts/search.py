@@ -88,7 +88,7 @@ def flops_accuracy(
 _CONFIRMED = (
     " A diamond is the mean of a network that was trained again, the bar from its least to its "
     "highest training, an orange one is named for a target (dotted lines). Those trainings may be "
-    "longer than the search's."
+    "longer or shorter than the search's."
 )
 
 
