@@ -26,7 +26,7 @@ from experiments.benchmarks import keep, summary
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.search_section import SearchSection
-from experiments.engine.candidates import SampledCandidates
+from experiments.engine.sampled import SampledCandidates
 from experiments.report.report import write_report
 from experiments.store.store import Store, reading
 from experiments.store.trial import End, Trial

@@ -82,7 +82,7 @@ def searcher_of(
     folder: Path, *, sampler: str, trials: int, epochs: int, rule: EarlyStopping | None
 ) -> StudySearcher:
     """A searcher over what the folder's study holds, asked and told as Tune does it."""
-    from experiments.engine.candidates import SampledCandidates
+    from experiments.engine.sampled import SampledCandidates
     from experiments.store.checkpoints import Checkpoints
     from experiments.store.store import Store
     from search_spaces.space import load_space

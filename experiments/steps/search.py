@@ -14,9 +14,9 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.units import NAMES, readable_cost
 from experiments.engine.budgets import file_suffix, main_target
-from experiments.engine.candidates import SampledCandidates
 from experiments.engine.limits import limits_text, searched_space
 from experiments.engine.pricing import latency_facts
+from experiments.engine.sampled import SampledCandidates
 from experiments.engine.session import Session, open_session
 from experiments.samplers import make_sampler
 from experiments.steps.confirmation import best_finished, plan_text, rounds, run_confirmation

@@ -4,8 +4,8 @@ import optuna
 import pytest
 
 from experiments.config.search_section import SearchSection
-from experiments.engine.candidates import SampledCandidates
 from experiments.engine.limits import check_limits, flops_at
+from experiments.engine.sampled import SampledCandidates
 from experiments.samplers.known_cost import reward
 from experiments.store.trial import Trial
 from scaler import measure_cost

@@ -4,10 +4,10 @@ import pytest
 
 from experiments.config.search_section import SearchSection
 from experiments.config.units import count_of
-from experiments.engine import candidates, pricing
-from experiments.engine.candidates import SampledCandidates
+from experiments.engine import pricing
 from experiments.engine.pricing import Pricing
 from experiments.engine.progress import screened_text
+from experiments.engine.sampled import MOST_SLOW, SampledCandidates
 from experiments.store.trial import Trial
 from scaler.cost import Cost
 from scaler.latency_model import LatencyModel
@@ -81,8 +81,8 @@ def test_a_network_is_measured_once(measured):
 def test_a_search_in_which_all_is_slow_gives_up_after_some_measurements(measured):
     source = sampled(max_latency=0.001)
     assert source.next() is None
-    assert 0 < source.screened_by["slow"] <= candidates.MOST_SLOW
-    assert len(measured) == len(set(measured)) <= candidates.MOST_SLOW
+    assert 0 < source.screened_by["slow"] <= MOST_SLOW
+    assert len(measured) == len(set(measured)) <= MOST_SLOW
     assert "no more networks" in source.ended or "too slow" in source.ended
 
 

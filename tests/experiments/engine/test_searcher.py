@@ -8,8 +8,8 @@ import sqlalchemy
 
 from experiments.config.messages import WorkFailed
 from experiments.config.search_section import EarlyStopping, SearchSection
-from experiments.engine.candidates import SampledCandidates
 from experiments.engine.progress import Progress
+from experiments.engine.sampled import SampledCandidates
 from experiments.engine.searcher import StudySearcher
 from experiments.store.checkpoints import Checkpoints, pack
 from experiments.store.store import Store

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
-from experiments.engine.candidates import SampledCandidates
+from experiments.engine.sampled import SampledCandidates
 from experiments.report import figures
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, EpochResult, Trial

@@ -6,7 +6,7 @@ from experiments import load_trials, search
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import ConfirmationSection
-from experiments.engine.candidates import SampledCandidates
+from experiments.engine.sampled import SampledCandidates
 from experiments.report.report import write_report
 from experiments.steps.search import check_training_choices
 from search_spaces import InputError, SearchSpace, load_space
