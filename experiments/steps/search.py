@@ -213,7 +213,8 @@ def check_training_choices(space: SearchSpace, evaluate: Callable[..., Any] | No
     for name, options in space.training_options().items():
         if name not in fields:
             raise InputError(
-                f"space '{space.name}': unknown training setting '{name}'; {suggest(name, fields)}"
+                f"space '{space.name}': unknown training setting '{name}'; "
+                f"{suggest(name, fields, printed_by='scaler schema')}"
             )
         for option in options:
             TrainConfig.parse({name: option}, source=f"space '{space.name}': training")

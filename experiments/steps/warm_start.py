@@ -190,7 +190,8 @@ def _checked(row: Known, space: SearchSpace, *, source: str) -> dict[str, Any]:
         if name not in parameters:
             raise InputError(
                 f"{source}: {row.origin} has '{name}', which is no parameter of space "
-                f"'{space.name}'; {suggest(name, parameters)}"
+                f"'{space.name}'; "
+                f"{suggest(name, parameters, printed_by='scaler show SPACE')}"
             )
         fitting = [option for option in parameters[name] if _equal(option, value)]
         if not fitting:

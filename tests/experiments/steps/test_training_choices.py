@@ -35,7 +35,11 @@ def test_equal_networks_with_another_training_are_no_duplicates(config, one_netw
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"learning_rat": 0.1}, "unknown training setting 'learning_rat'; did you mean 'learning"),
+        (
+            {"learning_rat": 0.1},
+            "unknown training setting 'learning_rat'; these begin with it: learning_rate, .*"
+            "`scaler schema` prints them",
+        ),
         ({"device": "cpu"}, "unknown training setting 'device'"),
         ({"momentum": {"choice": [0.9, 1.5]}}, "momentum: .*less than 1, but got 1.5"),
         ({"batch_size": {"choice": [1, 2]}}, "batch_size: .*greater than or equal to 2"),
