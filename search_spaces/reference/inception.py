@@ -57,7 +57,8 @@ BN_INCEPTION = (
 class _Table:
     """Rows one under the other; each knows what the one before gives."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, stem: Convolution, channels: int) -> None:
+        self.stem = Stem(channels=channels, stride=2, block=stem)
         self.channels = channels
         self.stages: list[Stage] = []
 
@@ -75,6 +76,26 @@ class _Table:
         for block in blocks:
             self.row(block)
 
+    def network(
+        self,
+        name: str,
+        resolution: int,
+        *,
+        dropout: float = 0.0,
+        auxiliary: tuple[Auxiliary, ...] = (),
+        conventions: Conventions = TENSORFLOW,
+    ) -> Architecture:
+        """The network of the table, with a linear head."""
+        return Architecture(
+            name=name,
+            resolution=resolution,
+            stem=self.stem,
+            stages=tuple(self.stages),
+            head=Head(dropout=dropout),
+            auxiliary=auxiliary,
+            conventions=conventions,
+        )
+
 
 def googlenet(
     name: str, *, variant: Literal["5x5", "3x3"] = "5x5", auxiliary: bool = False
@@ -88,7 +109,7 @@ def googlenet(
     """
     paper = variant == "5x5"
     norm: NormName = "none" if paper else "batch_norm"
-    table = _Table(64)
+    table = _Table(_conv(7, norm=norm), 64)
     lrn = [Normalisation()] if paper else []
     table.row(Pool(kernel_size=3, padding="ceil"), stride=2)
     table.rows(lrn)
@@ -106,14 +127,8 @@ def googlenet(
     classifiers = tuple(
         Auxiliary(after=_module(table, nth), norm=norm, dropout=0.7, weight=0.3) for nth in (2, 5)
     )
-    return Architecture(
-        name=name,
-        resolution=224,
-        stem=Stem(channels=64, stride=2, block=_conv(7, norm=norm)),
-        stages=tuple(table.stages),
-        head=Head(dropout=0.4 if paper else 0.2),
-        auxiliary=classifiers if auxiliary else (),
-        conventions=TENSORFLOW,
+    return table.network(
+        name, 224, dropout=0.4 if paper else 0.2, auxiliary=classifiers if auxiliary else ()
     )
 
 
@@ -123,7 +138,7 @@ def bn_inception(name: str, *, variant: Literal["608", "576"] = "608") -> Archit
     `608` keeps the filters (Caffe's and Cadene's replicas; the last stage but one gives 1056);
     `576` narrows the pool projection of 4c and 4d to 96 (TF-slim) for the table's widths.
     """
-    table = _Table(64)
+    table = _Table(_conv(7), 64)
     table.row(Pool(kernel_size=3, padding="ceil"), stride=2)
     table.row(_conv(1), 64)
     table.row(_conv(3), 192)
@@ -136,14 +151,7 @@ def bn_inception(name: str, *, variant: Literal["608", "576"] = "608") -> Archit
             widths = (*widths[:-1], 96)
         last = i + 1 == len(BN_INCEPTION)
         table.row(Inception(form="bn", widths=widths, pool="max" if last else "average"))
-    return Architecture(
-        name=name,
-        resolution=224,
-        stem=Stem(channels=64, stride=2, block=_conv(7)),
-        stages=tuple(table.stages),
-        head=Head(),
-        conventions=TENSORFLOW,
-    )
+    return table.network(name, 224)
 
 
 def inception_v3(name: str, *, auxiliary: bool = False) -> Architecture:
@@ -152,7 +160,7 @@ def inception_v3(name: str, *, auxiliary: bool = False) -> Architecture:
     The modules at 35 px keep one 5 x 5 branch, four modules stand at 17 px, and averages count
     the padding (torchvision, timm).
     """
-    table = _Table(32)
+    table = _Table(_conv(3, padding="valid"), 32)
     _v3_stem(table)
     for projection in (32, 64, 64):
         table.row(_average("v3_a", 64, 48, 64, 64, 96, 96, projection))
@@ -163,12 +171,10 @@ def inception_v3(name: str, *, auxiliary: bool = False) -> Architecture:
     table.row(_reduction("v3_reduction_b", 192, 320, 192, 192, 192, 192), stride=2)
     table.row(_average("v3_c", 320, 384, 384, 448, 384, 384, 192), layers=2)
     classifier = Auxiliary(after=last_at_17, form="v3", features=768, weight=0.4)
-    return Architecture(
-        name=name,
-        resolution=299,
-        stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
-        stages=tuple(table.stages),
-        head=Head(dropout=0.5),
+    return table.network(
+        name,
+        299,
+        dropout=0.5,
         auxiliary=(classifier,) if auxiliary else (),
         conventions=TENSORFLOW.replace(average_pool="with_padding"),
     )
@@ -186,7 +192,7 @@ def _v3_stem(table: _Table) -> None:
 
 def inception_v4(name: str) -> Architecture:
     """Inception v4 at 299 px (arXiv:1602.07261, figures 3 to 9)."""
-    table = _Table(32)
+    table = _Table(_conv(3, padding="valid"), 32)
     table.row(_conv(3, padding="valid"), 32)
     table.row(_conv(3), 64)
     table.row(_reduction("v4_stem_a", 96), stride=2)
@@ -196,19 +202,12 @@ def inception_v4(name: str) -> Architecture:
     table.row(_average("v3_b", 384, 192, 224, 256, 192, 192, 224, 224, 256, 128), layers=7)
     table.row(_reduction("v3_reduction_b", 192, 192, 256, 256, 320, 320), stride=2)
     table.row(_average("v4_c", 256, 384, 256, 384, 448, 512, 256, 256), layers=3)
-    return Architecture(
-        name=name,
-        resolution=299,
-        stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
-        stages=tuple(table.stages),
-        head=Head(dropout=0.2),
-        conventions=TENSORFLOW,
-    )
+    return table.network(name, 299, dropout=0.2)
 
 
 def inception_resnet_v2(name: str) -> Architecture:
     """Inception-ResNet-v2 at 299 px as released: 10, 20 and 10 modules (the paper: 5, 10, 5)."""
-    table = _Table(32)
+    table = _Table(_conv(3, padding="valid"), 32)
     _v3_stem(table)
     table.row(_average("v3_a", 96, 48, 64, 64, 96, 96, 64))
     block35 = InceptionResidual(form="a", widths=(32, 32, 32, 32, 48, 64), scale=0.17)
@@ -220,14 +219,7 @@ def inception_resnet_v2(name: str) -> Architecture:
     table.row(block8, layers=9)
     table.row(block8.replace(scale=1.0, end="none"))
     table.row(_conv(1), 1536)
-    return Architecture(
-        name=name,
-        resolution=299,
-        stem=Stem(channels=32, stride=2, block=_conv(3, padding="valid")),
-        stages=tuple(table.stages),
-        head=Head(dropout=0.2),
-        conventions=TENSORFLOW,
-    )
+    return table.network(name, 299, dropout=0.2)
 
 
 def _conv(
