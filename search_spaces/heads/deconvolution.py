@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from search_spaces.blocks.block import Conventions, Layer
 from search_spaces.blocks.window import Window
@@ -41,6 +42,11 @@ class Deconvolution(nn.ConvTranspose2d):
         super().__init__(in_channels, out_channels, kernel_size, stride=factor, bias=bias, **more)
         if in_channels == out_channels and kernel_size == 2 * factor:
             self._begin_bilinear(factor)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """The enlarged map. torch's own forward asks for sizes, which torch.fx cannot trace."""
+        constants: Any = (self.stride, self.padding, self.output_padding)
+        return functional.conv_transpose2d(x, self.weight, self.bias, *constants)
 
     @torch.no_grad()
     def _begin_bilinear(self, factor: int) -> None:
