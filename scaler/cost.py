@@ -10,8 +10,10 @@ The cost of a layer at any size follows from traces of small layers of its kind 
 big networks take no time and no memory, and there is no formula beside the blocks.
 """
 
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from scaler.memory import layer_memory
 from scaler.tracing import trace_operators
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
+from search_spaces.heads import Row
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
@@ -33,25 +36,30 @@ class Cost:
 
     `peak_ram` is bytes of all maps that live at the worst moment, `flash` bytes of the weights,
     both as int8; `scaler.memory.measure_memory` tells them at another precision. The peak of a sum
-    is the larger one: layers follow one another. A network with a head that scores pixels has a
-    peak of 0: its maps are not counted yet. Costs are equal where the three first figures are: a
-    trace of operators does not know the other two.
+    is the larger one: layers follow one another. None where they were not asked for, and the peak
+    of a network with a head that scores pixels: its maps are not counted yet. Costs are equal where
+    the three first figures are: a trace of operators does not know the other two.
     """
 
     flops: int
     params: int
     activations: int
-    peak_ram: int = field(default=0, compare=False)
-    flash: int = field(default=0, compare=False)
+    peak_ram: int | None = field(default=None, compare=False)
+    flash: int | None = field(default=None, compare=False)
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.flops + other.flops,
             self.params + other.params,
             self.activations + other.activations,
-            max(self.peak_ram, other.peak_ram),
-            self.flash + other.flash,
+            _both(max, self.peak_ram, other.peak_ram),
+            _both(operator.add, self.flash, other.flash),
         )
+
+
+def _both(joined: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
+    """What is known of two parts together; nothing where one is not known."""
+    return None if one is None or other is None else joined(one, other)
 
 
 def measure_cost(
@@ -59,7 +67,15 @@ def measure_cost(
 ) -> Cost:
     """The cost of one image through the network; the sum of its layers' costs."""
     costs = measure_layers(architecture, num_classes=num_classes, in_channels=in_channels)
-    return sum(costs.values(), Cost(0, 0, 0))
+    return reduce(operator.add, costs.values())
+
+
+def device_cost(
+    architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3
+) -> Cost:
+    """`measure_cost` with RAM and flash, for which each kind of layer is traced twice more."""
+    costs = device_layers(architecture, num_classes=num_classes, in_channels=in_channels)
+    return reduce(operator.add, costs.values())
 
 
 def measure_layers(
@@ -70,19 +86,40 @@ def measure_layers(
     Layers of a dense head are `head.<name>`, each counted at the map that it reads.
     Auxiliary classifiers are parameters only: they do not run in eval mode.
     """
-    costs = {}
+    costs = {
+        row.part: _layer_cost(row.layer, size, architecture.conventions)[0]
+        for row, size in _rows(architecture, num_classes, in_channels)
+    }
+    for row in architecture.auxiliary_rows(num_classes=num_classes):
+        costs[row.part] = Cost(0, _params(row.layer, architecture.conventions), 0)
+    return costs
+
+
+def device_layers(
+    architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3
+) -> dict[str, Cost]:
+    """`measure_layers` with RAM and flash. Auxiliary classifiers are not on the device."""
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    costs = measure_layers(architecture, **sizes)
     in_a_row = architecture.task == "classification"
-    sizes = architecture.sizes()
-    size = architecture.resolution
-    conventions = architecture.conventions
+    for row, size in _rows(architecture, num_classes, in_channels):
+        ram, flash = layer_memory(row.layer, size, architecture.conventions)
+        peak = ram if in_a_row else None
+        costs[row.part] = replace(costs[row.part], peak_ram=peak, flash=flash)
+    for row in architecture.auxiliary_rows(num_classes=num_classes):
+        costs[row.part] = replace(costs[row.part], peak_ram=0, flash=0)
+    return costs
+
+
+def _rows(
+    architecture: Architecture, num_classes: int, in_channels: int
+) -> Iterator[tuple[Row, int]]:
+    """Each row with the side of the map that it reads, in pixels."""
+    sizes, size = architecture.sizes(), architecture.resolution
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):
         size = size if row.at is None else sizes[row.at]
-        ram, flash = layer_memory(row.layer, size, conventions)
-        cost, size = _layer_cost(row.layer, size, conventions)
-        costs[row.part] = replace(cost, peak_ram=ram if in_a_row else 0, flash=flash)
-    for row in architecture.auxiliary_rows(num_classes=num_classes):
-        costs[row.part] = Cost(0, _params(row.layer, conventions), 0)
-    return costs
+        yield row, size
+        size = _layer_cost(row.layer, size, architecture.conventions)[1]
 
 
 def sampled_costs(
@@ -103,9 +140,9 @@ def trace_cost(module: nn.Module, shape: tuple[int, ...]) -> tuple[Cost, tuple[i
     """fvcore's trace of a module on one input of `shape` (C, H, W): its cost and output shape."""
     trace = trace_operators(module, shape)
     cost = Cost(
-        flops=sum(operator.flops for operator in trace.operators),
+        flops=sum(one.flops for one in trace.operators),
         params=sum(trace.weights),
-        activations=sum(operator.activations for operator in trace.operators),
+        activations=sum(one.activations for one in trace.operators),
     )
     return cost, trace.output_shape
 

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from scaler.cost import Cost, measure_layers
+from scaler.cost import Cost, device_layers
 from search_spaces.architecture import Architecture
 
 
@@ -31,8 +31,8 @@ class StageRow:
     flops: int
     params: int
     activations: int
-    peak_ram: int
-    flash: int
+    peak_ram: int | None
+    flash: int | None
 
 
 def stage_rows(
@@ -44,9 +44,9 @@ def stage_rows(
     """
     costs: dict[str, Cost] = {}
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    for part, cost in measure_layers(architecture, **sizes).items():
+    for part, cost in device_layers(architecture, **sizes).items():
         stage = stage_of(part)
-        costs[stage] = costs.get(stage, Cost(0, 0, 0)) + cost
+        costs[stage] = costs[stage] + cost if stage in costs else cost
     stem, head = architecture.stem, architecture.head
     features = head.channels or architecture.rows(**sizes)[-1].layer.in_channels
     table = [

@@ -121,10 +121,11 @@ def show_command(
 
 def _on_a_device(rows: list[dict[str, Any]]) -> str:
     """RAM and flash as a sentence goes on; nothing for a head whose maps are not counted."""
-    peak = max(row["peak_ram"] for row in rows)
+    peaks = [row["peak_ram"] for row in rows]
+    if None in peaks:
+        return ""
     stored = sum(row["flash"] for row in rows)
-    ram = f"; as int8 {peak:,} bytes of RAM at the peak and {stored:,} bytes of flash"
-    return ram if peak else ""
+    return f"; as int8 {max(peaks):,} bytes of RAM at the peak and {stored:,} bytes of flash"
 
 
 def _show_space(space: "SearchSpace", sizes: dict[str, int], *, as_json: bool) -> None:
@@ -200,9 +201,9 @@ def cost_command(
     if by:
         _print_parts(networks, by, sizes, as_json=as_json)
         return
-    from scaler.cost import measure_cost
+    from scaler.cost import device_cost
 
-    costs = [measure_cost(network, **sizes) for network in networks]
+    costs = [device_cost(network, **sizes) for network in networks]
     rows: list[dict[str, Any]] = [
         {"architecture": network.name, "resolution": network.resolution, **vars(cost)}
         for network, cost in zip(networks, costs, strict=True)

@@ -18,7 +18,7 @@ from experiments.config.units import NAMES, readable_cost
 from experiments.engine.pricing import Pricing
 from experiments.samplers.proposing import Params, ProposingSampler
 from experiments.store.trial import identity
-from scaler.cost import Cost, measure_cost, sampled_costs
+from scaler.cost import SAMPLE, Cost
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace, load_space
 
@@ -174,7 +174,7 @@ class WithinLimits(ProposingSampler):
             training = self._space.suggest_training(asked)
         except InputError:
             return Spot(asked.picked, asked.options)
-        cost = measure_cost(architecture, **self._sizes)
+        cost = self._pricing.cost(architecture)
         latency = None if self._pricing.measures else self._pricing.latency(architecture, cost)
         excess = self._pricing.excess(cost, latency)
         if cost.flops >= below:
@@ -223,7 +223,8 @@ def flops_at(
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     pricing = Pricing(section, **sizes)
     flops = []
-    for member, cost in sampled_costs(space, **sizes):
+    for member in space.members(SAMPLE, seed=0):
+        cost = pricing.cost(member)
         latency = None if pricing.measures else pricing.latency(member, cost)
         if pricing.excess(cost, latency) == 0:
             flops.append(cost.flops)
@@ -277,7 +278,7 @@ def _check_budget(space: SearchSpace, section: SearchSection, **sizes: int) -> N
     pricing, reason = Pricing(section, **sizes), ""
     for shape in space.members(SHAPES, seed=0):
         try:
-            cost = measure_cost(pricing.brought(shape), **sizes)
+            cost = pricing.cost(pricing.brought(shape))
         except InputError as error:
             reason = str(error)
             continue

@@ -9,7 +9,7 @@ from experiments.config.search_section import SearchSection
 from experiments.samplers.known_cost import reward
 from scaler.compound import CompoundCoefficients
 from scaler.conditions import find_device, machine_facts
-from scaler.cost import Cost, measure_cost
+from scaler.cost import Cost, device_cost, measure_cost
 from scaler.latency import measure_latencies
 from scaler.latency_model import LatencyModel
 from scaler.scaled import scale_to
@@ -41,6 +41,13 @@ class Pricing:
     def measures(self) -> bool:
         """Whether latency is measured, not predicted."""
         return self._section.needs_latency and self._model is None
+
+    def cost(self, architecture: Architecture) -> Cost:
+        """What is counted of a network; RAM and flash only where the section limits them."""
+        section = self._section
+        limited = min(section.max_peak_ram, section.max_flash) < math.inf
+        measure = device_cost if limited else measure_cost
+        return measure(architecture, **self._sizes)
 
     def brought(self, architecture: Architecture) -> Architecture:
         """What is trained of a suggested shape: itself, or scaled to the target (`at: budget`).
@@ -83,7 +90,7 @@ class Pricing:
         Raises InputError for a limit of RAM where the maps of a network are not counted.
         """
         section = self._section
-        if section.max_peak_ram < math.inf and not cost.peak_ram:
+        if section.max_peak_ram < math.inf and cost.peak_ram is None:
             raise InputError(
                 "max_peak_ram: the RAM of a network that scores pixels is not counted yet; "
                 "leave that limit out"
@@ -92,8 +99,8 @@ class Pricing:
             section.min_flops <= cost.flops <= section.max_flops
             and cost.params <= section.max_params
             and cost.activations <= section.max_activations
-            and cost.peak_ram <= section.max_peak_ram
-            and cost.flash <= section.max_flash
+            and (cost.peak_ram or 0) <= section.max_peak_ram
+            and (cost.flash or 0) <= section.max_flash
         )
 
     def excess(self, cost: Cost, latency: float | None) -> float:

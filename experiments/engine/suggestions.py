@@ -11,7 +11,6 @@ from experiments.config.search_section import SearchSection
 from experiments.engine.budgets import TARGET, Turn, turns
 from experiments.engine.pricing import Pricing
 from experiments.store.trial import Candidate, identity
-from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -93,7 +92,7 @@ class Suggestions:
     def _priced_anew(self, setting: frozenset[tuple[str, Any]]) -> tuple[float, bool]:
         """Its price, and whether it is within the limits."""
         architecture, _ = self._read(setting)
-        cost = measure_cost(architecture, **self._sizes)
+        cost = self.pricing.cost(architecture)
         latency = self.pricing.latency(architecture, cost)
         allowed = self.pricing.allows(cost) and self.pricing.allows_latency(latency)
         return self.pricing.price(cost, latency), allowed
@@ -117,7 +116,7 @@ class Suggestions:
             architecture = turn.pricing.brought(architecture)
         except InputError:
             return "unreached", 0
-        cost = measure_cost(architecture, **self._sizes)
+        cost = self.pricing.cost(architecture)
         if not turn.pricing.allows(cost):
             return "outside", cost.flops
         name = identity(architecture.key, training)

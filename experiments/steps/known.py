@@ -17,7 +17,6 @@ from experiments.steps.noise import completed, repeated, train_repeats
 from experiments.store.trial import Candidate, architecture_of, training_of
 from scaler.budget import CostName
 from scaler.compound import CompoundCoefficients
-from scaler.cost import measure_cost
 from scaler.scaled import scale_to
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -98,7 +97,7 @@ def _candidates(
         except InputError as error:
             say(f"known networks: {name} is left out: {error}")
             continue
-        counted = measure_cost(network, **session.sizes)
+        counted = pricing.cost(network)
         latency = pricing.latency(network, counted)
         if not (pricing.allows(counted) and pricing.allows_latency(latency)):
             say(f"known networks: {name} is left out: it is not within{limits_text(search)}")

@@ -71,7 +71,7 @@ def sample_networks(
     found: dict[str, Architecture] = {}
     misses = 0
     for member in _members(space, seed=seed):
-        if member is not None and pricing.allows(measure_cost(member, **sizes)):
+        if member is not None and pricing.allows(pricing.cost(member)):
             found.setdefault(member.key, member)
             misses = 0
         elif member is None or (misses := misses + 1) == _DRAWS:

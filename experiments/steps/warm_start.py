@@ -108,7 +108,7 @@ def _within_limits(known: list[Known], space: SearchSpace, session: Session) -> 
             return False
         except ValueError:  # a parameter that is not there
             return True
-        cost = measure_cost(architecture, **session.sizes)
+        cost = pricing.cost(architecture)
         latency = None if pricing.measures else pricing.latency(architecture, cost)
         return pricing.excess(cost, latency) == 0
 

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
-from scaler import measure_cost
+from scaler.cost import device_cost
 from scaler.memory import (
     Tensors,
     _best_order,
@@ -50,11 +50,11 @@ def stage(kind, channels=8, layers=1, stride=1, **block):
 def test_mobilenet_v2_needs_what_executorch_gives_it():
     # The 96 expanded maps at 112 px and what the depthwise convolution makes of them at 56 px.
     assert 96 * 112**2 + 96 * 56**2 == 1_505_280
-    assert measure_cost(load_architecture("mobilenet_v2")).peak_ram == 1_505_280
+    assert device_cost(load_architecture("mobilenet_v2")).peak_ram == 1_505_280
 
 
 def test_residual_addition_has_three_maps():
-    cost = measure_cost(network(stage("basic")), num_classes=10)
+    cost = device_cost(network(stage("basic")), num_classes=10)
     assert cost.peak_ram == 3 * 8 * 16**2  # input, branch and sum; rectifiers are no maps
     kernels = 8 * 3 * 9 + 2 * 8 * 8 * 9 + 8 * 10
     assert cost.flash == kernels + (8 + 8 + 8 + 10) * (4 + 4)
@@ -62,7 +62,7 @@ def test_residual_addition_has_three_maps():
 
 def test_silu_is_a_map_of_its_own():
     plain, table = (
-        measure_cost(network(stage("conv", 64, kernel_size=3, activation=name))).peak_ram
+        device_cost(network(stage("conv", 64, kernel_size=3, activation=name))).peak_ram
         for name in ("relu", "silu")
     )
     assert (plain, table) == ((8 + 64) * 16**2, (64 + 64) * 16**2)
@@ -70,27 +70,27 @@ def test_silu_is_a_map_of_its_own():
 
 def test_squeeze_and_excitation_keeps_the_map_for_the_product():
     block = {"expand_ratio": 4, "kernel_size": 3, "se_ratio": 0.25, "activation": "relu"}
-    cost = measure_cost(network(stage("mbconv", 16, **block)))
+    cost = device_cost(network(stage("mbconv", 16, **block)))
     # No skip: the depthwise output, its factors and the product; the input is gone by then.
     assert cost.peak_ram == 2 * 32 * 16**2 + 32
 
 
 def test_dense_layer_has_input_new_channels_and_both_joined():
-    cost = measure_cost(network(stage("dense", growth=8, bottleneck=0)))
+    cost = device_cost(network(stage("dense", growth=8, bottleneck=0)))
     assert cost.peak_ram == (8 + 8 + 16) * 16**2
 
 
 def test_precision_counts_bytes_of_maps_and_weights():
     tiny = network(stage("basic"))
     int8, float32 = (measure_memory(tiny, precision=name) for name in ("int8", "float32"))
-    cost = measure_cost(tiny)
+    cost = device_cost(tiny)
     assert int8 == (cost.peak_ram, cost.flash)
     weights = 8 * 3 * 9 + 2 * 8 * 8 * 9 + 8 * 1000
     assert float32 == (4 * int8[0], 4 * (weights + 8 + 8 + 8 + 1000))
 
 
 def test_auxiliary_classifiers_are_not_on_the_device():
-    plain, extra = (measure_cost(load_architecture(n)) for n in ("googlenet", "googlenet_aux"))
+    plain, extra = (device_cost(load_architecture(n)) for n in ("googlenet", "googlenet_aux"))
     assert (plain.peak_ram, plain.flash) == (extra.peak_ram, extra.flash)
     assert extra.params > plain.params
 
@@ -170,6 +170,6 @@ def test_the_whole_networks_graph_has_the_same_peak(name):
         blocks = [s.block for s in member.stages]
         if any("pre_activation" in getattr(b, "order", "") for b in blocks):
             continue  # a batch norm of its own, and the rectifier behind it, are one step here
-        assert measure_cost(member, num_classes=10).peak_ram == liveness(member, 10)
+        assert device_cost(member, num_classes=10).peak_ram == liveness(member, 10)
         checked += 1
     assert checked
