@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -50,7 +51,7 @@ def open_sqlite(path: Path, *, tables: MetaData) -> RDBStorage:
         with closing(_connected(whole)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         # A URL with the path in it would end at a `?`.
-        options = {"creator": lambda: _connected(whole), "poolclass": QueuePool}
+        options = {"creator": partial(_connected, whole), "poolclass": QueuePool}
         storage = RDBStorage("sqlite://", engine_kwargs=options)
         tables.create_all(storage.engine)  # an earlier version's study has fewer
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError) as error:

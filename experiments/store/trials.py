@@ -154,6 +154,8 @@ def _loaded(text: str) -> Any:
 def column(values: list[Any], dtype: Any = None, *, text: str = "string") -> "pd.Series[Any]":
     """A column of `dtype`; of what it holds where none is named, `text` then being that of text."""
     kind = dtype or _kind(values) or text
+    if dtype is None and text == "category" and all(value is None for value in values):
+        kind = "float64"  # no file keeps a category without any value
     if kind == "string":
         values = ["" if value is None else str(value) for value in values]
     elif kind == "category" or isinstance(kind, pd.CategoricalDtype):

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "coefficients": [NETWORK],
     "compare": [NETWORK],
     "cost": [NETWORK],
+    "demo": [],
     "doctor": [],
     "export": [NETWORK, "-o", "out"],
     "latency": [NETWORK, "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "mobilenet_v1"],

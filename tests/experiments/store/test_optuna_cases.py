@@ -1,6 +1,7 @@
 """Optuna's public test cases of a storage, run with both of ours."""
 
 import pytest
+from sqlalchemy import MetaData
 
 from experiments.store.database import open_database
 from experiments.store.sqlite_file import open_sqlite
@@ -15,7 +16,7 @@ class TestFile(cases.StorageTestCase):
 
     @pytest.fixture
     def storage(self, tmp_path):
-        opened = open_sqlite(tmp_path / "study.db")
+        opened = open_sqlite(tmp_path / "study.db", tables=MetaData())
         yield opened
         opened.engine.dispose()
 
@@ -25,6 +26,8 @@ class TestDatabase(cases.StorageTestCase):
 
     @pytest.fixture
     def storage(self, server, request):
-        opened = open_database(server.database(f"optuna_{abs(hash(request.node.name))}"))
+        opened = open_database(
+            server.database(f"optuna_{abs(hash(request.node.name))}"), tables=MetaData()
+        )
         yield opened
         opened.engine.dispose()
