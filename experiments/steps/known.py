@@ -28,6 +28,7 @@ TOLERANCES = (0.01, 0.02, 0.05, 0.1)
 SMALL = 64  # pixels up to which networks for CIFAR fit
 SMALL_ONES = ("cifar_resnet20", "cifar_densenet40_k12")  # with two strides, for CIFAR
 LARGE_ONES = ("mobilenet_v2", "efficientnet_b0")
+SEGMENTERS = ("unet_bn", "fcn_resnet50")  # of any resolution: the solver takes layers away
 STUDY = "known"
 
 
@@ -88,6 +89,7 @@ def _candidates(
     names = section.known
     if names is None:
         names = SMALL_ONES if like.resolution <= SMALL else LARGE_ONES
+        names = SEGMENTERS if like.task == "segmentation" else names
     target, cost = budget_of(search, flops=winner.user_attrs["flops"])
     pricing = Pricing(search, **session.sizes)
     candidates = []
@@ -146,6 +148,8 @@ def known_at(
     connect. Raises InputError where the network is not known or cannot be scaled to the budget.
     """
     loaded = load_architecture(name)
+    if loaded.task != like.task:
+        raise InputError(f"it is for {loaded.task}, but the found network for {like.task}")
     for tolerance in TOLERANCES:
         try:
             scaled = scale_to(

@@ -9,11 +9,12 @@ from experiments.config.sections import ConfirmationSection
 from experiments.report.repeats import confirmation_table, worth_text
 from experiments.samplers import recommend
 from experiments.steps.confirmation import Round, finalists, rounds
+from experiments.steps.known import SEGMENTERS, known_at
 from experiments.steps.search import check_search, run_search
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
-from scaler import Cost
-from search_spaces import InputError
+from scaler import Cost, measure_cost
+from search_spaces import InputError, load_space
 from tests.objectives import TARGET, Drawn
 from tests.objectives import search as search_of
 
@@ -271,3 +272,14 @@ def test_a_plan_tells_no_confirmation_where_none_fits_and_the_known_as_often_as_
         "after the search a confirmation, at most 33% of the search: 2 networks x 2 seeds" in plan
     )
     assert "then 1 known networks x 2 seeds" in plan
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_beside_a_found_segmenter_stand_known_ones_at_its_budget(name):
+    like = load_space("mbconv_dense").at(32).members(1, seed=0)[0]
+    sizes = {"num_classes": 5, "in_channels": 3}
+    known = known_at(name, target=7e6, cost="flops", like=like, **sizes)
+    assert (known.task, known.resolution) == ("segmentation", 32)
+    assert measure_cost(known, **sizes).flops == pytest.approx(7e6, rel=0.1)
+    with pytest.raises(InputError, match="it is for classification, but"):
+        known_at("cifar_resnet20", target=7e6, cost="flops", like=like, **sizes)
