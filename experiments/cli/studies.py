@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from experiments.cli.launch import config_options, configured
+from experiments.cli.configured import config_options, configured
 from experiments.cli.options import (
     CheckedCommand,
     complete_architecture,

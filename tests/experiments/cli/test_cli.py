@@ -5,24 +5,9 @@ import sys
 
 import pytest
 
-from experiments.cli import main
 from scaler import measure_cost
 from search_spaces import list_spaces, load_architecture, load_space
 from search_spaces.reference import stated_sizes
-
-
-@pytest.fixture
-def scaler(monkeypatch, capsys):
-    """Run the command in this process; its exit status, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["scaler", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 def test_list_names_architectures_and_spaces(scaler):

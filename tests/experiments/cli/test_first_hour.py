@@ -1,10 +1,7 @@
 """What a new user types first: no command, a plan, a setting, a run folder in a file's place."""
 
-import sys
-
 import pytest
 
-from experiments.cli import main
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.search_section import SearchSection
@@ -14,19 +11,9 @@ from search_spaces import load_architecture
 from search_spaces.records import InputError
 
 
-@pytest.fixture
-def scaler(monkeypatch, capsys, tmp_path):
-    """Run the command in an empty folder; its exit status, standard output and standard error."""
+@pytest.fixture(autouse=True)
+def empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["scaler", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 def test_without_a_command_it_says_where_to_begin(scaler):
@@ -151,3 +138,11 @@ def test_a_run_is_trained_on_its_own_data_and_taken_away(scaler, run, tmp_path):
     assert "on 64 images of `digits`" in err
     exported = load_architecture(tmp_path / "out" / "architecture.yaml")
     assert exported.key == run.baseline().key
+
+
+def test_a_name_that_is_set_stays(scaler):
+    words = ("--set", "data.train_limit=64", "--set", "data.validation_limit=64")
+    given = ("--data", "digits", "--resolution", 8, "--dry-run", "--set", "name=mine", *words)
+    status, _, err = scaler("search", *given)
+    assert status == 0
+    assert "run folder: runs/mine" in err

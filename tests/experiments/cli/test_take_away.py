@@ -11,24 +11,10 @@ import pytest
 import torch
 from click.shell_completion import BashComplete, ShellComplete
 
-from experiments.cli import cli, doctor, main
+from experiments.cli import cli, doctor
 from experiments.cli.options import known_architectures
 from experiments.export import load_exported
 from search_spaces import list_architectures
-
-
-@pytest.fixture
-def scaler(monkeypatch, capsys):
-    """Run the command in this process; its exit status, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["scaler", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 def test_export_writes_a_folder_that_loads(scaler, tmp_path):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from experiments.cli import main
-from experiments.cli.launch import configured
+from experiments.cli.configured import configured
 from experiments.engine.budgets import with_target
 from experiments.engine.limits import flops_at
 
