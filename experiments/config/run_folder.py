@@ -214,9 +214,12 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
     if not begun:
         return
     untouched = {"confirmation", "coefficients", "family", "comparison", "proxy"} - begun
-    free = {*_MAY_GROW, *DELIVERY} | (set() if "search" in begun else {"search.target"})
+    free = {*_MAY_GROW, *DELIVERY}
+    if "search" not in begun:
+        free |= {"search.target", "search.targets"}
+        free |= {"search.exponent"} if now.search.exponent is None else set()  # follows from them
     old, new = _flat(before), _flat(now)
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted(old.keys() | new.keys(), key=lambda name: (name == "search.exponent", name)):
         if name in free or name.split(".")[0] in (*_MAY_CHANGE, *untouched):
             continue
         if old.get(name) != new.get(name):

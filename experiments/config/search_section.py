@@ -1,5 +1,6 @@
 """The search's section of a config: what is tried, when it stops, and what is known before."""
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,17 @@ def _counted(value: object) -> object:
 
 
 Limit = Annotated[float, Field(gt=0), BeforeValidator(_counted)]  # `15M`, `256KiB`, or a number
+
+
+def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
+    """The targets as numbers, before they are compared; what is none is left to its field."""
+    found = {}
+    for key in {"target", "target_flops", "targets"} & section.keys():
+        value = section[key]
+        with suppress(ValueError):
+            several = isinstance(value, list | tuple)
+            found[key] = [_counted(one) for one in value] if several else _counted(value)
+    return found
 
 
 class EarlyStopping(Record):
@@ -86,7 +98,7 @@ class SearchSection(Record):
     """The column that holds what is measured on the validation part; `train.metric` says what."""
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
-    target: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(_counted)] | None = None
     """T of the reward, in the cost's unit. Latency is in seconds. Without it: the median FLOPs of
     the space's networks within the limits; `config.yaml` keeps it.
     """
@@ -103,7 +115,7 @@ class SearchSection(Record):
     """At which cost networks are compared: each at its own, by the reward's formula, or each scaled
     to the target before it is trained.
     """
-    min_flops: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    min_flops: Annotated[FiniteFloat, Field(ge=0), BeforeValidator(_counted)] = 0.0
     """Networks with fewer FLOPs are never trained."""
     max_flops: Limit = float("inf")
     """Networks with more FLOPs are never trained."""
@@ -174,12 +186,13 @@ class SearchSection(Record):
         """`target_flops: x` is short for `cost: flops, target: x`; other costs need a target."""
         if not isinstance(data, dict):
             return data
-        section = dict(data)
+        section = {**data, **_counted_targets(data)}
         cost: Any = str(section.get("cost", "flops"))
         targets = section.get("targets")
         if targets and isinstance(targets, list | tuple) and "target_flops" not in section:
             section["target"] = section.get("target") or targets[-1]
-            if len(targets) == 1 and section["target"] == targets[0]:
+            one = len(targets) == 1 and not section.get("front")
+            if one and section["target"] == targets[0]:
                 section["targets"] = None  # the same as `target`
         if "target_flops" in section:
             target = section.pop("target_flops")
@@ -218,6 +231,12 @@ class SearchSection(Record):
             raise ValueError(
                 f"`target` and `target_flops` beside `targets` name the main one of them, but got "
                 f"(target={self.target:g}, targets={told}); leave it out for the largest"
+            )
+        rule = self.early_stopping
+        if len(self.targets) > 1 and rule and rule.kind not in ("model", "none"):
+            raise ValueError(
+                f"early stopping of kind '{rule.kind}' compares all trials, and those of a small "
+                f"budget would lose; with several targets use 'model' or 'none'"
             )
         if self.cost == "latency" and self.latency_model is None:
             raise ValueError(

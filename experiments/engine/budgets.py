@@ -29,13 +29,6 @@ SLACK = 1.01  # of a target: rounded channels hardly ever meet one exactly
 QUARTILES = (0.25, 0.5, 0.75)
 TARGET = "target"  # of a trial, with several: whose turn it was; with `at: budget` a parameter too
 
-_WITHOUT_LIMITS: dict[str, Any] = {
-    "at": "formula",
-    "min_flops": 0.0,
-    **dict.fromkeys(("max_flops", "max_params", "max_activations", "max_latency"), math.inf),
-    **dict.fromkeys(("max_peak_ram", "max_flash"), math.inf),
-}
-
 
 @dataclass
 class Turn:
@@ -51,13 +44,13 @@ class Turn:
 
 def turns(section: SearchSection, space: SearchSpace, *, seed: int, **sizes: int) -> list[Turn]:
     """A turn for each target, by rising target."""
-    found = []
+    found, several = [], len(section.budgets) > 1
     for target in section.budgets:
-        several = len(section.budgets) > 1
         own = section_for(section, target)
         pricing = walked = Pricing(own, **sizes)
         if section.at == "budget":  # the walk looks at shapes; limits are of what they become
-            walked = Pricing(own.replace(**_WITHOUT_LIMITS), **sizes)
+            free = {name: SearchSection.model_fields[name].default for name in own.limits}
+            walked = Pricing(own.replace(at="formula", **free), **sizes)
         window = (0.0, math.inf)
         if several:
             window = (target, target) if section.at == "budget" else (0.0, SLACK * target)

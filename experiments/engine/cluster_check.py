@@ -263,9 +263,14 @@ def _cards() -> int:
 
 def slots(cluster: ClusterSection) -> int:
     """CPUs of a Ray of the run's own: this machine's, or more where `cluster.workers` asks."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wished = cluster.workers * cluster.cpus_per_trial if cluster.workers else 0
-    return max(cpus or 1, round(wished))
+    return max(cpus_here(), round(wished))
+
+
+def cpus_here() -> int:
+    """The CPUs that this process may use."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cpus or 1
 
 
 def _own_versions() -> dict[str, str]:

@@ -85,16 +85,8 @@ class Pricing:
         return scaled.architecture.replace(name=architecture.name)
 
     def allows(self, cost: Cost) -> bool:
-        """Whether all that is counted lies within the limits.
-
-        Raises InputError for a limit of RAM where the maps of a network are not counted.
-        """
+        """Whether all that is counted lies within the limits."""
         section = self._section
-        if section.max_peak_ram < math.inf and cost.peak_ram is None:
-            raise InputError(
-                "max_peak_ram: the RAM of a network that scores pixels is not counted yet; "
-                "leave that limit out"
-            )
         return (
             section.min_flops <= cost.flops <= section.max_flops
             and cost.params <= section.max_params

@@ -127,7 +127,8 @@ class SampledCandidates:
             if not (turn.ended and len(turns) > 1):
                 if (candidate := self._next()) is not None:
                     return candidate
-                turn.ended = self.ended
+                turn.ended, self.ended = self.ended, ""  # the others may go on
+        self.ended = "; ".join(dict.fromkeys(turn.ended for turn in turns))
         return None
 
     def _next(self) -> Candidate | None:

@@ -90,17 +90,6 @@ class LearningCurves:
         return filled[:, -1], beyond[known]
 
 
-def tabled(curves: Sequence[Mapping[int, float]]) -> tuple[Array, list[float]]:
-    """The curves at common marks, (N, G), and the marks.
-
-    Between two marks a curve stands at the last value told; its own last value stands at the last
-    mark that it has reached, or at the first mark where it ended before that.
-    """
-    steps = compared(set[int]().union(*curves))
-    table = np.array([row_of(curve, steps) for curve in curves]).reshape(len(curves), len(steps))
-    return table, marks_of(steps)
-
-
 def compared(steps: Iterable[int]) -> list[int]:
     """The steps at which curves are compared that were told at `steps`."""
     steps = sorted(steps)

@@ -5,23 +5,27 @@ stopping then saves some of what is told.
 """
 
 import math
-import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
 
 from experiments.config.messages import say
 from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.engine.budgets import check_targets, with_target
+from experiments.engine.cluster_check import cpus_here
 from experiments.engine.limits import limits_text, searched_space
+from experiments.engine.pricing import Pricing
 from experiments.steps.confirmation import rounds
 from experiments.steps.known import known_trainings
 from experiments.steps.search import check_search
 from experiments.training.training import Training, check_space
-from scaler.cost import sampled_costs
+from scaler.conditions import find_device
+from scaler.cost import SAMPLE
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
@@ -77,11 +81,29 @@ def plan_search(config: SearchConfig) -> Plan:
     if search.target is None:
         config = config.replace(search=with_target(search, **sizes))
     check_targets(config.search, **sizes)
-    drawn = sampled_costs(searched_space(config.search), **sizes)
-    median = sorted(drawn, key=lambda one: one[1].flops)[len(drawn) // 2][0]
-    cores = (os.cpu_count() or 1) / config.cluster.cpus_per_trial
-    workers = config.cluster.workers or max(1, int(cores))
-    return Plan(config, seconds_an_epoch(config, data, median), workers)
+    network = _median(config.search, **sizes)
+    workers = config.cluster.workers or max(1, int(cpus_here() / config.cluster.cpus_per_trial))
+    if find_device(config.train.device).type == "cuda":
+        workers = 1  # trials that share a card share its time
+    return Plan(config, seconds_an_epoch(config, data, network), workers)
+
+
+def _median(search: SearchSection, **sizes: int) -> Architecture:
+    """The network of median FLOPs of those that would be trained, of some random ones."""
+    pricing, space = Pricing(search, **sizes), searched_space(search)
+    trained = []
+    for member in space.members(SAMPLE if search.at == "formula" else FEWEST, seed=0):
+        with suppress(InputError):  # a shape that cannot be scaled to the target
+            network = pricing.brought(member)
+            cost = pricing.cost(network)
+            trained.append((pricing.excess(cost, None), cost.flops, network))
+    if not trained:
+        raise InputError(
+            f"none of {FEWEST} random networks of space '{search.space}' can be scaled to the "
+            f"target of {readable_cost(search.cost, search.known_target)}"
+        )
+    within = [one for one in trained if one[0] == 0] or trained
+    return sorted(within, key=lambda one: one[1])[len(within) // 2][2]
 
 
 def seconds_an_epoch(config: SearchConfig, data: ImageData, network: Architecture) -> float:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.config.search_section import SearchSection, WarmStart
+from experiments.engine.budgets import TARGET
 from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session
@@ -137,7 +138,8 @@ def _run_rows(section: WarmStart) -> Iterator[Known]:
             if trial.state == TrialState.COMPLETE:
                 origin = f"{path.resolve().name}#{trial.number}"
                 told = trial.user_attrs
-                yield Known(origin, trial.params, told.get("accuracy"), told.get("epochs"))
+                params = {name: value for name, value in trial.params.items() if name != TARGET}
+                yield Known(origin, params, told.get("accuracy"), told.get("epochs"))
 
 
 def _csv_rows(path: Path, space: SearchSpace) -> Iterator[Known]:

@@ -5,11 +5,12 @@ import pytest
 from experiments.config.search_section import SearchSection
 from experiments.config.units import count_of
 from experiments.engine import pricing
+from experiments.engine.limits import check_limits
 from experiments.engine.pricing import Pricing
 from experiments.engine.progress import screened_text
 from experiments.engine.sampled import MOST_SLOW, SampledCandidates
 from experiments.store.trial import Trial
-from scaler.cost import Cost
+from scaler.cost import Cost, device_cost
 from scaler.latency_model import LatencyModel
 from search_spaces import InputError, load_space
 from tests.scaler.test_latency_model import table
@@ -114,8 +115,9 @@ def test_limits_of_a_device_keep_networks_out_by_bytes():
     assert pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20))
     assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024 + 1, flash=2**20))
     assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20 + 1))
-    with pytest.raises(InputError, match="scores pixels"):
-        pricing.allows(Cost(1, 1, 1, flash=5))
+    dense = SearchSection(space="mbconv_dense", max_peak_ram="40KiB", target=1e7)
+    with pytest.raises(InputError, match="networks that score pixels is not counted yet"):
+        check_limits(dense, num_classes=5, in_channels=3)
 
 
 @pytest.mark.parametrize(("text", "count"), [("15M", 15e6), ("256KiB", 262_144), ("3e5", 3e5)])
@@ -123,3 +125,21 @@ def test_counts_are_read_as_people_write_them(text, count):
     assert count_of(text) == count
     with pytest.raises(ValueError, match="15M or 256KiB; got '5 apples'"):
         count_of("5 apples")
+
+
+def test_ram_and_flash_are_counted_where_they_are_limited():
+    sizes = {"num_classes": 10, "in_channels": 1}
+    member = load_space("mbconv_small").at(16).members(1, seed=0)[0]
+    whole = device_cost(member, **sizes)
+    assert whole.peak_ram
+    assert whole.flash
+    for limit in ({"max_peak_ram": whole.peak_ram - 1}, {"max_flash": whole.flash - 1}):
+        pricing = Pricing(SearchSection(**limit), **sizes)
+        assert not pricing.allows(pricing.cost(member))
+        assert pricing.excess(pricing.cost(member), None) > 0
+    assert Pricing(SearchSection(), **sizes).cost(member).peak_ram is None
+    tight = SearchSection(space="mbconv_small", resolution=16, max_peak_ram="1KiB", target=1e6)
+    with pytest.raises(
+        InputError, match=r"max_peak_ram 1024\): the cheapest .* of RAM at the peak"
+    ):
+        check_limits(tight, **sizes)

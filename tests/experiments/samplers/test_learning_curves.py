@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 from experiments.samplers import encoding, known_cost, make_sampler, recommend
 from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.learning_curves import LearningCurves, tabled
+from experiments.samplers.learning_curves import LearningCurves, compared, marks_of, row_of
 from experiments.samplers.optuna_names import replace_trial
 
 EPOCHS = 6
@@ -53,6 +53,11 @@ def test_a_curve_at_its_end_is_known():
     mean, variance = model.foretell(curves)
     assert mean == pytest.approx(curves[:, -1])
     assert (variance == 0).all()
+
+
+def tabled(curves):
+    steps = compared(set().union(*curves))
+    return np.array([row_of(curve, steps) for curve in curves]), marks_of(steps)
 
 
 def test_curves_of_other_steps_and_lengths_stand_in_one_table():
