@@ -23,7 +23,7 @@ def count_of(text: str) -> float:
 
     Raises ValueError with the units that there are.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?) *([A-Za-z]*)", text.strip())
+    found = re.fullmatch(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?) *([A-Za-z]*)", text.strip())
     if found is None or found[2] not in _SIZES:
         units = ", ".join(unit for unit in _SIZES if unit)
         raise ValueError(f"a number, alone or with one of {units}, as 15M or 256KiB; got '{text}'")

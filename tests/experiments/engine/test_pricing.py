@@ -120,7 +120,10 @@ def test_limits_of_a_device_keep_networks_out_by_bytes():
         check_limits(dense, num_classes=5, in_channels=3)
 
 
-@pytest.mark.parametrize(("text", "count"), [("15M", 15e6), ("256KiB", 262_144), ("3e5", 3e5)])
+COUNTS = [("15M", 15e6), ("256KiB", 262_144), ("3e5", 3e5), (".001", 0.001), (".5M", 5e5)]
+
+
+@pytest.mark.parametrize(("text", "count"), COUNTS)
 def test_counts_are_read_as_people_write_them(text, count):
     assert count_of(text) == count
     with pytest.raises(ValueError, match="15M or 256KiB; got '5 apples'"):
