@@ -5,6 +5,7 @@ This needs no formula of ours, and it checks `measure_cost`, whose counts are fv
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scaler.cost import Cost, measure_cost
 from search_spaces.architecture import Architecture
-from search_spaces.network import build_network
+from search_spaces.network import Network, build_network
 
 OPERATORS = (
     "conv 1x1",
@@ -35,8 +36,9 @@ def measure_operators(
     whatever their kernels. The costs add up to `measure_cost`, to the integer.
     """
     with torch.device("meta"):
-        network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
+        built = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
         images = torch.empty(1, in_channels, architecture.resolution, architecture.resolution)
+    network = _Raw(built)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images)
     counted = counter.get_flop_counts()
@@ -60,6 +62,18 @@ def measure_operators(
     whole = measure_cost(architecture, num_classes=num_classes, in_channels=in_channels)
     assert sum(costs.values(), Cost(0, 0, 0)) == whole, f"{architecture.name} by operator: {costs}"
     return {kind: cost for kind, cost in costs.items() if cost != Cost(0, 0, 0)}
+
+
+class _Raw(nn.Module):
+    """A network without what becomes of its scores: boxes need real numbers."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """What its layers give."""
+        return self.network.raw(x)
 
 
 def operator_of(module: nn.Module) -> str:

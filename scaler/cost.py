@@ -83,12 +83,14 @@ def measure_layers(
 ) -> dict[str, Cost]:
     """The cost of each layer by its part: `stem`, `stages.<i>.<j>`, `head`, `auxiliary.<i>`.
 
-    Layers of a dense head are `head.<name>`, each counted at the map that it reads.
+    Layers of a dense head are `head.<name>`, each counted at the maps that it reads, as often as it
+    runs there. What becomes of a detector's scores (anchors, NMS, RoI align) has no multiply-adds
+    of convolution or linear layers: it costs nothing here.
     Auxiliary classifiers are parameters only: they do not run in eval mode.
     """
     costs = {
-        row.part: _layer_cost(row.layer, size, architecture.conventions)[0]
-        for row, size in _rows(architecture, num_classes, in_channels)
+        row.part: _row_cost(row, sides, architecture.conventions)
+        for row, sides in _rows(architecture, num_classes, in_channels)
     }
     for row in architecture.auxiliary_rows(num_classes=num_classes):
         costs[row.part] = Cost(0, _params(row.layer, architecture.conventions), 0)
@@ -102,8 +104,8 @@ def device_layers(
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     costs = measure_layers(architecture, **sizes)
     in_a_row = architecture.task == "classification"
-    for row, size in _rows(architecture, num_classes, in_channels):
-        ram, flash = layer_memory(row.layer, size, architecture.conventions)
+    for row, sides in _rows(architecture, num_classes, in_channels):
+        ram, flash = layer_memory(row.layer, sides[0], architecture.conventions)
         peak = ram if in_a_row else None
         costs[row.part] = replace(costs[row.part], peak_ram=peak, flash=flash)
     for row in architecture.auxiliary_rows(num_classes=num_classes):
@@ -113,13 +115,23 @@ def device_layers(
 
 def _rows(
     architecture: Architecture, num_classes: int, in_channels: int
-) -> Iterator[tuple[Row, int]]:
-    """Each row with the side of the map that it reads, in pixels."""
+) -> Iterator[tuple[Row, list[int]]]:
+    """Each row with the sides of the maps that it reads, in pixels."""
     sizes, size = architecture.sizes(), architecture.resolution
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):
-        size = size if row.at is None else sizes[row.at]
-        yield row, size
-        size = _layer_cost(row.layer, size, architecture.conventions)[1]
+        sides = row.sides(sizes, size)
+        yield row, sides
+        size = _layer_cost(row.layer, sides[0], architecture.conventions)[1]
+
+
+def _row_cost(row: Row, sides: list[int], conventions: Conventions) -> Cost:
+    """The row's cost on all its maps; its parameters are there once."""
+    costs = [_layer_cost(row.layer, side, conventions)[0] for side in sides]
+    return Cost(
+        row.times * sum(cost.flops for cost in costs),
+        costs[0].params,
+        row.times * sum(cost.activations for cost in costs),
+    )
 
 
 def sampled_costs(

@@ -154,7 +154,9 @@ def _released(
         in_channels=in_channels,
     )
     grown = scaled.architecture
-    head = grown.head.replace(dropout=max(row.dropout, grown.head.dropout))
+    head = grown.head
+    if (dropout := getattr(head, "dropout", None)) is not None:  # detectors have none
+        head = head.replace(dropout=max(row.dropout, dropout))
     return Scaled(**{**vars(scaled), "architecture": grown.replace(head=head)})
 
 

@@ -85,11 +85,11 @@ def measure_memory(
 ) -> tuple[int, int]:
     """Bytes of RAM at the peak and of flash, of a network that classifies.
 
-    Raises InputError for one that scores pixels: it keeps maps for its head.
+    Raises InputError for a network with another task: it keeps maps for its head.
     """
     if architecture.task != "classification":
         raise InputError(
-            f"the RAM of '{architecture.name}', which scores pixels, is not counted yet"
+            f"the RAM of '{architecture.name}' is not counted yet: it is for {architecture.task}"
         )
     size, peak, weights = architecture.resolution, 0, 0
     for row in architecture.rows(num_classes=num_classes, in_channels=in_channels):

@@ -46,7 +46,7 @@ class Weights:
 class MemoryGraph:
     """The steps in the order of execution, the input first; which one is the output; the weights.
 
-    Batch norms that stand alone have two weights a channel and no output channels.
+    Batch norms that stand alone and group norms have two weights a channel and no output channels.
     """
 
     steps: tuple[Step, ...]
@@ -123,7 +123,7 @@ class _Reader:
             self.rectifies.add(number)
         if isinstance(module, _WEIGHTED):
             self.weights[number] = Weights(module.weight.numel(), shape[0], module.bias is not None)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
             self.weights[number] = Weights(2 * shape[0], 0, False)
 
     def _is_part(self, node: fx.Node, module: Any, before: fx.Node) -> bool:

@@ -78,7 +78,7 @@ class Architecture(Record):
     def check(self, resolution: int) -> None:
         """Raise ValueError, with the place, where widths or maps do not fit at `resolution`."""
         sizes = self._sizes_at(resolution)
-        self.head.rows(self.maps(), 1)  # says which map there is not
+        self._check_head(sizes)
         if self.auxiliary and self.task != "classification":
             raise ValueError(f"auxiliary: they classify, but the head is {self.head.kind}")
         for i, auxiliary in enumerate(self.auxiliary):
@@ -100,9 +100,23 @@ class Architecture(Record):
                     f"put it behind an earlier stage"
                 )
 
+    def _check_head(self, sizes: list[int]) -> None:
+        """Raise ValueError, with the layer, where there is not the map that it reads."""
+        for row in self.head.rows(self.maps(), 1):
+            if row.at is None or row.layer.stride == 1:
+                continue
+            for side in row.sides(sizes, sizes[-1]):
+                try:
+                    row.layer.output_size(side)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{row.part}: {error} at resolution {sizes[0]}; raise the resolution or "
+                        f"take that level away"
+                    ) from None
+
     @property
     def task(self) -> Task:
-        """What the network does, by its head: classification, or segmentation of each pixel."""
+        """What the network does, by its head: it classifies, segments, or detects."""
         return self.head.task
 
     def maps(self) -> list[Tap]:
@@ -186,8 +200,11 @@ class Architecture(Record):
             fields.append(field)
         maps = self.maps()
         jumps = [1, *(tap.stride for tap in maps)]
-        for row in self.head.rows(maps, 1):
-            at = jump if row.at is None else jumps[row.at]
+        rows = self.head.rows(maps, 1)
+        for row in self.head.farthest(rows) if isinstance(self.head, DenseHead) else rows:
+            at = jump
+            if row.at is not None:
+                at = jumps[min(row.at, len(jumps) - 1)] << max(row.at - len(jumps) + 1, 0)
             field += reach(row.layer.paths, jump=at)[0]
         return [*fields, field]
 
@@ -196,8 +213,9 @@ class Architecture(Record):
         if in_channels < 1:
             raise InputError(f"in_channels must be at least 1, but got {in_channels}")
         if num_classes == 0 and self.task != "classification":
+            does = "scores pixels" if self.task == "segmentation" else "finds boxes"
             raise InputError(
-                "num_classes must be at least 1 for a head that scores pixels, but got 0; "
+                f"num_classes must be at least 1 for a head that {does}, but got 0; "
                 "`features` of the network gives its maps"
             )
         if num_classes < 0:

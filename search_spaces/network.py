@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Task
 
 
 def build_network(
@@ -14,16 +15,20 @@ def build_network(
 ) -> "Network":
     """The module of `architecture`: (N, in_channels, R, R) -> (N, num_classes).
 
-    With a dense head it gives (N, num_classes, R, R), and takes images of any height and width.
+    With a head that scores pixels it gives (N, num_classes, R, R), and takes images of any height
+    and width. With one that finds boxes see `DetectionNetwork`.
 
     `num_classes=0` leaves the classifiers out: it gives the features (N, network.num_features).
     Weights are initialised from torch's global generator by the architecture's conventions. With
     auxiliary classifiers the network gives `TrainingScores` in training; see `weighted_loss`.
     Raises InputError for `num_classes` below 0 or `in_channels` below 1.
     """
-    kind = Network if architecture.task == "classification" else DenseNetwork
-    network = kind(architecture, num_classes=num_classes, in_channels=in_channels)
+    network = NETWORKS[architecture.task](
+        architecture, num_classes=num_classes, in_channels=in_channels
+    )
     initialise(network, scheme=architecture.conventions.initialisation)
+    if isinstance(network, DetectionNetwork):
+        network.head.begin()
     return network
 
 
@@ -86,6 +91,10 @@ class Network(nn.Module):
         scores = self.head(x)
         return TrainingScores(scores, extra) if extra else scores
 
+    def raw(self, x: Tensor) -> Any:
+        """What the layers give, all that costs: the scores, of a detector before they are boxes."""
+        return self(x)
+
     def features(self, x: Tensor) -> list[Tensor]:
         """The last map at each stride, finest first, for dense heads."""
         return self._maps(x, self._taps)
@@ -110,6 +119,32 @@ class DenseNetwork(Network):
     def forward(self, x: Tensor) -> Tensor:
         """The scores of each pixel, as large as the image."""
         return self.head(self._maps(x, self._read), (x.shape[-2], x.shape[-1]))
+
+
+class DetectionNetwork(DenseNetwork):
+    """A network that finds boxes: torchvision's conventions, on images of one size as they are.
+
+    In training it takes images (N, C, H, W) and for each a target, a dict of `boxes` (M, 4) as x1,
+    y1, x2, y2 in pixels and `labels` (M,) int64 from 0 to num_classes - 1, and gives losses by
+    name, to be summed. In eval mode it gives for each image a dict of `boxes`, `labels`, `scores`,
+    the best first. M may be 0. Raises ValueError in training where targets are missing.
+    """
+
+    def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """The losses, or the boxes."""
+        return self.head(self._maps(x, self._read), (x.shape[-2], x.shape[-1]), targets)
+
+    def raw(self, x: Tensor) -> dict[str, Tensor]:
+        """What the layers give, by torchvision's names, before it becomes boxes."""
+        found: dict[str, Tensor] = self.head.raw(self._maps(x, self._read))
+        return found
+
+
+NETWORKS: dict[Task, type[Network]] = {
+    "classification": Network,
+    "segmentation": DenseNetwork,
+    "detection": DetectionNetwork,
+}
 
 
 def initialise(network: nn.Module, *, scheme: str = "efficientnet") -> None:

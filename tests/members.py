@@ -8,12 +8,30 @@ import optuna
 import torch
 from torch import fx, nn
 
-from search_spaces import Architecture, SearchSpace, build_network
+from search_spaces import Architecture, SearchSpace, build_network, list_spaces, load_space
 from search_spaces.blocks.convolution import SameConv2d
 from search_spaces.blocks.mbconv import DropConnect
 from search_spaces.resizing import smallest_resolution
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+# torch.fx traces no network that finds boxes: torchvision looks at the number of images.
+TRACED = [name for name in list_spaces() if "detection" not in load_space(name).tasks()]
+
+
+class Raw(nn.Module):
+    """A network's raw outputs, those of a detector side by side: (N, all of them)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.network.raw(x)
+        return (
+            torch.cat([part.flatten(1) for part in found.values()], 1)
+            if isinstance(found, dict)
+            else found
+        )
 
 
 def random_members(space: SearchSpace, count: int, *, seed: int = 0) -> Iterator[Architecture]:

@@ -19,6 +19,8 @@ from search_spaces.blocks.pooling import Pool
 from search_spaces.blocks.window import Padding, dilated, square
 
 NormName = Literal["batch_norm", "none"]
+AnyNorm = Literal["batch_norm", "group_norm", "none"]
+OF_A_GROUP = 8  # channels at least: 32 groups of 256, the default of arXiv:1803.08494
 
 
 class Convolution(Block):
@@ -137,7 +139,7 @@ def convolution_layer(
     kernel_size: int,
     stride: int = 1,
     activation: ActivationName = "relu",
-    norm: NormName = "batch_norm",
+    norm: AnyNorm = "batch_norm",
     bias: bool = False,
     groups: int = 1,
     padding: Padding = "symmetric",
@@ -225,6 +227,12 @@ def batch_norm(channels: int, conventions: Conventions) -> nn.BatchNorm2d:
     )
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group norm of as many equal groups as there can be of 8 channels or more."""
+    groups = [g for g in range(1, channels // OF_A_GROUP + 1) if channels % g == 0]
+    return nn.GroupNorm(max(groups, default=1), channels)
+
+
 class ConvolutionLayer(nn.Module):
     """conv, BN, activation; (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride))."""
 
@@ -237,7 +245,7 @@ class ConvolutionLayer(nn.Module):
         stride: int = 1,
         activation: ActivationName,
         conventions: Conventions,
-        norm: NormName = "batch_norm",
+        norm: AnyNorm = "batch_norm",
         bias: bool = False,
         groups: int = 1,
         padding: Padding = "symmetric",
@@ -258,6 +266,8 @@ class ConvolutionLayer(nn.Module):
         self.norm: nn.Module = nn.Identity()
         if norm == "batch_norm":
             self.norm = batch_norm(out_channels, conventions)
+        if norm == "group_norm":
+            self.norm = group_norm(out_channels)
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:

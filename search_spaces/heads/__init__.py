@@ -8,7 +8,9 @@ from search_spaces.heads.auxiliary import Auxiliary
 from search_spaces.heads.classifier import FullyConnectedHead, Head
 from search_spaces.heads.deeplab import DeepLabHead
 from search_spaces.heads.fcn import FCNHead
+from search_spaces.heads.fpn import FPNHead
 from search_spaces.heads.head import DenseHead, Row, Tap, Task
+from search_spaces.heads.points import Points
 from search_spaces.heads.unet import UNetHead
 
 
@@ -24,7 +26,8 @@ AnyHead = Annotated[
     | Annotated[FullyConnectedHead, Tag("fully_connected")]
     | Annotated[FCNHead, Tag("fcn")]
     | Annotated[UNetHead, Tag("unet")]
-    | Annotated[DeepLabHead, Tag("deeplab")],
+    | Annotated[DeepLabHead, Tag("deeplab")]
+    | Annotated[FPNHead, Tag("fpn")],
     Discriminator(_kind_of_head),
 ]
 
@@ -34,8 +37,10 @@ __all__ = [
     "DeepLabHead",
     "DenseHead",
     "FCNHead",
+    "FPNHead",
     "FullyConnectedHead",
     "Head",
+    "Points",
     "Row",
     "Tap",
     "Task",

@@ -12,10 +12,10 @@ from torch import Tensor, fx, nn
 from search_spaces.blocks.block import ActivationName, Channels, Conventions, Layer
 from search_spaces.blocks.convolution import ConvolutionLayer
 from search_spaces.blocks.window import dilated, square
-from search_spaces.heads.head import DenseHead, Row, Tap, fitted
+from search_spaces.heads.head import PixelHead, Row, Tap, fitted
 
 
-class DeepLabHead(DenseHead):
+class DeepLabHead(PixelHead):
     """1 x 1, 3 x 3 of each rate and the map's mean, joined by 1 x 1; then 3 x 3, then scores."""
 
     grows: ClassVar = ("channels",)

@@ -10,10 +10,10 @@ from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import Channels, KernelSize
 from search_spaces.heads.deconvolution import deconvolution_layer
-from search_spaces.heads.head import DenseHead, Row, Tap, fitted, framed, told_strides
+from search_spaces.heads.head import PixelHead, Row, Tap, fitted, framed, told_strides
 
 
-class FCNHead(DenseHead):
+class FCNHead(PixelHead):
     """Hidden convolutions on the coarsest map, then 1 x 1 to scores, then up to the image's size.
 
     With `skips` above 1 the scores of finer maps are added on the way, from coarse to fine.

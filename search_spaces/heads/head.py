@@ -1,7 +1,7 @@
 """What every head offers: its task, its layers in their places, and how it grows.
 
-A classifier reads the last map. A dense head reads several maps and gives a score for each class at
-each pixel of the image.
+A classifier reads the last map. A dense head reads several maps: it gives a score for each class at
+each pixel of the image, or boxes with a class and a score.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch.nn import functional
 from search_spaces.blocks.block import ActivationName, Growing, Layer, Rate
 from search_spaces.blocks.convolution import NormName, convolution_layer
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "detection"]
 
 
 class Tap(NamedTuple):
@@ -34,13 +34,30 @@ class Row(NamedTuple):
     """One resolved layer in its place: `stem`, `stages.<i>.<j>`, `head` or `auxiliary.<i>`.
 
     Layers of a dense head are `head.<name>`; `at` is the number of the map that such a layer's
-    input is as large as, among `Architecture.sizes()`. None: the input is the row's before.
+    input is as large as, among `Architecture.sizes()`; the numbers behind those are of the last
+    map, halved once, twice and so on. None: the input is the row's before. `also` are further maps
+    that the same weights run on, `times` is how often they run on each: once an image, or once for
+    each region of it.
     """
 
     part: str
     layer: Layer
     drop_rate: float = 0.0
     at: int | None = None
+    also: tuple[int, ...] = ()
+    times: int = 1
+
+    def sides(self, sizes: list[int], before: int) -> list[int]:
+        """Sides in pixels of the maps that it runs on; `before` is that behind the row before."""
+        return [before] if self.at is None else [side_at(sizes, n) for n in (self.at, *self.also)]
+
+
+def side_at(sizes: list[int], number: int) -> int:
+    """The side of map `number` in pixels, where `sizes` are the architecture's."""
+    side = sizes[min(number, len(sizes) - 1)]
+    for _ in range(number - len(sizes) + 1):
+        side = -(-side // 2)
+    return side
 
 
 class ClassifierHead(Growing):
@@ -71,13 +88,12 @@ class ClassifierHead(Growing):
 
 
 class DenseHead(Growing):
-    """A head that scores each pixel.
+    """A head that reads several maps, and what stands in each place of them.
 
-    Its module takes the maps that it reads, the finest first, and the image's (height, width), and
-    gives (N, num_classes, height, width).
+    Its module takes the maps that it reads, the finest first, and the image's (height, width).
     """
 
-    task: ClassVar[Task] = "segmentation"
+    task: ClassVar[Task]
     deepens: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of layers
     reads: tuple[Annotated[int, Field(ge=0)] | Literal["stem"], ...] | None = None
     """Numbers of the stages whose last maps it may read, or `stem`. By default the last of each
@@ -86,8 +102,6 @@ class DenseHead(Growing):
     """What normalises its convolutions. `none` gives them a bias instead."""
     activation: ActivationName = "relu"
     """The activation function."""
-    dropout: Rate = 0.0
-    """Dropout rate before the scores."""
 
     def taps(self, maps: list[Tap]) -> list[Tap]:
         """The maps that it may read, the finest first. ValueError for a stage that there is not."""
@@ -121,6 +135,10 @@ class DenseHead(Growing):
     def rows(self, maps: list[Tap], num_classes: int) -> list[Row]:
         """The head's layers; ValueError where there are not maps enough."""
         raise NotImplementedError
+
+    def farthest(self, rows: list[Row]) -> list[Row]:
+        """Of the head's layers those in a row that see the most of the image."""
+        return rows
 
     def assembled(self, layers: dict[str, nn.Module]) -> nn.Module:
         """The head's module, made of its built layers by name."""
@@ -156,6 +174,14 @@ class DenseHead(Growing):
             norm="none",
             bias=True,
         )
+
+
+class PixelHead(DenseHead):
+    """A head that scores each pixel: its module gives (N, num_classes, height, width)."""
+
+    task: ClassVar[Task] = "segmentation"
+    dropout: Rate = 0.0
+    """Dropout rate before the scores."""
 
 
 def told_strides(taps: list[Tap]) -> str:

@@ -11,12 +11,12 @@ from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import Channels, KernelSize
 from search_spaces.heads.deconvolution import deconvolution_layer
-from search_spaces.heads.head import DenseHead, Row, Tap, fitted, framed, told_strides
+from search_spaces.heads.head import PixelHead, Row, Tap, fitted, framed, told_strides
 
 Up = Literal["nearest", "bilinear", "deconvolution"]
 
 
-class UNetHead(DenseHead):
+class UNetHead(PixelHead):
     """`widths` from coarse to fine: for each, a step up, the body's map beside it, `layers` 3 x 3.
 
     A step goes to the next finer map. One step more than that goes to the image's own size, with

@@ -9,6 +9,7 @@ from typing import Any
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, choose, other_kind, read_mapping
 from search_spaces.reference.densenet import CIFAR, IMAGENET, densenet
+from search_spaces.reference.detection import DETECTORS
 from search_spaces.reference.efficientnet import RELEASED, RELEASED_LITE, efficientnet
 from search_spaces.reference.highway import HIGHWAY, highway
 from search_spaces.reference.inception import (
@@ -97,6 +98,7 @@ _REFERENCES: dict[str, Callable[[str], Architecture]] = {
         for member in (*RELEASED, *RELEASED_LITE)
     },
     **SEGMENTERS,
+    **DETECTORS,
 }
 
 

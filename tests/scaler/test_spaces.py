@@ -15,7 +15,7 @@ from search_spaces import (
     load_space,
     resize,
 )
-from tests.members import graph_of, neighbouring_members, random_members
+from tests.members import TRACED, Raw, graph_of, neighbouring_members, random_members
 
 PAPER = CompoundCoefficients()
 SPACES = list_spaces()
@@ -34,7 +34,7 @@ def test_members_train_cost_what_their_trace_says_and_read_back(name, count):
     torch.set_num_threads(1)
     for member in random_members(load_space(name), count):
         size = member.resolution
-        network = build_network(member, num_classes=5, in_channels=2)
+        network = Raw(build_network(member, num_classes=5, in_channels=2))
         loss = network(torch.randn(2, 2, size, size)).square().mean()
         loss.backward()
         assert loss.isfinite()
@@ -44,7 +44,7 @@ def test_members_train_cost_what_their_trace_says_and_read_back(name, count):
         assert Architecture.parse(yaml.safe_load(member.to_yaml()), source="yaml") == member
 
 
-@spaces
+@pytest.mark.parametrize("name", TRACED)
 @pairs
 def test_keys_are_equal_exactly_where_graphs_are(name, count):
     graphs: dict[str, tuple] = {}

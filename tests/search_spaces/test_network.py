@@ -7,12 +7,11 @@ from scaler import measure_cost
 from search_spaces import (
     InputError,
     build_network,
-    list_spaces,
     load_architecture,
     load_space,
 )
 from search_spaces.blocks.mbconv import DropConnect
-from tests.members import random_members
+from tests.members import TRACED, random_members
 
 
 def test_b0_taps_are_the_published_features():
@@ -94,7 +93,7 @@ def test_drop_connect_draws_one_uniform_number_a_sample():
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize("space", list_spaces())
+@pytest.mark.parametrize("space", TRACED)
 def test_torch_fx_traces_networks_with_drop_connect_in_training(space, padding):
     for member in random_members(load_space(space), 2):
         conventions = member.conventions.replace(padding=padding)

@@ -24,7 +24,7 @@ def layers_table(network: Architecture, *, num_classes: int, in_channels: int) -
     for row in network.rows(**sizes):
         stage, cost = stages[stage_of(row.part)], costs[row.part]
         channels = stage.channels
-        side = side if row.at is None else sides[row.at]
+        side = row.sides(sides, side)[0]
         if row.part != "head":
             side, channels = row.layer.output_size(side), row.layer.out_channels
         rows.append((stage.stage, stage.operator, side, channels, cost.flops, cost.params))

@@ -1,0 +1,85 @@
+"""The module of detectors in one stage: torchvision's FCOS or RetinaNet behind our body."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.heads.predictor import Target
+
+PRIOR = 0.01  # the first score of every class (arXiv:1708.02002, section 4.1)
+STD = 0.01  # of first weights, in the same place
+
+
+def placed_images(maps: list[Tensor], size: tuple[int, int]) -> Any:
+    """What torchvision wants to know of the images: their number and their (height, width)."""
+    from torchvision.models.detection.image_list import ImageList
+
+    count = len(maps[0])
+    return ImageList(maps[0].new_empty(count, 0, *size), [size] * count)
+
+
+def wanted(targets: list[Target] | None, count: int) -> list[Target]:
+    """The targets of a training step; ValueError where there is none for each image."""
+    if targets is None or len(targets) != count:
+        got = "none" if targets is None else len(targets)
+        raise ValueError(
+            f"in training a detector needs a target for each of the {count} images, a dict of "
+            f"boxes and labels, but got {got}"
+        )
+    return targets
+
+
+class OneStage(nn.Module):
+    """Maps, finest first, and the image's (height, width) -> losses by name, or boxes.
+
+    `detector` is torchvision's FCOS or RetinaNet, whose backbone is our pyramid.
+    """
+
+    def __init__(self, detector: Any) -> None:
+        super().__init__()
+        self.detector = detector
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """The papers' first weights: small ones, and for every class a score of `PRIOR`."""
+        for module in self.detector.head.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=STD)
+        scores = self.detector.head.classification_head.cls_logits.conv
+        nn.init.constant_(scores.bias, -math.log((1 - PRIOR) / PRIOR))
+
+    def raw(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """torchvision's outputs of the head, (N, places, classes) and so on, not yet boxes."""
+        found: dict[str, Tensor] = self.detector.head(self.detector.backbone(maps))
+        return found
+
+    def forward(
+        self, maps: list[Tensor], size: tuple[int, int], targets: list[Target] | None = None
+    ) -> dict[str, Tensor] | list[Target]:
+        """In training the losses of `targets`, else each image's boxes, labels and scores."""
+        detector = self.detector
+        levels = detector.backbone(maps)
+        outputs = detector.head(levels)
+        images = placed_images(maps, size)
+        anchors = detector.anchor_generator(images, levels)
+        each = detector.anchor_generator.num_anchors_per_location()
+        counts = [n * x.shape[-2] * x.shape[-1] for n, x in zip(each, levels, strict=True)]
+        if self.training:
+            return self._losses(wanted(targets, len(anchors)), outputs, anchors, counts)
+        split = {name: list(x.split(counts, dim=1)) for name, x in outputs.items()}
+        places = [list(of_image.split(counts)) for of_image in anchors]
+        found: list[Target] = detector.postprocess_detections(split, places, images.image_sizes)
+        return found
+
+    def _losses(
+        self,
+        targets: list[Target],
+        outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        counts: list[int],
+    ) -> dict[str, Tensor]:
+        by_level = [counts] if "bbox_ctrness" in outputs else []  # FCOS wants the levels too
+        losses: dict[str, Tensor] = self.detector.compute_loss(targets, outputs, anchors, *by_level)
+        return losses

@@ -1,0 +1,98 @@
+"""What every predictor of boxes offers: its layers, its module, how it grows, what it keeps."""
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, NamedTuple, Self
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from search_spaces.blocks.block import ActivationName, Growing
+from search_spaces.blocks.convolution import AnyNorm, ConvolutionLayer, convolution_layer
+from search_spaces.heads.head import Row
+from search_spaces.heads.pyramid import Pyramid
+
+Target = dict[str, Tensor]  # `boxes` (M, 4) as x1, y1, x2, y2 in pixels, `labels` (M,) int64
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Layers = Annotated[int, Field(ge=0)]
+
+
+class Levels(NamedTuple):
+    """The maps that a predictor reads, finest first: their width, numbers and strides."""
+
+    channels: int
+    numbers: tuple[int, ...]
+    strides: tuple[int, ...]
+    activation: ActivationName
+
+    def row(self, name: str, in_channels: int, channels: int, *, norm: AnyNorm) -> Row:
+        """A 3 x 3 convolution, the same at each level; without a norm it has a bias."""
+        return self._row(name, in_channels, channels, 3, norm=norm, activation=self.activation)
+
+    def scores(self, name: str, channels: int, *, kernel_size: int = 3) -> Row:
+        """A bare convolution with a bias, the same at each level."""
+        return self._row(name, self.channels, channels, kernel_size, norm="none", activation="none")
+
+    def _row(
+        self,
+        name: str,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        *,
+        norm: AnyNorm,
+        activation: ActivationName,
+    ) -> Row:
+        layer = convolution_layer(
+            in_channels,
+            channels,
+            kernel_size=kernel_size,
+            activation=activation,
+            norm=norm,
+            bias=norm != "batch_norm",
+        )
+        first, *rest = self.numbers
+        return Row(f"head.{name}", layer, at=first, also=tuple(rest))
+
+
+def count_of(scores: nn.Module) -> int:
+    """How many channels a built layer of scores gives."""
+    assert isinstance(scores, ConvolutionLayer)
+    return scores.conv.out_channels
+
+
+class Predictor(Growing):
+    """What makes boxes of a pyramid's maps. Its layers are the same at each level."""
+
+    layers: Layers
+    """How many 3 x 3 convolutions stand before the scores."""
+    score_threshold: Share
+    """Boxes with a lower score are left out."""
+    nms_iou: Share
+    """Of two boxes of one class that overlap more than this, the one with the lower score goes."""
+    detections: Count
+    """The most boxes of an image."""
+    deepens: ClassVar[tuple[str, ...]] = ("layers",)
+
+    def rows(self, levels: Levels, num_classes: int) -> list[Row]:
+        """The predictor's layers."""
+        raise NotImplementedError
+
+    def farthest(self) -> tuple[str, ...]:
+        """Beginnings of the names of the rows that see the most of the image, one after another."""
+        raise NotImplementedError
+
+    def assembled(
+        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+    ) -> nn.Module:
+        """The head's module, made of the pyramid and the predictor's built layers by name."""
+        raise NotImplementedError
+
+    def deepen(self, layers: Callable[[int], int]) -> Self:
+        """A copy with every number of layers mapped by `layers`; 0 stays."""
+        counts = {name: getattr(self, name) for name in self.deepens}
+        return self.replace(**{name: n and layers(n) for name, n in counts.items()})
+
+    def describe(self) -> str:
+        """The operator column of the paper's Table 1."""
+        raise NotImplementedError

@@ -1,0 +1,50 @@
+"""Feature pyramids as modules: from a body's maps to maps of one width, a level a stride.
+
+Lin et al., arXiv:1612.03144, as torchvision has it.
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.heads.head import fitted
+
+Beyond = Literal["convolution", "max_pool"]
+
+
+class Pyramid(nn.Module):
+    """Maps, finest first, -> maps of `out_channels`, one a stride of `levels`, finest first.
+
+    The layers are `lateral_<stride>` (1 x 1) for each map of the body, `level_<stride>` (3 x 3) for
+    each level. A level beyond the body's maps without such a layer is a max-pool.
+    """
+
+    def __init__(
+        self, layers: dict[str, nn.Module], levels: tuple[int, ...], out_channels: int
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(layers)
+        self.lateral = [stride for stride in levels if f"lateral_{stride}" in layers]
+        self.beyond = [stride for stride in levels if stride not in self.lateral]
+        self.out_channels = out_channels
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """The levels, finest first."""
+        found: list[Tensor] = []
+        summed: Tensor | None = None
+        for stride, x in zip(reversed(self.lateral), reversed(maps), strict=True):
+            x = self.layers[f"lateral_{stride}"](x)
+            if summed is not None:
+                x = x + fitted(summed, (x.shape[-2], x.shape[-1]), "nearest")
+            summed = x
+            found.insert(0, self.layers[f"level_{stride}"](x))
+        for i, stride in enumerate(self.beyond):
+            found.append(self._further(found[-1], stride, first=i == 0))
+        return found
+
+    def _further(self, x: Tensor, stride: int, *, first: bool) -> Tensor:
+        """The level behind `x`, half as large."""
+        if (name := f"level_{stride}") in self.layers:
+            return self.layers[name](x if first else functional.relu(x))
+        return functional.max_pool2d(x, kernel_size=1, stride=2)

@@ -1,0 +1,71 @@
+"""Detectors: cost by parts as published and by torch's counter; body and head scaled together."""
+
+import subprocess
+import sys
+
+import pytest
+
+from scaler import CompoundCoefficients, measure_cost, scale, scale_to_flops
+from scaler.breakdown import measure_operators
+from scaler.cost import measure_layers
+from scaler.stages import stage_rows
+from search_spaces import load_architecture, load_space, resize
+from search_spaces.reference.detection import DETECTORS
+
+COEFFICIENTS = CompoundCoefficients(alpha=1.2, beta=1.1, gamma=1.15)
+COCO = 91  # torchvision's number of classes, the background one of them
+
+
+def by_part(name, num_classes):
+    """Multiply-adds of the body with its pyramid, of the predictor; parameters."""
+    costs = measure_layers(load_architecture(name), num_classes=num_classes)
+    neck = ("stem", "stages", "head.lateral", "head.level")
+    body = sum(cost.flops for part, cost in costs.items() if part.startswith(neck))
+    whole = sum(cost.flops for cost in costs.values())
+    return body, whole - body, sum(cost.params for cost in costs.values())
+
+
+def test_fcos_costs_what_torchvisions_does():
+    assert by_part("fcos_resnet50_fpn", COCO) == (62_295_621_632, 65_911_431_168, 32_322_720)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_torchs_counter_agrees_also_where_maps_do_not_halve_evenly(name):
+    for side in (97, 256):
+        network = resize(load_architecture(name), width=0.25, resolution=side)
+        kinds = measure_operators(network, num_classes=7)  # asserts that they add up
+        rows = stage_rows(network, num_classes=7)
+        assert sum(row.flops for row in rows) == sum(cost.flops for cost in kinds.values())
+
+
+def test_phi_widens_the_pyramid_and_deepens_the_predictor_with_the_body():
+    grown = scale(load_architecture("fcos_resnet50_fpn"), phi=2, coefficients=COEFFICIENTS)
+    assert grown.head.channels == 312  # 256 * 1.21, to a multiple of 8
+    assert grown.head.predictor.layers == 6  # 4 * 1.44, rounded up
+
+
+@pytest.mark.parametrize("factor", [0.3, 2.0])
+def test_a_whole_detector_is_scaled_to_a_budget(factor):
+    network = resize(load_architecture("fcos_resnet50_fpn"), resolution=160)
+    target = factor * measure_cost(network, num_classes=3).flops
+    member = scale_to_flops(network, target_flops=target, coefficients=COEFFICIENTS, num_classes=3)
+    assert member.cost.flops == pytest.approx(target, rel=0.01)
+    assert (member.architecture.head.channels > network.head.channels) == (factor > 1)
+
+
+def test_fields_of_a_head_and_of_its_predictor_are_choices_of_a_space():
+    space = load_space("mbconv_detect")
+    named = {name for name in space.parameters() if name.startswith("head")}
+    assert {"head.channels", "head.levels", "head.predictor.layers"} <= named
+    assert space.tasks() == {"detection"}
+    assert len({measure_cost(one, num_classes=3) for one in space.members(8, seed=0)}) == 8
+
+
+def test_what_it_costs_is_there_without_torchvision_being_imported():
+    code = (
+        "import sys\nfrom search_spaces import load_architecture\nfrom scaler import measure_cost\n"
+        "measure_cost(load_architecture('fcos_resnet50_fpn'))\n"
+        "print('torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
