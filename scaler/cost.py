@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from scaler.law import law_of
-from scaler.memory import layer_memory
+from scaler.memory import memory_rows
 from scaler.tracing import trace_operators
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
@@ -37,7 +37,7 @@ class Cost:
     `peak_ram` is bytes of all maps that live at the worst moment, `flash` bytes of the weights,
     both as int8; `scaler.memory.measure_memory` tells them at another precision. The peak of a sum
     is the larger one: layers follow one another. None where they were not asked for, and the peak
-    of a network with a head that scores pixels: its maps are not counted yet. Costs are equal where
+    of a network that finds boxes: its head's maps are not counted yet. Costs are equal where
     the three first figures are: a trace of operators does not know the other two.
     """
 
@@ -101,15 +101,11 @@ def device_layers(
     architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3
 ) -> dict[str, Cost]:
     """`measure_layers` with RAM and flash. Auxiliary classifiers are not on the device."""
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    costs = measure_layers(architecture, **sizes)
-    in_a_row = architecture.task == "classification"
-    for row, sides in _rows(architecture, num_classes, in_channels):
-        ram, flash = layer_memory(row.layer, sides[0], architecture.conventions)
-        peak = ram if in_a_row else None
-        costs[row.part] = replace(costs[row.part], peak_ram=peak, flash=flash)
-    for row in architecture.auxiliary_rows(num_classes=num_classes):
-        costs[row.part] = replace(costs[row.part], peak_ram=0, flash=0)
+    costs = measure_layers(architecture, num_classes=num_classes, in_channels=in_channels)
+    for row in memory_rows(architecture, num_classes=num_classes, in_channels=in_channels):
+        costs[row.part] = replace(costs[row.part], peak_ram=row.ram, flash=row.flash)
+    for auxiliary in architecture.auxiliary_rows(num_classes=num_classes):
+        costs[auxiliary.part] = replace(costs[auxiliary.part], peak_ram=0, flash=0)
     return costs
 
 

@@ -8,6 +8,7 @@ step.
 """
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import fx, nn
 
 from search_spaces.blocks.convolution import SameConv2d
+from search_spaces.heads.head import fitted, framed
 
 _NO_STEP = (nn.Identity, nn.Dropout, nn.Flatten)
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -61,6 +63,29 @@ def trace_graph(module: nn.Module, shape: tuple[int, ...]) -> MemoryGraph:
     traced = fx.GraphModule(module, graph)
     _Shapes(traced).run(torch.zeros(1, *shape, device="meta"))
     return _Reader(dict(module.named_modules())).read(graph)
+
+
+def trace_head(
+    module: nn.Module, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
+) -> MemoryGraph:
+    """The graph of a dense head for maps of these shapes (C, H, W) and an image of `size`."""
+    whole = _Headed(module.eval().to("meta"), len(maps), size)
+    graph = _Tracer().trace(whole)
+    traced = fx.GraphModule(whole, graph)
+    _Shapes(traced).run([torch.zeros(1, *shape, device="meta") for shape in maps])
+    return _Reader(dict(whole.named_modules())).read(graph)
+
+
+class _Headed(nn.Module):
+    """A dense head as a module of one argument, so that torch.fx can trace it."""
+
+    def __init__(self, head: nn.Module, count: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.head, self.count, self.size = head, count, size
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """The head's scores."""
+        return self.head([maps[i] for i in range(self.count)], self.size)
 
 
 class _Tracer(fx.Tracer):
@@ -131,6 +156,8 @@ class _Reader:
         number, alone = self.step_of[before], len(before.users) == 1
         if isinstance(module, _NO_STEP) or node.target in _VIEWS:
             return True
+        if node.target in (fitted, framed):  # what has the size already is taken as it is
+            return node.meta["shape"] == before.meta["shape"]
         if isinstance(module, _RECTIFIERS):
             return alone and number in self.rectifies
         made = self.weights.get(number)

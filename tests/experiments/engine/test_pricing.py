@@ -115,9 +115,13 @@ def test_limits_of_a_device_keep_networks_out_by_bytes():
     assert pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20))
     assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024 + 1, flash=2**20))
     assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20 + 1))
-    dense = SearchSection(space="mbconv_dense", max_peak_ram="40KiB", target=1e7)
-    with pytest.raises(InputError, match="networks that score pixels is not counted yet"):
-        check_limits(dense, num_classes=5, in_channels=3)
+
+
+def test_ram_of_networks_that_score_pixels_is_limited_too():
+    dense = SearchSection(space="mbconv_dense", max_peak_ram="1KiB", target=1e7)
+    member = load_space("mbconv_dense").members(1, seed=0)[0]
+    pricing = Pricing(dense, num_classes=5, in_channels=3)
+    assert pricing.excess(pricing.cost(member), None) > 0
 
 
 COUNTS = [("15M", 15e6), ("256KiB", 262_144), ("3e5", 3e5), (".001", 0.001), (".5M", 5e5)]
