@@ -51,7 +51,7 @@ class EarlyStopping(Record):
     """What happens to weak trials: they end, or they rest and may go on later."""
     first_epoch: Positive = 1
     """The first epoch at which trials are compared."""
-    chance: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.03
     """Of `model`: a trial less likely than this to become the best stops."""
     factor: Annotated[float, Field(gt=1)] = 3
     """Of `asha` and `hyperband`: one of so many trials goes on to the next comparison."""

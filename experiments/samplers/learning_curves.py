@@ -19,6 +19,12 @@ it (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 7.4)
 With few curves a regression on many marks would fit noise. `PAST` made-up curves stand beside the
 real ones: two marks correlate by `ALIKE` plus a part that falls with the ratio of their steps.
 Where no curve has reached a mark, the last rise goes on, each time by `FADES` of the one before.
+
+A forecast is drawn toward the usual curve, the more the less the curve tells. A model of networks
+that took it for a measurement would learn from a curve that tells nothing that its network is a
+usual one, and be sure of that after many of them. So it gets what the curve adds to the usual
+curve, `evidence`: with a forecast N(m, v) and N(u, w) for a network without a curve, it is
+N(u + (m - u) / t, v / t), t = 1 - v / w, whose product with N(u, w) is the forecast.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +43,7 @@ PAST = 8.0  # made-up curves
 ALIKE = 0.3  # correlation of two marks far apart
 SCALE = 0.25  # variance of the made-up curves where no two real ones can be compared
 FADES = 0.6
+LEAST_TOLD = 1e-6  # share of the variance; a curve that tells less has evidence of no weight
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,18 @@ class LearningCurves:
 
         The variance includes how little is known of the mean curve beyond the curve's end.
         """
+        filled, left, _ = self._foretold(table)
+        return filled, left
+
+    def evidence(self, table: Array) -> tuple[Array, Array]:
+        """What each curve tells of its value at the last mark (N,), and its variance (N,)."""
+        mean, left, whole = self._foretold(table)
+        (usual,), _, _ = self._foretold(np.full((1, table.shape[1]), np.nan))
+        told = np.maximum(1 - left / whole, LEAST_TOLD)
+        return usual + (mean - usual) / told, left / told
+
+    def _foretold(self, table: Array) -> tuple[Array, Array, float]:
+        """Mean and variance (N,) at the last mark, and the variance without a curve."""
         filled = table.copy()
         known = np.isfinite(table).sum(axis=1)
         for j in range(table.shape[1]):
@@ -87,7 +106,7 @@ class LearningCurves:
         through = np.linalg.inv(np.eye(len(self.shifts)) - self.slopes)[-1]  # (G,)
         each = np.square(through) * self.variances * (1 + 1 / np.maximum(self.counts, 0.5))
         beyond = np.append(each[::-1].cumsum()[::-1], 0.0)  # of all marks from j on
-        return filled[:, -1], beyond[known]
+        return filled[:, -1], beyond[known], float(beyond[0])
 
 
 def compared(steps: Iterable[int]) -> list[int]:

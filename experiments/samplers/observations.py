@@ -31,7 +31,7 @@ class Observations:
     """
 
     params: list[Mapping[str, Any]]
-    values: Array  # (N,) on that scale, of fully trained networks or what they are to reach
+    values: Array  # (N,) on that scale, of fully trained networks, or what their curves tell of it
     extra_noise: Array  # (N,) variance, of what has not ended
     factors: Array  # (N,)
     numbers: npt.NDArray[np.intp]  # (N,) of the trials
@@ -47,8 +47,8 @@ class Observations:
     ) -> "Observations":
         """Every trial that has told anything: finished, stopped or running.
 
-        What has not ended stands at what it is to reach at the full length (`LearningCurves`), with
-        the variance of that. A study that minimises is observed with its signs changed.
+        What has not ended stands at what its curve tells of the full length (`LearningCurves`),
+        with the variance of that. A study that minimises is observed with its signs changed.
         """
         return cls.recorded(Record.of(Reader(cost).read(trials)), direction=direction)
 
@@ -107,5 +107,5 @@ def _at_full_length(record: Record, sign: float, logistic: bool) -> tuple[Array,
     table = scaled(sign * record.table, logistic=logistic)
     model = LearningCurves.fit(table, marks_of(record.marks))
     open_ = ~done & record.curved
-    values[open_], variances[open_] = model.foretell(table[open_[record.curved]])
+    values[open_], variances[open_] = model.evidence(table[open_[record.curved]])
     return values, variances

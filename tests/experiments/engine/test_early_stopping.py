@@ -161,7 +161,7 @@ def test_where_the_model_cannot_tell_nobody_stops():
 
 
 def test_what_rests_goes_on_once_it_is_probable():
-    chances = [0.3, 0.3, 0.01, 0.05]
+    chances = [0.3, 0.3, 0.01, 0.02]
     rule = EarlyStopping(type="promotion")
     stopper = EarlyStopper(
         rule, epochs=9, ended=[], opened=[], new=9, chances=lambda: dict(enumerate(chances))

@@ -55,6 +55,27 @@ def test_a_curve_at_its_end_is_known():
     assert (variance == 0).all()
 
 
+def test_what_a_curve_tells_and_the_usual_network_make_its_forecast():
+    model = LearningCurves.fit(halved(made_up(40)), range(1, EPOCHS + 1))
+    asked = made_up(20, seed=1)
+    asked[:, 2:] = np.nan
+    mean, variance = model.foretell(asked)
+    (usual,), (spread,) = model.foretell(np.full((1, EPOCHS), np.nan))
+    told, noise = model.evidence(asked)
+    precision = 1 / noise + 1 / spread
+    assert 1 / precision == pytest.approx(variance)
+    assert (told / noise + usual / spread) / precision == pytest.approx(mean)
+
+
+def test_a_curve_that_tells_nothing_has_no_weight():
+    rng = np.random.default_rng(0)
+    ends = rng.normal(1.0, 0.5, size=(400, 1))  # nothing of them is seen before
+    model = LearningCurves.fit(np.hstack([rng.normal(0, 0.5, size=(400, 1)), ends]), [1, 100])
+    asked = np.array([[0.5, np.nan], [-0.5, np.nan]])
+    assert (model.foretell(asked)[1] < 0.3).all()
+    assert (model.evidence(asked)[1] > 25 * 0.5**2).all()
+
+
 def tabled(curves):
     steps = compared(set().union(*curves))
     return np.array([row_of(curve, steps) for curve in curves]), marks_of(steps)
