@@ -1,6 +1,6 @@
 """Regret on NAS-Bench-Macro: the cost-aware search against the searchers that Optuna and we have.
 
-    python -m experiments.benchmarks.regret --commit 6150ca5
+    python -m experiments.benchmarks.regret --commit 3950a05
 
 The searches are those that results/macro_runs.jsonl.gz keeps, or those named with `--runs`. A
 searcher that takes long may have fewer seeds; differences are of the seeds that both have.

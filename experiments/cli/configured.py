@@ -1,8 +1,9 @@
 """The config of a run from its file and the command line, for every command that has one."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -106,9 +107,17 @@ class ConfiguredCommand(CheckedCommand):
 
 
 def configured(
-    *, config: str | None, settings: tuple[str, ...] = (), recipe: str | None = None, **options: Any
+    *,
+    config: str | None,
+    settings: tuple[str, ...] = (),
+    recipe: str | None = None,
+    usual: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> "SearchConfig":
-    """The config file's settings with the command line's on top, checked as one."""
+    """The config file's settings with the command line's on top, checked as one.
+
+    `usual` are settings by their place, as `search.epochs`, for what neither of them gives.
+    """
     import yaml
 
     from experiments.config.recipe import load_recipe
@@ -117,6 +126,8 @@ def configured(
 
     base = SearchConfig.load(config) if config else SearchConfig(name=UNNAMED)
     data = base.model_dump()
+    for place, value in usual.items():
+        _put(data, place, value)
     if recipe is not None:
         data["train"] = load_recipe(recipe).model_dump()
     for option, value in _objective(options, base.search.cost).items():

@@ -95,11 +95,12 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
     Either from a config (`--config digits`) or from options (`--space mbconv_small --data digits
     --target-flops 1e6 --trials 30`), which also go on top of a config.
     """
+    seconds = None if time_text is None else _seconds(time_text, trials=options["trials"])
     config = configured(**options)
-    if options["config"] is None and config.name == UNNAMED:
-        config = config.replace(name=named_after(options["data"]))
-    if time_text is not None or dry_run:
-        config = _planned(config, time_text, given=options["trials"])
+    if options["config"] is None:
+        config = _by_data(config, options)
+    if seconds is not None or dry_run:
+        config = _planned(config, seconds)
     if dry_run:
         say("nothing was written; the same command without --dry-run begins")
         return
@@ -116,22 +117,37 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
         say(sentence)
 
 
-def _planned(config: "SearchConfig", time_text: str | None, *, given: int | None) -> "SearchConfig":
+def _by_data(config: "SearchConfig", options: dict[str, Any]) -> "SearchConfig":
+    """Without a config file: the name, and the settings that nobody gave, follow from the data."""
+    from experiments.steps.by_data import settings_by_data
+
+    name = named_after(options["data"]) if config.name == UNNAMED else config.name
+    usual = settings_by_data(config.replace(name=name))
+    return configured(**options, usual=usual).replace(name=name)
+
+
+def _seconds(time_text: str, *, trials: int | None) -> float:
+    """What --time says; it goes without --trials."""
+    from experiments.config.units import seconds_of
+
+    seconds = seconds_of(time_text)
+    if seconds is None:
+        raise click.UsageError(f"--time takes a time as `2h`, `90m` or `45s`, not '{time_text}'.")
+    if trials is not None:
+        raise click.UsageError("--time chooses the number of trials; leave --trials out.")
+    return seconds
+
+
+def _planned(config: "SearchConfig", seconds: float | None) -> "SearchConfig":
     """The config with the trials that fit into the time; the plan is said.
 
     A run that was begun keeps its number of trials, so that the same command goes on with it.
     """
-    from experiments.config.run_folder import RunFolder
-    from experiments.config.units import seconds_of
+    from experiments.engine.session import begun_with
     from experiments.steps.plan import plan_search, tell_plan, within
 
-    seconds = None if time_text is None else seconds_of(time_text)
-    if time_text is not None and seconds is None:
-        raise click.UsageError(f"--time takes a time as `2h`, `90m` or `45s`, not '{time_text}'.")
-    if time_text is not None and given is not None:
-        raise click.UsageError("--time chooses the number of trials; leave --trials out.")
-    if time_text is not None and (config.run_folder / "config.yaml").is_file():
-        trials = RunFolder.open(config.run_folder).config.search.trials
+    if seconds is not None and (before := begun_with(config)) is not None:
+        trials = before.search.trials
         say(f"{config.run_folder} was begun with {trials} trials, and goes on to them")
         return config.replace(search=config.search.replace(trials=trials))
     plan = plan_search(config)

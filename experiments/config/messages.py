@@ -19,6 +19,7 @@ from search_spaces.errors import one_line
 Mode = Literal["auto", "quiet", "json"]
 
 _mode: Mode = "auto"
+_said: set[str] | None = None  # by `say_once`, within the outermost `speaking`
 
 
 class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
@@ -28,8 +29,9 @@ class WorkFailed(RuntimeError):  # noqa: N818, it reads as what it is
 @contextmanager
 def speaking(mode: Mode = "auto") -> Iterator[None]:
     """Speak like this for a while, unless something within chooses otherwise."""
-    global _mode
-    before, stream, show = _mode, sys.stderr, warnings.showwarning
+    global _mode, _said
+    before, stream, show, said = _mode, sys.stderr, warnings.showwarning, _said
+    _said = set() if said is None else said
     speak(mode)
     try:
         yield
@@ -37,6 +39,7 @@ def speaking(mode: Mode = "auto") -> Iterator[None]:
         if isinstance(sys.stderr, _Foreign):
             sys.stderr.finish()
         _mode, sys.stderr, warnings.showwarning = before, stream, show
+        _said = said
 
 
 def speak(mode: Mode) -> None:
@@ -53,6 +56,15 @@ def say(line: str) -> None:
     """A line for people; in `json` the event `message`."""
     line = one_line(line)
     event("message", line=line, text=line)
+
+
+def say_once(line: str, *, key: str | None = None) -> None:
+    """A line that a command says the first time only; lines with an equal `key` are the same."""
+    if _said is not None and (key or line) in _said:
+        return
+    if _said is not None:
+        _said.add(key or line)
+    say(line)
 
 
 def warn(line: str) -> None:

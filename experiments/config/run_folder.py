@@ -74,7 +74,8 @@ class RunFolder:
     def write_config(self) -> None:
         """The first file of a run, which makes its folder one; needs the run's lock.
 
-        A search's target that is there stays, where the config of another step names none.
+        In full, so that a later version's defaults do not change the run. A search's target that is
+        there stays, where the config of another step names none.
         """
         sweep(self.path)
         path, config = self.path / "config.yaml", self.config
@@ -83,7 +84,7 @@ class RunFolder:
             if kept.target_flops is not None:
                 targets = {"target": kept.target, "targets": kept.targets}
                 config = config.replace(search=config.search.replace(**targets))
-        write_text(path, config.to_yaml())
+        write_text(path, dump_yaml(config.model_dump(mode="json")))
 
     def check_facts(self, facts: dict[str, Any]) -> None:
         """Raise InputError where a run was begun on other data or with another evaluation."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config.messages import say
+from experiments.config.messages import say_once
 from search_spaces.records import InputError
 
 PARTS = ("train", "validation", "test")
@@ -77,7 +77,7 @@ def tell_contents(
     if len(classes) > _TOLD:
         of_classes.append(f"and {len(classes) - _TOLD:,} more")
     line = f"data: '{name}': {', '.join(told)}; {len(classes):,} classes: {', '.join(of_classes)}"
-    say(line + (f"; left out: {counted(left_out)}" if left_out else ""))
+    say_once(line + (f"; left out: {counted(left_out)}" if left_out else ""))
 
 
 def counted(left_out: Mapping[str, list[str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.config.messages import say
+from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig
 from experiments.config.units import readable_count
 from experiments.data.decoding import (
@@ -248,7 +248,7 @@ def streams(placement: Placement, *, images: int, image_size: int) -> bool:
         share = "more than" if stream else "within"
         why = f"{share} half of the {readable_count(free)}B free in memory"
     size = f"{images:,} images of {image_size} px ({readable_count(needed)}B decoded)"
-    say(f"data: {size} are {where} ({why})")
+    say_once(f"data: {size} are {where} ({why})", key=f"data: {size}")
     return stream
 
 

@@ -160,22 +160,8 @@ def open_session(
     """
     data, metric = None, "accuracy"
     if evaluate is None:
-        from experiments.data.sources import load_data
-        from experiments.training.metrics import metric_of
-        from experiments.training.training import check_space
-
-        data = load_data(config.data, seed=config.seed)
+        data, metric = _loaded(config, searches=searches)
         num_classes, in_channels = data.num_classes, data.channels
-        metric = metric_of(config.train.metric, data.task).label
-        if config.cluster.address is None:
-            find_device(config.train.device, setting="train.device")
-            if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:
-                raise InputError(
-                    "train.device is 'cuda', but cluster.gpus_per_trial is 0, so that a trial sees "
-                    "no GPU; leave one of the two out"
-                )
-        if searches:
-            check_space(searched_space(config.search), config.train, data)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     check_cluster(config.cluster, on_cards=data is not None and config.train.device == "cuda")
     check_tracking(config.tracking)
@@ -209,6 +195,29 @@ def open_session(
         stack.enter_context(store.working())
         stack.enter_context(ray_session(config.cluster))
         yield Session(config, folder, store, data, evaluate, num_classes, in_channels, lock, metric)
+
+
+def _loaded(config: SearchConfig, *, searches: bool) -> tuple["ImageData", str]:
+    """The data that the built-in training needs, and its metric's label; checked against the rest.
+
+    Raises InputError where there is no such device, or the space does not fit the data.
+    """
+    from experiments.data.sources import load_data
+    from experiments.training.metrics import metric_of
+    from experiments.training.training import check_space
+
+    data = load_data(config.data, seed=config.seed)
+    metric = metric_of(config.train.metric, data.task).label
+    if config.cluster.address is None:
+        find_device(config.train.device, setting="train.device")
+        if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:
+            raise InputError(
+                "train.device is 'cuda', but cluster.gpus_per_trial is 0, so that a trial sees "
+                "no GPU; leave one of the two out"
+            )
+    if searches:
+        check_space(searched_space(config.search), config.train, data)
+    return data, metric
 
 
 def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
@@ -256,6 +265,14 @@ def _with_target(
     target = ", ".join(readable_cost("flops", target) for target in section.budgets)
     told = f"target: {target}, the {which} of {within}; set search.{key} to choose"
     return config.replace(search=section), told
+
+
+def begun_with(config: SearchConfig) -> SearchConfig | None:
+    """The config that the run was begun with, in its folder or in the database; None if it is new.
+
+    Raises InputError as `_look` does.
+    """
+    return _begun_with(config, _look(config)[0])
 
 
 def _begun_with(config: SearchConfig, store: Store | None) -> SearchConfig | None:

@@ -1,0 +1,75 @@
+"""What a search that names no config does follows from its data: photographs are not digits."""
+
+from typing import Any
+
+from experiments.config.messages import say
+from experiments.config.schema import SearchConfig
+from experiments.data.images import ImageData
+from experiments.data.sources import load_data
+from experiments.engine.session import begun_with
+from experiments.steps.search import check_search
+from scaler.conditions import find_device
+
+Settings = dict[str, Any]  # place in the config, as `search.epochs`: value
+
+# Recognising what a photograph shows takes more pixels than the 32 of the shipped small spaces.
+# A side twice as long costs four times the FLOPs, which a CPU cannot spare.
+PHOTOGRAPH = {"cpu": 64, "cuda": 128}  # px
+FEWEST_STEPS = 40  # an epoch; with fewer, five epochs hardly move the weights from their start
+BATCHES = (64, 32, 16)  # 64 is the recipe's; its learning rate is for that one
+UPRIGHT = ("digits", "mnist")  # data whose images mean something else in a mirror
+# Masks: what the config `aerial` was tuned to.
+MASKS: Settings = {
+    "search.space": "mbconv_dense",
+    "search.epochs": 6,
+    "train.batch_size": 16,
+    "train.learning_rate": 0.05,
+    "train.label_smoothing": 0.0,
+    "train.loss": "cross_entropy_dice",
+}
+DENSE_SIDE = 96  # px
+
+
+def settings_by_data(config: SearchConfig) -> Settings:
+    """The settings that follow from the data, for what the user leaves open; said in a line.
+
+    A run that was begun keeps those that it was begun with. Raises InputError as the data do.
+    """
+    check_search(config)
+    before = begun_with(config)
+    data = load_data(config.data, seed=config.seed)
+    found = settings_of(data, cards=find_device(config.train.device).type == "cuda")
+    if before is not None:
+        return {place: _at(before, place) for place in found}
+    if found:
+        told = ", ".join(f"{place}={value}" for place, value in found.items())
+        say(f"by the data, where nothing else is given: {told} (`--set KEY=VALUE` changes one)")
+    return found
+
+
+def settings_of(data: ImageData, *, cards: bool) -> Settings:
+    """The settings for these images, on a GPU (`cards`) or a CPU; those of the schema are left out.
+
+    Images of 16 to 32 px keep the space's own resolution.
+    """
+    side = data.image_size
+    if data.task == "segmentation":
+        return {**MASKS, "search.resolution": min(side, DENSE_SIDE)}
+    found: Settings = {}
+    if side > 32:
+        found["search.resolution"] = min(side, PHOTOGRAPH["cuda" if cards else "cpu"])
+    elif side < 16:
+        found["search.resolution"] = 16  # fewer leave the last stage a map of one pixel
+    batch = next((b for b in BATCHES if len(data.train) >= b * FEWEST_STEPS), BATCHES[-1])
+    if batch != BATCHES[0]:
+        found |= {"train.batch_size": batch, "train.learning_rate_batch": BATCHES[0]}
+    if data.name in UPRIGHT:
+        found["data.flip"] = False
+    return found
+
+
+def _at(config: SearchConfig, place: str) -> Any:
+    value: Any = config
+    for key in place.split("."):
+        value = getattr(value, key)
+    return value
