@@ -110,10 +110,11 @@ class Scaled:
 
     def _costs(self) -> str:
         cost = self.cost
+        counted = self.architecture.counted and f", {self.architecture.counted}"
         took = "" if self.latency is None else f", {self.latency:.4g} s"
         return (
             f"{cost.flops:,} FLOPs (multiply-adds), {cost.params:,} parameters, "
-            f"{cost.activations:,} activations{took} at {self.architecture.resolution} px"
+            f"{cost.activations:,} activations{took} at {self.architecture.resolution} px{counted}"
         )
 
 

@@ -119,6 +119,11 @@ class Architecture(Record):
         """What the network does, by its head: it classifies, segments, or detects."""
         return self.head.task
 
+    @property
+    def counted(self) -> str:
+        """What its FLOPs hold for beside the pixels, as `1,000 proposals`; empty for nothing."""
+        return self.head.counted if isinstance(self.head, DenseHead) else ""
+
     def maps(self) -> list[Tap]:
         """The maps behind the stem and behind each stage."""
         found, stride = [], 1

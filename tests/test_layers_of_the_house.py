@@ -96,6 +96,13 @@ def test_ray_is_imported_in_the_engine_alone():
     assert outside == []
 
 
+def test_torchvision_is_imported_when_it_is_used():
+    """Its models take two seconds to import, and only detectors need them."""
+    for file in (*(ROOT / "search_spaces").rglob("*.py"), *(ROOT / "scaler").rglob("*.py")):
+        outside = [n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ImportFrom)]
+        assert not [n for n in outside if (n.module or "").startswith("torchvision")], file
+
+
 def test_a_room_says_what_it_is_for():
     for name in ROOMS:
         front = ROOT / "experiments" / name / "__init__.py"

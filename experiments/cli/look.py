@@ -112,8 +112,9 @@ def show_command(
         return
     print_table(rows)
     total = {name: sum(row[name] for row in rows) for name in ("flops", "params", "activations")}
+    counted = network.counted and f", {network.counted}"
     click.echo(
-        f"\n{network.name} at {network.resolution} px, {sizes['num_classes']} classes: "
+        f"\n{network.name} at {network.resolution} px, {sizes['num_classes']} classes{counted}: "
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations{_on_a_device(rows)}"
     )
@@ -208,6 +209,8 @@ def cost_command(
         {"architecture": network.name, "resolution": network.resolution, **vars(cost)}
         for network, cost in zip(networks, costs, strict=True)
     ]
+    if any(network.counted for network in networks):
+        rows = [{**row, "at": one.counted} for row, one in zip(rows, networks, strict=True)]
     if latency_model:
         from scaler.latency_model import LatencyModel
 

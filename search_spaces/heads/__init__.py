@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from search_spaces.heads.anchors import Anchors
 from search_spaces.heads.auxiliary import Auxiliary
 from search_spaces.heads.classifier import FullyConnectedHead, Head
 from search_spaces.heads.deeplab import DeepLabHead
@@ -11,6 +12,7 @@ from search_spaces.heads.fcn import FCNHead
 from search_spaces.heads.fpn import FPNHead
 from search_spaces.heads.head import DenseHead, Row, Tap, Task
 from search_spaces.heads.points import Points
+from search_spaces.heads.proposals import Proposals
 from search_spaces.heads.unet import UNetHead
 
 
@@ -32,6 +34,7 @@ AnyHead = Annotated[
 ]
 
 __all__ = [
+    "Anchors",
     "AnyHead",
     "Auxiliary",
     "DeepLabHead",
@@ -41,6 +44,7 @@ __all__ = [
     "FullyConnectedHead",
     "Head",
     "Points",
+    "Proposals",
     "Row",
     "Tap",
     "Task",

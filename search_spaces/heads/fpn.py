@@ -12,12 +12,14 @@ from torch import nn
 
 from search_spaces.blocks.block import Channels, Layer, Widening
 from search_spaces.blocks.convolution import NormName, convolution_layer
+from search_spaces.heads.anchors import Anchors
 from search_spaces.heads.head import DenseHead, Row, Tap, Task, told_strides
 from search_spaces.heads.points import Points
 from search_spaces.heads.predictor import Levels
+from search_spaces.heads.proposals import Proposals
 from search_spaces.heads.pyramid import Beyond, Pyramid
 
-AnyPredictor = Annotated[Points, Field(discriminator="kind")]
+AnyPredictor = Annotated[Points | Anchors | Proposals, Field(discriminator="kind")]
 
 
 class FPNHead(DenseHead):
@@ -124,6 +126,11 @@ class FPNHead(DenseHead):
     def deepen(self, layers: Callable[[int], int]) -> Self:
         """A copy whose predictor has as many layers as `layers` maps its own to."""
         return self.replace(predictor=self.predictor.deepen(layers))
+
+    @property
+    def counted(self) -> str:
+        """How often the predictor's second stage is counted; empty where it has none."""
+        return self.predictor.counted
 
     def describe(self) -> str:
         """As `FPN of 5 levels, FCOS of 4 layers`."""

@@ -149,6 +149,11 @@ class DenseHead(Growing):
         changes = {name: layers(getattr(self, name)) for name in self.deepens}
         return self.replace(**changes) if changes else self
 
+    @property
+    def counted(self) -> str:
+        """How often a part is counted in the FLOPs, as `1,000 proposals`; empty for once."""
+        return ""
+
     def describe(self) -> str:
         """The operator column of the paper's Table 1."""
         raise NotImplementedError

@@ -9,7 +9,15 @@ from torch import nn
 
 from search_spaces.heads.head import Row
 from search_spaces.heads.one_stage import OneStage
-from search_spaces.heads.predictor import Count, Layers, Levels, Predictor, Share, count_of
+from search_spaces.heads.predictor import (
+    Count,
+    Layers,
+    Levels,
+    Predictor,
+    Share,
+    anchor_generator,
+    count_of,
+)
 from search_spaces.heads.pyramid import Pyramid
 
 TowerNorm = Literal["group_norm", "none"]
@@ -35,7 +43,7 @@ class Points(Predictor):
         """`class_<i>`, `class_scores`, `box_<i>`, `box_sides`, `box_centreness`."""
         width = levels.channels
         classes, boxes = (
-            [levels.row(f"{of}_{i}", width, width, norm=self.norm) for i in range(self.layers)]
+            [levels.row(f"{of}_{i}", width, norm=self.norm) for i in range(self.layers)]
             for of in ("class", "box")
         )
         return [
@@ -54,7 +62,6 @@ class Points(Predictor):
         self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """torchvision's FCOS on our layers."""
-        from torchvision.models.detection.anchor_utils import AnchorGenerator
         from torchvision.models.detection.fcos import FCOS, FCOSHead
 
         classes, boxes = (
@@ -68,18 +75,16 @@ class Points(Predictor):
         head.regression_head.conv = boxes
         head.regression_head.bbox_reg = layers["box_sides"]
         head.regression_head.bbox_ctrness = layers["box_centreness"]
-        places = AnchorGenerator(tuple((stride,) for stride in strides), ((1.0,),) * len(strides))
-        return OneStage(
-            FCOS(
-                pyramid,
-                num_classes,
-                anchor_generator=places,
-                head=head,
-                score_thresh=self.score_threshold,
-                nms_thresh=self.nms_iou,
-                detections_per_img=self.detections,
-            )
+        detector = FCOS(
+            pyramid,
+            num_classes,
+            anchor_generator=anchor_generator(strides, 1.0, (1.0,), octaves=1),
+            head=head,
+            score_thresh=self.score_threshold,
+            nms_thresh=self.nms_iou,
+            detections_per_img=self.detections,
         )
+        return OneStage(detector)
 
     def describe(self) -> str:
         """As `FCOS of 4 layers`."""

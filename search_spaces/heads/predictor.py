@@ -1,7 +1,7 @@
 """What every predictor of boxes offers: its layers, its module, how it grows, what it keeps."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ Target = dict[str, Tensor]  # `boxes` (M, 4) as x1, y1, x2, y2 in pixels, `label
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[int, Field(ge=0)]
+AnchorSize = Annotated[float, Field(gt=0)]
+Ratios = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
 class Levels(NamedTuple):
@@ -25,18 +27,17 @@ class Levels(NamedTuple):
     strides: tuple[int, ...]
     activation: ActivationName
 
-    def row(self, name: str, in_channels: int, channels: int, *, norm: AnyNorm) -> Row:
-        """A 3 x 3 convolution, the same at each level; without a norm it has a bias."""
-        return self._row(name, in_channels, channels, 3, norm=norm, activation=self.activation)
+    def row(self, name: str, channels: int, *, norm: AnyNorm) -> Row:
+        """A 3 x 3 convolution with norm and activation, the same at each level."""
+        return self._row(name, channels, 3, norm=norm, activation=self.activation)
 
     def scores(self, name: str, channels: int, *, kernel_size: int = 3) -> Row:
         """A bare convolution with a bias, the same at each level."""
-        return self._row(name, self.channels, channels, kernel_size, norm="none", activation="none")
+        return self._row(name, channels, kernel_size, norm="none", activation="none")
 
     def _row(
         self,
         name: str,
-        in_channels: int,
         channels: int,
         kernel_size: int,
         *,
@@ -44,7 +45,7 @@ class Levels(NamedTuple):
         activation: ActivationName,
     ) -> Row:
         layer = convolution_layer(
-            in_channels,
+            self.channels,
             channels,
             kernel_size=kernel_size,
             activation=activation,
@@ -59,6 +60,18 @@ def count_of(scores: nn.Module) -> int:
     """How many channels a built layer of scores gives."""
     assert isinstance(scores, ConvolutionLayer)
     return scores.conv.out_channels
+
+
+def anchor_generator(
+    strides: tuple[int, ...], size: float, ratios: tuple[float, ...], octaves: int
+) -> Any:
+    """torchvision's, with anchors of `size` strides and more at each level, in whole pixels."""
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    sizes = tuple(
+        tuple(int(size * stride * 2 ** (i / octaves)) for i in range(octaves)) for stride in strides
+    )
+    return AnchorGenerator(sizes, (ratios,) * len(strides))
 
 
 class Predictor(Growing):
@@ -92,6 +105,11 @@ class Predictor(Growing):
         """A copy with every number of layers mapped by `layers`; 0 stays."""
         counts = {name: getattr(self, name) for name in self.deepens}
         return self.replace(**{name: n and layers(n) for name, n in counts.items()})
+
+    @property
+    def counted(self) -> str:
+        """How often a part is counted in the FLOPs, as `1,000 proposals`; empty for once."""
+        return ""
 
     def describe(self) -> str:
         """The operator column of the paper's Table 1."""

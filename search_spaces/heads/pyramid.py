@@ -25,6 +25,7 @@ class Pyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleDict(layers)
+        self.levels = levels
         self.lateral = [stride for stride in levels if f"lateral_{stride}" in layers]
         self.beyond = [stride for stride in levels if stride not in self.lateral]
         self.out_channels = out_channels

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import detection
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from search_spaces import Architecture, InputError, build_network, load_architecture, load_space
 from tests.search_spaces.test_heads import random_statistics, taught
@@ -32,14 +35,21 @@ class AsTheyAre(nn.Module):
         return found
 
 
-def pair(name, classes=CLASSES, background=0, **options):
-    """Our network and torchvision's, with the same weights."""
+def pair(body, head, make, levels, beyond, **options):
+    """Our network with this head, and torchvision's, with the same weights."""
     torch.manual_seed(0)
-    make = getattr(detection, name)
-    oracle = make(weights=None, weights_backbone=None, num_classes=classes + background, **options)
-    oracle = random_statistics(oracle)
+    backbone = resnet_fpn_backbone(
+        backbone_name=body,
+        weights=None,
+        norm_layer=nn.BatchNorm2d,
+        trainable_layers=5,
+        returned_layers=levels,
+        extra_blocks=beyond,
+    )
+    oracle = random_statistics(make(backbone, **options))
     oracle.transform = AsTheyAre()
-    return taught(build_network(load_architecture(name), num_classes=classes), oracle), oracle
+    network = build_network(load_architecture(body).replace(head=head), num_classes=CLASSES)
+    return taught(network, oracle), oracle
 
 
 def small(seed=0, **changes):
@@ -48,14 +58,51 @@ def small(seed=0, **changes):
 
 
 @torch.no_grad()
-def test_with_the_same_weights_fcos_finds_torchvisions_boxes_and_has_its_losses():
-    network, oracle = pair("fcos_resnet50_fpn")
+@pytest.mark.parametrize("body", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("fcos_resnet50_fpn", detection.FCOS), ("retinanet_resnet50_fpn", detection.RetinaNet)],
+)
+def test_with_the_same_weights_boxes_and_losses_are_torchvisions(name, make, body):
+    further = LastLevelP6P7(256, 256)
+    head = load_architecture(name).head
+    network, oracle = pair(body, head, make, [2, 3, 4], further, num_classes=CLASSES)
     network.head.detector.score_thresh = oracle.score_thresh = 0.0
     x = torch.randn(2, 3, 64, 96)
     for mine, theirs in zip(network(x), oracle(x), strict=True):
         assert len(theirs["boxes"]) > 20
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert network.train()(x, TARGETS) == oracle.train()(x, TARGETS)
+
+
+def small_second_stage(classes):
+    """40 proposals and layers of 32: the same code for less."""
+    most = {f"rpn_{when}_nms_top_n_test": 40 for when in ("pre", "post")}
+    most |= {f"rpn_{when}_nms_top_n_train": 80 for when in ("pre", "post")}
+    second = {"box_head": TwoMLPHead(256 * 49, 32), "box_predictor": FastRCNNPredictor(32, classes)}
+    return {**most, **second, "box_score_thresh": 0.0}
+
+
+@torch.no_grad()
+def test_with_the_same_weights_faster_r_cnn_is_torchvisions_whose_class_0_is_the_background():
+    make, further = detection.FasterRCNN, LastLevelMaxPool()
+    head = load_architecture("fasterrcnn_resnet50_fpn").head
+    head = head.replace(predictor=head.predictor.replace(count=40, widths=(32, 32)))
+    options = small_second_stage(CLASSES + 1)
+    network, oracle = pair("resnet18", head, make, [1, 2, 3, 4], further, **options)
+    network.head.boxes.score_thresh = 0.0
+    x = torch.randn(2, 3, 64, 96)
+    for mine, theirs in zip(network(x), oracle(x), strict=True):
+        assert len(theirs["boxes"]) > 20
+        assert torch.equal(mine["boxes"], theirs["boxes"])
+        assert torch.equal(mine["labels"], theirs["labels"] - 1)
+        assert torch.equal(mine["scores"], theirs["scores"])
+    shifted = [{**target, "labels": target["labels"] + 1} for target in TARGETS]
+    drawn = []
+    for detector, targets in ((network, TARGETS), (oracle, shifted)):
+        torch.manual_seed(2)  # both draw anchors and regions
+        drawn.append(detector.train()(x, targets))
+    assert drawn[0] == drawn[1]
 
 
 def test_a_fresh_detector_scores_every_class_at_one_in_a_hundred():

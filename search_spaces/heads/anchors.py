@@ -1,0 +1,102 @@
+"""Boxes from anchors (RetinaNet): at each place some boxes, each with its classes and four changes.
+
+Lin et al., arXiv:1708.02002. The losses, and what becomes of the scores, are torchvision's.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from search_spaces.heads.head import Row
+from search_spaces.heads.one_stage import OneStage
+from search_spaces.heads.points import TowerNorm
+from search_spaces.heads.predictor import (
+    AnchorSize,
+    Count,
+    Layers,
+    Levels,
+    Predictor,
+    Ratios,
+    Share,
+    anchor_generator,
+    count_of,
+)
+from search_spaces.heads.pyramid import Pyramid
+
+
+class Anchors(Predictor):
+    """RetinaNet: a tower of convolutions for classes, one for boxes, the same at each level."""
+
+    kind: Literal["anchors"]
+    """The kind of predictor."""
+    layers: Layers = 4
+    """How many 3 x 3 convolutions stand before the scores."""
+    norm: TowerNorm = "none"
+    """What normalises them: group norm, in groups of 8 channels or more, or nothing."""
+    size: AnchorSize = 4.0
+    """Side of the smallest square anchor, in strides of its level."""
+    octaves: Annotated[int, Field(ge=1)] = 3
+    """How many sizes there are up to twice that, as 32, 40 and 50 px at stride 8."""
+    ratios: Ratios = (0.5, 1.0, 2.0)
+    """Height over width of the anchors of each size."""
+    score_threshold: Share = 0.05
+    """Boxes with a lower score are left out."""
+    nms_iou: Share = 0.5
+    """Of two boxes of one class that overlap more than this, the one with the lower score goes."""
+    detections: Count = 300
+    """The most boxes of an image."""
+
+    @property
+    def each(self) -> int:
+        """How many anchors a place has."""
+        return self.octaves * len(self.ratios)
+
+    def rows(self, levels: Levels, num_classes: int) -> list[Row]:
+        """`class_<i>`, `class_scores`, `box_<i>`, `box_sides`."""
+        width = levels.channels
+        classes, boxes = (
+            [levels.row(f"{of}_{i}", width, norm=self.norm) for i in range(self.layers)]
+            for of in ("class", "box")
+        )
+        return [
+            *classes,
+            levels.scores("class_scores", self.each * num_classes),
+            *boxes,
+            levels.scores("box_sides", self.each * 4),
+        ]
+
+    def farthest(self) -> tuple[str, ...]:
+        """The tower of classes."""
+        return ("class_",)
+
+    def assembled(
+        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+    ) -> nn.Module:
+        """torchvision's RetinaNet on our layers."""
+        from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
+
+        classes, boxes = (
+            nn.Sequential(*(layers[f"{of}_{i}"] for i in range(self.layers)))
+            for of in ("class", "box")
+        )
+        num_classes = count_of(layers["class_scores"]) // self.each
+        head = RetinaNetHead(pyramid.out_channels, self.each, num_classes)
+        head.classification_head.conv = classes
+        head.classification_head.cls_logits = layers["class_scores"]
+        head.regression_head.conv = boxes
+        head.regression_head.bbox_reg = layers["box_sides"]
+        detector = RetinaNet(
+            pyramid,
+            num_classes,
+            anchor_generator=anchor_generator(strides, self.size, self.ratios, self.octaves),
+            head=head,
+            score_thresh=self.score_threshold,
+            nms_thresh=self.nms_iou,
+            detections_per_img=self.detections,
+        )
+        return OneStage(detector)
+
+    def describe(self) -> str:
+        """As `RetinaNet of 4 layers`."""
+        return f"RetinaNet of {self.layers} layer{'s' * (self.layers != 1)}"

@@ -1,0 +1,129 @@
+"""Boxes in two stages (Faster R-CNN): regions that may hold something, then what each one holds.
+
+Ren et al., arXiv:1506.01497, on a pyramid as torchvision has it, whose modules these are.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from search_spaces.blocks.block import Channels, Layer
+from search_spaces.blocks.window import square
+from search_spaces.heads.head import Row
+from search_spaces.heads.predictor import (
+    AnchorSize,
+    Count,
+    Layers,
+    Levels,
+    Predictor,
+    Ratios,
+    Share,
+    anchor_generator,
+    count_of,
+)
+from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.two_stage import RegionScores, Split, TwoStage
+
+
+class Proposals(Predictor):
+    """Faster R-CNN: convolutions that propose regions, fully connected layers that look at each.
+
+    Its FLOPs count the second stage `count` times: what an image gives varies up to that.
+    """
+
+    grows: ClassVar = ("widths",)
+    kind: Literal["proposals"]
+    """The kind of predictor."""
+    layers: Layers = 1
+    """How many 3 x 3 convolutions stand before the scores of regions."""
+    size: AnchorSize = 8.0
+    """Side of the square anchor, in strides of its level."""
+    ratios: Ratios = (0.5, 1.0, 2.0)
+    """Height over width of the anchors."""
+    count: Count = 1000
+    """The most regions of an image that are looked at. In training there are twice as many, of
+    which 512 are drawn."""
+    pool: Channels = 7
+    """Side of a region's map, in pixels, to which the levels are resampled (RoI align)."""
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (1024, 1024)
+    """Widths of the fully connected layers of the second stage, in order."""
+    score_threshold: Share = 0.05
+    """Boxes with a lower score are left out."""
+    nms_iou: Share = 0.5
+    """Of two boxes of one class that overlap more than this, the one with the lower score goes."""
+    detections: Count = 100
+    """The most boxes of an image."""
+
+    def rows(self, levels: Levels, num_classes: int) -> list[Row]:
+        """`region_<i>`, `region_scores`, `region_sides` at each level, `box` once a region."""
+        width, each = levels.channels, len(self.ratios)
+        second = Layer(
+            RegionScores,
+            width,
+            num_classes + 1,  # the background comes first
+            arguments=self.pairs("widths", "pool"),
+            paths=((square(self.pool),),),
+        )
+        return [
+            *(levels.row(f"region_{i}", width, norm="none") for i in range(self.layers)),
+            levels.scores("region_scores", each, kernel_size=1),
+            levels.scores("region_sides", 4 * each, kernel_size=1),
+            Row("head.box", second, at=levels.numbers[0], times=self.count),
+        ]
+
+    def farthest(self) -> tuple[str, ...]:
+        """The first stage; the second sees what that found."""
+        return ("region_",)
+
+    def assembled(
+        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+    ) -> nn.Module:
+        """torchvision's region proposals and region heads on our layers."""
+        from torchvision.models.detection.roi_heads import RoIHeads
+        from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+        from torchvision.ops import MultiScaleRoIAlign
+
+        first = RPNHead(pyramid.out_channels, count_of(layers["region_scores"]), conv_depth=0)
+        first.conv = nn.Sequential(*(layers[f"region_{i}"] for i in range(self.layers)))
+        first.cls_logits = layers["region_scores"]
+        first.bbox_pred = layers["region_sides"]
+        most = {"training": 2 * self.count, "testing": self.count}
+        regions = RegionProposalNetwork(
+            anchor_generator(strides, self.size, self.ratios, octaves=1),
+            first,
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n=most,
+            post_nms_top_n=most,
+            nms_thresh=0.7,
+        )
+        # Levels beyond the body's are for the first stage alone, as in arXiv:1612.03144.
+        levels = [str(stride) for stride in pyramid.lateral]
+        second = layers["box"]
+        assert isinstance(second, RegionScores)
+        boxes = RoIHeads(
+            MultiScaleRoIAlign(levels, output_size=self.pool, sampling_ratio=2),
+            second,
+            Split(second.num_classes),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=512,
+            positive_fraction=0.25,
+            bbox_reg_weights=None,
+            score_thresh=self.score_threshold,
+            nms_thresh=self.nms_iou,
+            detections_per_img=self.detections,
+        )
+        return TwoStage(pyramid, regions, boxes, count=self.count)
+
+    def describe(self) -> str:
+        """As `Faster R-CNN of 1,000 proposals`."""
+        return f"Faster R-CNN of {self.counted}"
+
+    @property
+    def counted(self) -> str:
+        """As `1,000 proposals`."""
+        return f"{self.count:,} proposal{'s' * (self.count != 1)}"
