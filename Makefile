@@ -4,7 +4,13 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread: faster than one on two, and no test times anything.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all test-gpu lint docs install clean
+# Every figure of README and docs, as benchmark:part; the last four take hours.
+FIGURES := commands:startup commands:line cost overhead overhead:share many_trials \
+	many_trials:--alone many_trials:--deciding loading:table loading:page bookkeeping:sqlite \
+	bookkeeping:postgresql bookkeeping:suggestion input_pipeline input_pipeline:first_step \
+	curves forecast transfer worth regret:--commit:3950a05
+
+.PHONY: demo test test-all test-gpu figures lint docs install clean
 
 demo: install
 	$(BIN)/scaler run --config experiments/configs/digits.yaml
@@ -18,6 +24,13 @@ test-all: install lint
 # On a machine with a GPU: what is marked `gpu`, one test at a time. OMP_NUM_THREADS stays free.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu
+
+# Printed anew, each into experiments/benchmarks/results. A quiet machine, SCALER_DATA, and hours.
+figures: install
+	for each in $(FIGURES); do \
+		echo "== $$each"; $(BIN)/python -m experiments.benchmarks.$$(echo $$each | tr ':' ' ') \
+			|| echo "$$each failed: its old figure stays, with its date"; \
+	done
 
 lint: install
 	$(BIN)/ruff check .

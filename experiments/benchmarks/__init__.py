@@ -4,6 +4,7 @@ May import everything. Read `keep` first: it prints and keeps figures in `result
 and range, and the machine.
 """
 
+import datetime
 import os
 import platform
 import statistics
@@ -63,7 +64,7 @@ def keep(name: str, rows: list[dict[str, Any]], *, folder: Path, note: str) -> N
     """Print the rows as a table; write them as JSON and Markdown under `folder`."""
     from tabulate import tabulate
 
-    facts = machine()
+    facts = {"date": datetime.date.today().isoformat(), **machine()}
     line = ", ".join(f"{key} {value}" for key, value in facts.items())
     table = tabulate(rows, headers="keys", tablefmt="github")
     text = f"# {name}\n\n{note}\n\n{line}\n\n{table}\n"
