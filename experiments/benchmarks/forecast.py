@@ -77,7 +77,7 @@ def train_family(data: str, seed: int) -> Iterator[dict[str, Any]]:
             "flops": measure_cost(network, **sizes).flops,
             "resolution": network.resolution,
             "curve": [round(result.accuracy, 5) for result in results],
-            "train_accuracy": round(results[-1].train_accuracy, 5),
+            "train_accuracy": round(results[-1].figures["train_accuracy"], 5),
             "test_accuracy": round(training.test(results[-1].network), 5),
             "test_images": len(images.test),
             "seconds": round(sum(result.seconds for result in results), 1),

@@ -34,7 +34,7 @@ from experiments.report.charts.drawing import draw
 from experiments.steps.known import known_at
 from experiments.steps.noise import difference
 from experiments.steps.search import search
-from experiments.training.batches import evaluate
+from experiments.training.measuring import evaluate
 from experiments.training.training import Training
 from scaler.conditions import Conditions
 from scaler.cost import measure_cost

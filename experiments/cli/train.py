@@ -109,7 +109,8 @@ def _next(architecture: "Architecture", best: Path) -> str:
     """The command that uses the weights."""
     if architecture.task == "classification":
         return f"Take it away: scaler export {best} -o exported"
-    return "It scores each pixel: `search_spaces.build_network` builds it, the checkpoint fills it"
+    does = "scores each pixel" if architecture.task == "segmentation" else "finds boxes"
+    return f"It {does}: `search_spaces.build_network` builds it, the checkpoint fills it"
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:

@@ -9,7 +9,15 @@ from pydantic import Field, FiniteFloat, model_validator
 from search_spaces.records import InputError, KeyMistakeError, Record, read_mapping, suggest
 
 MetricName = Literal[
-    "auto", "accuracy", "balanced_accuracy", "macro_f1", "dice", "miou", "pixel_accuracy"
+    "auto",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "dice",
+    "miou",
+    "pixel_accuracy",
+    "map50",
+    "map",
 ]
 Strength = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -160,14 +168,17 @@ class TrainConfig(Record):
     """How the learning rate falls after the warm-up."""
 
     loss: Literal["cross_entropy", "focal", "mse", "dice", "cross_entropy_dice"] = "cross_entropy"
-    """The loss. `dice` and `cross_entropy_dice`, the sum of both, are for masks."""
+    """The loss. `dice` and `cross_entropy_dice`, the sum of both, are for masks. A head that finds
+    boxes has its own loss; leave this out there.
+    """
     class_weights: Literal["none", "inverse", "median_frequency"] = "none"
     """What a class counts in cross-entropy: all the same, the inverse of its share of the training
     images or pixels, or the median share over its own (arXiv:1411.4734).
     """
     metric: MetricName = "auto"
-    """What is measured on the validation part, and searched for: `auto` is accuracy, or for masks
-    Dice, the mean over classes of the whole part.
+    """What is measured on the validation part, and searched for: `auto` is accuracy, for masks
+    Dice, the mean over classes of the whole part, for boxes mAP50, the mean over classes of the
+    average precision at an IoU of 0.5; `map` is the mean of IoUs from 0.5 to 0.95.
     """
     label_smoothing: Share = 0.1
     """Share of a label that is spread over all classes."""

@@ -247,5 +247,7 @@ def _flat(config: SearchConfig) -> dict[str, Any]:
             flat.update({f"{section}.{key}": value for key, value in values.items()})
         else:
             flat[section] = values
+    if config.data.fit == "auto":  # `crop` in configs of before, of tasks that still crop
+        flat["data.fit"] = config.data.fitted("classification")
     search = config.search
     return flat | {"search.target": search.known_target, "search.exponent": search.known_exponent}

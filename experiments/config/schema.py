@@ -5,7 +5,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,6 +22,9 @@ from experiments.config.sections import (
     TrackingSection,
 )
 from search_spaces.records import InputError, Record, read_mapping, suggest
+
+if TYPE_CHECKING:  # it imports torch
+    from search_spaces.heads import Task
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Fit = Literal["crop", "stretch", "pad"]
@@ -60,9 +63,10 @@ class DataConfig(Record):
 
     source: str = "digits"
     """A data set's name, a folder of images, or a CSV or Parquet table."""
-    task: Literal["auto", "classification", "segmentation"] = "auto"
-    """What is told of an image: its class, or the class of each pixel. `auto` takes segmentation
-    where `images/` lies beside `masks/`, and says so.
+    task: Literal["auto", "classification", "segmentation", "detection"] = "auto"
+    """What is told of an image: its class, the class of each pixel, or boxes. `auto` takes
+    segmentation where `images/` lies beside `masks/`, detection where files of boxes lie beside
+    images (COCO JSON, Pascal VOC XML, YOLO txt), and says so.
     """
     layout: Literal["auto", "parts", "classes"] = "auto"
     """What the folders of an image folder are: `parts` with class folders in them, or the
@@ -76,9 +80,10 @@ class DataConfig(Record):
     """Side in pixels at which images are stored. Without it: the images' own size."""
     max_pixels: Positive = 178_956_970
     """Image files with more pixels are refused. The default is Pillow's own limit."""
-    fit: Fit = "crop"
+    fit: Literal["auto"] | Fit = "auto"
     """How an image that is not square becomes one: `crop` keeps the centre square, `stretch` the
-    whole image in another shape, `pad` the whole image with black at two sides.
+    whole image in another shape, `pad` (or `letterbox`) the whole image with black at two sides.
+    `auto` pads images with boxes, and crops others.
     """
     validation_fraction: Fraction = 0.2
     """Share of the training part that is used for validation, where the data give none."""
@@ -99,11 +104,22 @@ class DataConfig(Record):
     augmentation: Augmentation | None = None
     """How training images are varied, in place of the recipe's augmentation."""
 
+    @field_validator("fit", mode="before")
+    @classmethod
+    def _letterbox(cls, fit: object) -> object:
+        return "pad" if fit == "letterbox" else fit
+
     @model_validator(mode="after")
     def _parts_have_names(self) -> Self:
         if self.layout == "classes" and self.parts is not None:
             raise ValueError("`layout: classes` has no parts; remove it, or remove `parts`")
         return self
+
+    def fitted(self, task: "Task") -> Fit:
+        """`fit`, or what `auto` is for data of this task."""
+        if self.fit == "auto":
+            return "pad" if task == "detection" else "crop"
+        return self.fit
 
     def varied(self, recipe: Augmentation | None = None) -> Augmentation:
         """How training images are varied: as `augmentation` says, or else the recipe.
@@ -155,7 +171,8 @@ class SearchConfig(Record):
     def _task(cls, task: object) -> object:
         if task != "classification":
             raise ValueError(
-                f"the task is named by `data.task` (auto, classification, segmentation), but got "
+                f"the task is named by `data.task` (auto, classification, segmentation, "
+                f"detection), but got "
                 f"{task!r} here; move it there"
             )
         return task

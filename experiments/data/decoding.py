@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from experiments.config.files import replace_file
 from experiments.config.messages import say, warn
@@ -97,6 +97,17 @@ def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE)
     if (sizes == sizes[0, 0]).all():
         return int(sizes[0, 0])
     return max(1, min(int(np.median(sizes.min(axis=1))), LARGEST_DEFAULT_SIZE))
+
+
+def read_sizes(files: Sequence[ImageFile], *, max_pixels: int) -> Iterator[tuple[int, int]]:
+    """(width, height) of each file as image viewers show it, in order; nothing is decoded."""
+    return _map(files, lambda path: read_image(path, upright_size, max_pixels))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of an opened image as image viewers show it."""
+    lies = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return image.size[::-1] if lies else image.size
 
 
 def to_square(image: Image.Image, size: int, *, fit: Fit = "crop") -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from experiments.config.schema import Fit
+from experiments.data.boxes import Boxes
 from search_spaces.heads import Task
 
 CARD_SHARE = 0.5  # of a card's free memory that a part of the images may take
@@ -29,11 +30,13 @@ class Split:
     # uint8 (N, H, W), the class of each pixel, 255 for none; `labels` are then the images' strata,
     # by which they are divided.
     masks: np.ndarray | None = None
+    boxes: Boxes | None = None  # in pixels of the images; `labels` are the images' strata again
 
     def __post_init__(self) -> None:
         if self.masks is not None:
             expected = (len(self.images), *self.images.shape[2:])
             assert (self.masks.dtype.name, self.masks.shape) == ("uint8", expected)
+        assert self.boxes is None or len(self.boxes) == len(self.images)
         assert (self.images.dtype.name, self.images.ndim) == ("uint8", 4)
         assert (self.labels.dtype.name, self.labels.shape) == ("int64", self.images.shape[:1])
 
@@ -41,7 +44,7 @@ class Split:
         # A memory map pickles as one string, which each process of a node would then hold for
         # itself; a plain view of it goes out of band, so that they share the node's one copy.
         masks = None if self.masks is None else np.asarray(self.masks)
-        return Split, (np.asarray(self.images), np.asarray(self.labels), None, masks)
+        return Split, (np.asarray(self.images), np.asarray(self.labels), None, masks, self.boxes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,15 +52,25 @@ class Split:
     def take(self, indices: np.ndarray | slice) -> "Split":
         """The images at these places."""
         masks = None if self.masks is None else self.masks[indices]
+        boxes = None if self.boxes is None else self.boxes.take(indices)
         paths = _some(self.paths, indices)
-        taken = Split(self.images[indices], self.labels[indices], paths, masks)
+        taken = Split(self.images[indices], self.labels[indices], paths, masks, boxes)
         if "digests" in self.__dict__:  # need not be counted again
             taken.__dict__["digests"] = self.digests[indices]
         return taken
 
     @property
+    def task(self) -> Task:
+        """Segmentation where the images have masks, detection where they have boxes."""
+        if self.masks is not None:
+            return "segmentation"
+        return "classification" if self.boxes is None else "detection"
+
+    @property
     def targets(self) -> np.ndarray:
-        """What is to be told of each image: its label, or its mask."""
+        """What is to be told of each image: its label, its mask, or its boxes as `Boxes.padded`."""
+        if self.boxes is not None:
+            return self.boxes.padded()
         return self.labels if self.masks is None else self.masks
 
     @property
@@ -163,12 +176,13 @@ class ImageData:
 
     @property
     def task(self) -> Task:
-        """Segmentation where the images have masks."""
-        masks = isinstance(self.train, Split) and self.train.masks is not None
-        return "segmentation" if masks else "classification"
+        """Segmentation where the images have masks, detection where they have boxes."""
+        return self.train.task if isinstance(self.train, Split) else "classification"
 
     def class_counts(self) -> np.ndarray:
-        """How many of the training images, or of their pixels, are of each class: int64 (K,)."""
+        """How many of the training images, their pixels or boxes are of each class: int64 (K,)."""
+        if isinstance(self.train, Split) and self.train.boxes is not None:
+            return self.train.boxes.by_class(self.num_classes).sum(axis=0)
         targets = self.train.targets if isinstance(self.train, Split) else self.train.labels
         counts = np.zeros(256 if self.task == "segmentation" else self.num_classes, dtype=np.int64)
         for start in range(0, len(targets), _CHUNK):
@@ -233,6 +247,11 @@ def fingerprint(classes: tuple[str, ...], *parts: Part) -> str:
         digest.update(np.ascontiguousarray(part.digests).data)
         if isinstance(part, Split) and part.masks is not None:
             digest.update(np.ascontiguousarray(part.masks).data)
+            continue
+        if isinstance(part, Split) and part.boxes is not None:
+            digest.update(part.boxes.offsets.astype("<i8").data)
+            digest.update(part.boxes.corners.astype("<f4").data)
+            digest.update(part.boxes.classes.astype("<i8").data)
             continue
         digest.update(part.labels.astype("<i8").data)
     return digest.hexdigest()[:16]

@@ -264,7 +264,13 @@ def strata(masks: np.ndarray, classes: int) -> np.ndarray:
 
     Strata of fewer than three images join the next common one, so that each can be cut.
     """
-    counts = np.stack([np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks])
+    counts = [np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks]
+    return strata_of(np.stack(counts))
+
+
+def strata_of(counts: np.ndarray) -> np.ndarray:
+    """`strata` of images with so many of each class, int (N, classes)."""
+    classes = counts.shape[1]
     order = np.argsort(counts.sum(axis=0), kind="stable")  # the rarest class first
     chosen = np.argmax(counts[:, order] > 0, axis=1)  # 0 too where nothing is labelled
     ranks = np.arange(classes)

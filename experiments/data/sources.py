@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from experiments.config.messages import say_once
-from experiments.config.schema import DataConfig
+from experiments.config.schema import DataConfig, Fit
 from experiments.config.units import readable_count
+from experiments.data.annotations import Labelled, list_boxes, place_boxes, tell_boxes
+from experiments.data.box_sources import find_boxes
 from experiments.data.decoding import (
     cache_folder,
     cache_key,
@@ -17,6 +20,7 @@ from experiments.data.decoding import (
     decode_files,
     default_size,
     fit_arrays,
+    read_sizes,
     survey_files,
 )
 from experiments.data.folder import list_folder
@@ -29,6 +33,7 @@ from experiments.data.masks import (
     list_pairs,
     pair_folders,
     strata,
+    strata_of,
     tell_masks,
 )
 from experiments.data.published import PUBLISHED, read_digits
@@ -60,6 +65,15 @@ def read_source(config: DataConfig) -> UndividedData:
     if published is not None:
         return _from_arrays(PUBLISHED[config.source].read(published), config)
     place = _find(config.source)
+    if place.is_dir() and config.task in ("auto", "detection"):
+        sources = find_boxes(place, config)  # before masks: YOLO's labels/ may hold either
+        if sources is not None:
+            return read_boxes(list_boxes(place, sources), config)
+    if config.task == "detection":
+        raise InputError(
+            f"data.task is detection, but '{place}' has no COCO JSON, Pascal VOC XML or YOLO txt "
+            f"beside images, neither in itself nor in train/; see docs/data.md"
+        )
     folders = pair_folders(place, config) if place.is_dir() else None
     if folders is not None and config.task != "classification":
         return read_pairs(list_pairs(place, folders), config)
@@ -107,8 +121,9 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
         listing.name, listing.classes, labels, places=listing.places, left_out=listing.left_out
     )
     image_size = config.image_size or _default_size(listing, config.max_pixels)
+    fit = config.fitted("classification")
     stream = streams(config.placement, images=len(listing.files), image_size=image_size)
-    whole = (_stream_files if stream else _hold_files)(listing, image_size, config)
+    whole = (_stream_files if stream else _hold_files)(listing, image_size, fit, config)
     parts, start = {}, 0
     for part, files in listing.parts.items():
         parts[part] = whole.take(slice(start, start + len(files)))
@@ -118,47 +133,73 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
 
 def read_pairs(pairs: Pairs, config: DataConfig) -> UndividedData:
     """Images with their masks, decoded or from the cache of decoded ones."""
-    if config.placement == "stream":
-        raise InputError(
-            f"data.placement: stream is for images with labels, but '{pairs.images.name}' has "
-            f"masks; leave it out"
-        )
-    listing = pairs.images
-    image_size = config.image_size or _default_size(listing, config.max_pixels)
-    whole = _hold_files(listing, image_size, config)
-    assert isinstance(whole, Split)
-    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
+    listing, fit = pairs.images, config.fitted("segmentation")
+    whole = _hold_dense(listing, fit, config, what="masks")
+    image_size = whole.shape[1]
     table = hashlib.sha256(repr(pairs.table).encode()).hexdigest()[:8]
     masks = cached_array(
-        f"{cache_key(pairs.masks_listing, image_size=image_size, fit=config.fit)}-{table}",
-        lambda: decode_masks(pairs, image_size=image_size, **how),
+        f"{cache_key(pairs.masks_listing, image_size=image_size, fit=fit)}-{table}",
+        lambda: decode_masks(pairs, image_size=image_size, fit=fit, max_pixels=config.max_pixels),
     )
     train = masks[: len(listing.parts["train"])]
     classes = class_names(pairs, train)
     tell_masks(pairs, classes, train, share=lambda share: f"{share:.1%}")
-    parts, start = {}, 0
-    for part, files in listing.parts.items():
-        own = slice(start, start + len(files))
-        labels = strata(masks[own], len(classes))
-        paths = None if whole.paths is None else whole.paths[own]
-        parts[part] = Split(whole.images[own], labels, paths, masks[own])
-        start += len(files)
+    parts = {
+        part: replace(whole.take(own), labels=strata(masks[own], len(classes)), masks=masks[own])
+        for part, own in _places_of(listing).items()
+    }
     return UndividedData(listing.name, classes, **parts)
 
 
-def _hold_files(listing: Listing, image_size: int, config: DataConfig) -> Part:
-    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
+def read_boxes(found: Labelled, config: DataConfig) -> UndividedData:
+    """Images with their boxes, decoded or from the cache of decoded ones."""
+    listing, fit = found.images, config.fitted("detection")
+    sizes = cached_array(
+        cache_key(listing, image_size=None) + "-sizes",
+        lambda: np.array(list(read_sizes(listing.files, max_pixels=config.max_pixels))),
+    )
+    whole = _hold_dense(listing, fit, config, what="boxes")
+    boxes, faults = place_boxes(found, sizes, image_size=whole.shape[1], fit=fit)
+    tell_boxes(found, boxes, faults, fit)
+    parts = {}
+    for part, own in _places_of(listing).items():
+        counts = boxes.take(own).by_class(len(listing.classes))
+        empty = counts.sum(axis=1, keepdims=True) == 0  # a stratum of their own
+        labels = strata_of(np.hstack([counts, empty]))
+        parts[part] = replace(whole.take(own), labels=labels, boxes=boxes.take(own))
+    return UndividedData(listing.name, listing.classes, **parts)
+
+
+def _places_of(listing: Listing) -> dict[str, slice]:
+    """Where the files of each part stand among those of all parts."""
+    ends = np.cumsum([len(files) for files in listing.parts.values()]).tolist()
+    starts = [0, *ends[:-1]]
+    return dict(zip(listing.parts, map(slice, starts, ends), strict=True))
+
+
+def _hold_dense(listing: Listing, fit: Fit, config: DataConfig, *, what: str) -> Split:
+    if config.placement == "stream":
+        raise InputError(
+            f"data.placement: stream is for images with labels, but '{listing.name}' has {what}; "
+            f"leave it out"
+        )
+    image_size = config.image_size or _default_size(listing, config.max_pixels)
+    return _hold_files(listing, image_size, fit, config)
+
+
+def _hold_files(listing: Listing, image_size: int, fit: Fit, config: DataConfig) -> Split:
+    how: dict[str, Any] = {"fit": fit, "max_pixels": config.max_pixels}
     images = cached_array(
-        cache_key(listing, image_size=image_size, fit=config.fit),
+        cache_key(listing, image_size=image_size, fit=fit),
         lambda: decode_files(listing.files, image_size=image_size, **how),
     )
     return Split(images, listing.labels, paths=tuple(file.path for file in listing.files))
 
 
-def _stream_files(listing: Listing, image_size: int, config: DataConfig) -> Part:
-    how: dict[str, Any] = {"fit": config.fit, "max_pixels": config.max_pixels}
+def _stream_files(listing: Listing, image_size: int, fit: Fit, config: DataConfig) -> FileSplit:
+    how: dict[str, Any] = {"fit": fit, "max_pixels": config.max_pixels}
     facts = cached_array(
-        cache_key(listing, image_size=image_size, fit=config.fit) + "-facts",
+        cache_key(listing, image_size=image_size, fit=fit) + "-facts",
         lambda: survey_files(listing.files, image_size=image_size, **how),
     )
     paths = tuple(file.path for file in listing.files)

@@ -108,8 +108,8 @@ def _cut(
 def _check_enough(source: UndividedData) -> None:
     parts = {"validation": source.validation, "test": source.test}
     cuts = [name for name, part in parts.items() if part is None]
-    if isinstance(source.train, Split) and source.train.masks is not None:
-        _check_enough_masks(source, 1 + len(cuts))
+    if isinstance(source.train, Split) and source.train.task != "classification":
+        _check_enough_dense(source, source.train, 1 + len(cuts))
         return
     sizes = np.bincount(source.train.labels, minlength=len(source.classes))
     smallest = int(sizes.argmin())
@@ -121,10 +121,11 @@ def _check_enough(source: UndividedData) -> None:
         )
 
 
-def _check_enough_masks(source: UndividedData, least: int) -> None:
-    if len(source.train) < 2 * least:
+def _check_enough_dense(source: UndividedData, train: Split, least: int) -> None:
+    if len(train) < 2 * least:
+        what = "masks" if train.task == "segmentation" else "boxes"
         raise InputError(
-            f"'{source.name}' has {len(source.train)} training images with masks, and at least "
+            f"'{source.name}' has {len(train)} training images with {what}, and at least "
             f"{2 * least} are needed; add some"
         )
 

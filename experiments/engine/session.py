@@ -216,7 +216,12 @@ def _loaded(config: SearchConfig, *, searches: bool) -> tuple["ImageData", str]:
                 "no GPU; leave one of the two out"
             )
     if searches:
-        check_space(searched_space(config.search), config.train, data)
+        check_space(
+            searched_space(config.search),
+            config.train,
+            data,
+            varied=config.data.varied(config.train.augmentation),
+        )
     return data, metric
 
 

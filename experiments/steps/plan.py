@@ -75,7 +75,12 @@ def plan_search(config: SearchConfig) -> Plan:
     """
     check_search(config)
     data = load_data(config.data, seed=config.seed)
-    check_space(searched_space(config.search), config.train, data)
+    check_space(
+        searched_space(config.search),
+        config.train,
+        data,
+        varied=config.data.varied(config.train.augmentation),
+    )
     sizes = {"num_classes": data.num_classes, "in_channels": data.channels}
     search = config.search
     if search.target is None:

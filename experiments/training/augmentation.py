@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from experiments.config.recipe import Augmentation
 from experiments.data.images import ChannelStatistics
+from experiments.training.moving import Moves, crop_boxes, move_boxes
 from experiments.training.rand_augment import jitter, rand_augment_with
 
 _QUANTILES = 4096  # of the Beta distribution, between which is interpolated
@@ -30,30 +31,28 @@ def augment(images: Tensor, *, augmentation: Augmentation, generator: torch.Gene
 
 def vary(
     images: Tensor,
-    masks: Tensor | None,
+    targets: Tensor | None,
     *,
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
-    """`augment`, and masks uint8 (N, H, W) moved with their images: the nearest pixel's class.
+    """`augment`, and masks uint8 (N, H, W), or boxes (N, P, 5), moved with their images.
 
-    Where black comes into an image, 255 comes into its mask: no class is known there.
+    A mask takes the nearest pixel's class; where black comes into an image, 255 comes into its
+    mask: no class is known there. Boxes are clipped, and dropped where a tenth or less is left.
     """
     settings = augmentation
+    if targets is not None and targets.is_floating_point():
+        return _vary_boxes(images, targets, settings, generator)
     # Turned round, so that the zeros that come in at the edges are 255 in the end.
-    turned = None if masks is None else 255 - masks[:, None]  # (N, 1, H, W)
+    turned = None if targets is None else 255 - targets[:, None]  # (N, 1, H, W)
     if settings.random_resized_crop is not None:
         crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
         images = crop_and_resize(images, crops)
         turned = None if turned is None else crop_and_resize(turned, crops, mode="nearest")
-    images, turned = _together(images, turned, lambda x: _moved(x, settings, generator))
-    images = jitter(
-        images,
-        brightness=settings.brightness,
-        contrast=settings.contrast,
-        saturation=settings.saturation,
-        generator=generator,
-    )
+    moves = draw_moves(images, settings, generator=generator)
+    images, turned = _together(images, turned, lambda x: moved(x, moves))
+    images = _jittered(images, settings, generator)
     if settings.randaugment is not None:
         images, turned = rand_augment_with(
             images, turned, settings.randaugment, generator=generator
@@ -63,6 +62,32 @@ def vary(
             images, turned, lambda x: cutout(x, share=settings.cutout, generator=generator)
         )
     return images, None if turned is None else 255 - turned[:, 0]
+
+
+def _vary_boxes(
+    images: Tensor, boxes: Tensor, settings: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """`vary` of what `check_boxes_can` lets through."""
+    height, width = images.shape[2:]
+    if settings.random_resized_crop is not None:
+        crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
+        images = crop_and_resize(images, crops)
+        boxes = crop_boxes(boxes, crops, height=height, width=width)
+    moves = draw_moves(images, settings, generator=generator)
+    if moves is not None:
+        images = moved(images, moves)
+        boxes = move_boxes(boxes, moves, height=height, width=width)
+    return _jittered(images, settings, generator), boxes
+
+
+def _jittered(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    return jitter(
+        images,
+        brightness=settings.brightness,
+        contrast=settings.contrast,
+        saturation=settings.saturation,
+        generator=generator,
+    )
 
 
 def _together(
@@ -75,27 +100,42 @@ def _together(
     return both[:, :-1], both[:, -1:]
 
 
-def _moved(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Flipped or not, then moved by whole pixels, zeros coming in: pad-and-crop and translation."""
-    count, channels, height, width = images.shape
+def draw_moves(
+    images: Tensor, settings: Augmentation, *, generator: torch.Generator
+) -> Moves | None:
+    """How each image is moved by whole pixels and flipped: pad-and-crop and translation."""
+    count, _, height, width = images.shape
     padding = settings.crop_padding
     down, across = (round(settings.translate * side) for side in (height, width))
     if not (settings.flip or padding or down or across):
-        return images
-    device = images.device
-    rows = torch.arange(height, device=device).expand(count, height)  # (N, H)
-    columns = torch.arange(width, device=device).expand(count, width)  # (N, W)
+        return None
+
+    def draw(below: int, *shape: int) -> Tensor:
+        return torch.randint(below, (*shape, count, 1), generator=generator, device=images.device)
+
+    rows = torch.zeros((count, 1), dtype=torch.int64, device=images.device)
+    columns, mirrored = rows, rows == 1
     if settings.flip:
-        mirrored = torch.randint(2, (count, 1), generator=generator, device=device) == 1
-        columns = torch.where(mirrored, width - 1 - columns, columns)
+        mirrored = draw(2) == 1
     if padding:
-        corners = torch.randint(2 * padding + 1, (2, count, 1), generator=generator, device=device)
+        corners = draw(2 * padding + 1, 2)
         rows, columns = rows + corners[0], columns + corners[1]
     if down or across:
-        rows = rows + torch.randint(2 * down + 1, (count, 1), generator=generator, device=device)
-        moves = torch.randint(2 * across + 1, (count, 1), generator=generator, device=device)
-        columns = columns + moves
+        rows = rows + draw(2 * down + 1)
+        columns = columns + draw(2 * across + 1)
     beside, above = padding + across, padding + down
+    return Moves(above - rows, beside - columns, mirrored, most=(above, beside))
+
+
+def moved(images: Tensor, moves: Moves | None) -> Tensor:
+    """The images (N, C, H, W) after `moves`, zeros coming in."""
+    if moves is None:
+        return images
+    count, channels, height, width = images.shape
+    above, beside = moves.most
+    rows = torch.arange(height, device=images.device) + (above - moves.down)  # (N, H)
+    columns = torch.arange(width, device=images.device).expand(count, width)  # (N, W)
+    columns = torch.where(moves.mirrored, width - 1 - columns, columns) + (beside - moves.right)
     if beside or above:
         images = functional.pad(images, (beside, beside, above, above))
     source = rows[:, :, None] * images.shape[3] + columns[:, None, :]  # (N, H, W)

@@ -23,12 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.config.recipe import MetricName
 from experiments.data.decoding import decode_file
-from experiments.data.images import CARD_SHARE, FileSplit, ImageData, Part, Split
+from experiments.data.images import CARD_SHARE, FileSplit, Part, Split
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import autocast, card_is_full
-from experiments.training.metrics import METRICS, confusion, metric_of
+from experiments.training.metrics import METRICS, confusion
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
@@ -217,27 +216,6 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
         torch.stack([image for image, _ in images]),
         torch.tensor([label for _, label in images], dtype=torch.int64),
     )
-
-
-def evaluate(
-    network: nn.Module,
-    split: Part,
-    *,
-    data: ImageData,
-    resolution: int,
-    precision: torch.dtype | None = None,
-    metric: MetricName = "auto",
-) -> float:
-    """The metric (accuracy, unless the data have masks) on `split`, where the network is.
-
-    `data` is what the network was trained on: its training images give mean and deviation.
-    `precision` is that of autocast, as in the training; None computes in float32.
-    """
-    device = next(network.parameters()).device
-    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
-    how: dict[str, Any] = {"prepare": prepare, "precision": precision}
-    matrix = measure_confusion(network, place(split, device), **how)
-    return metric_of(metric, data.task).of(matrix)
 
 
 def measure_accuracy(

@@ -18,6 +18,7 @@ from experiments.training.hardware import (
     make_grad_scaler,
 )
 from experiments.training.metrics import IGNORED
+from experiments.training.moving import targets_of
 from search_spaces.network import TrainingScores, weighted_loss
 from search_spaces.records import InputError
 
@@ -155,8 +156,8 @@ class Gradients:
         self._clip_norm = config.clip_norm
         weights = None if data is None else weights_of(config, data)
         weights = None if weights is None else weights.to(device)
-        masks = data is not None and data.task == "segmentation"
-        make = make_mask_loss if masks else make_loss
+        self._task = "classification" if data is None else data.task
+        make = make_mask_loss if self._task == "segmentation" else make_loss
         self._loss = make(config, weights)
         self._device = device
         self.precision = choose_precision(config.precision, device)
@@ -168,14 +169,15 @@ class Gradients:
         self,
         model: nn.Module,
         images: Tensor,  # uint8 (N, C, H, W)
-        labels: Tensor,  # (N,), or masks (N, H, W)
+        labels: Tensor,  # (N,), masks (N, H, W), or boxes (N, P, 5) of the prepared images
         *,
         targets: Tensor,  # the labels, or (N, K) shares of the classes where images are mixed
         prepare: Preparation,
     ) -> tuple[Tensor, Tensor]:
         """Leave the batch's gradients in the model; its loss, and how many it got right.
 
-        An image with a mask is right by its share of the known pixels.
+        An image with a mask is right by its share of the known pixels, one with boxes never: what a
+        head finds is not looked at in training, and its losses are its own.
 
         Where memory runs out, a batch is cut into twice as many parts from then on; not with
         several workers, of whom the others would wait for ever.
@@ -244,14 +246,23 @@ class Gradients:
         targets: Tensor,
         share: float,
     ) -> tuple[Tensor, Tensor]:
+        if self._task == "detection":
+            with autocast(self._device, self.precision):
+                losses = model(images, targets_of(targets))
+            loss = torch.stack([each.float() for each in losses.values()]).sum() * share
+            self._backward(loss)
+            return loss.detach(), torch.zeros((), device=loss.device)
         with autocast(self._device, self.precision):
             output = model(images)
         output = _float(output)
         loss = weighted_loss(output, lambda scores: self._loss(scores, targets)) * share
-        scaled = loss if self._grad_scaler is None else self._grad_scaler.scale(loss)
-        torch.autograd.backward(scaled)
+        self._backward(loss)
         scores = output.scores if isinstance(output, TrainingScores) else output
         return loss.detach(), _right(scores.detach(), labels)
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss if self._grad_scaler is None else self._grad_scaler.scale(loss)
+        torch.autograd.backward(scaled)
 
 
 def _right(scores: Tensor, labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from experiments.data.decoding import cache_folder
 from scaler.conditions import cpu_name
-from search_spaces.network import weighted_loss
+from search_spaces.network import DetectionNetwork, weighted_loss
 from search_spaces.records import InputError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt, see malloc.h
@@ -238,6 +238,13 @@ def _seconds_a_step(
     return _seconds_a_step(network, (shape[0] // 2, *shape[1:]), device, layout, precision)
 
 
+def _any_loss(trained: nn.Module, images: Tensor) -> Tensor:
+    """Something to be differentiated; a detector's own losses would need boxes."""
+    if isinstance(trained, DetectionNetwork):
+        return torch.stack([each.float().sum() for each in trained.raw(images).values()]).sum()
+    return weighted_loss(trained(images), Tensor.sum)
+
+
 def _timed(
     network: nn.Module,
     shape: tuple[int, ...],
@@ -252,7 +259,7 @@ def _timed(
         for _ in range(1 + _STEPS):
             began = time.perf_counter()
             with autocast(device, precision):
-                loss = weighted_loss(trained(images), Tensor.sum)
+                loss = _any_loss(trained, images)
             torch.autograd.backward(loss)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

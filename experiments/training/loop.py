@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.data.images import ImageData
 from experiments.training.augmentation import Preparation, mix, vary
-from experiments.training.batches import measure_confusion, place
+from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
@@ -23,7 +22,9 @@ from experiments.training.hardware import (
     compiles,
     repeatable,
 )
+from experiments.training.measuring import measure
 from experiments.training.metrics import metric_of
+from experiments.training.moving import resize_boxes
 from experiments.training.optimizer import (
     AveragedNetwork,
     epoch_rates,
@@ -47,7 +48,8 @@ class EpochResult:
 
     epoch: int  # from 1
     train_loss: float  # mean over the epoch's steps, with label smoothing
-    train_accuracy: float  # on the augmented images of the same steps, in train mode
+    # On the augmented images of the same steps, in train mode; None where boxes are found.
+    train_accuracy: float | None
     accuracy: float  # the metric's value on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
     gradient_norms: dict[str, float]  # at its first step; empty unless asked for
@@ -58,7 +60,9 @@ class EpochResult:
     @property
     def figures(self) -> dict[str, float]:
         """What is told and kept of an epoch beside its accuracy and time."""
-        own = {"train_loss": self.train_loss, "train_accuracy": self.train_accuracy}
+        own = {"train_loss": self.train_loss}
+        if self.train_accuracy is not None:
+            own["train_accuracy"] = self.train_accuracy
         return {**own, **self.gradient_norms}
 
 
@@ -132,7 +136,7 @@ class _Training:
         self.workers, self.device = workers, workers.device
         self.batch_size = _batch_size(len(data.train), config, workers=workers.count)
         self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
-        self.num_classes = data.num_classes
+        self.data, self.num_classes = data, data.num_classes
         self.train, self.validation = (
             place(part, self.device) for part in (data.train, data.validation)
         )
@@ -151,7 +155,7 @@ class _Training:
             None if config.ema_decay is None else AveragedNetwork(network, decay=config.ema_decay)
         )
         self.accuracies: list[float] = []
-        self.metric = metric_of(config.metric, data.task)
+        self.task, self.metric = data.task, metric_of(config.metric, data.task)
         if self.augmentation.mixes and data.task == "segmentation":
             raise InputError(
                 "mixup and cutmix mix the labels of whole images, but the data have masks; set "
@@ -190,7 +194,7 @@ class _Training:
             network=self._evaluated(),
         )
 
-    def _train(self, epoch: int) -> tuple[float, float, dict[str, float]]:
+    def _train(self, epoch: int) -> tuple[float, float | None, dict[str, float]]:
         """The epoch's steps: mean loss, accuracy on what was trained, the first step's norms."""
         order, draws = self._seed(epoch)
         _train_mode(self.network)
@@ -223,16 +227,18 @@ class _Training:
         total = self.workers.summed(total) / self.workers.count
         train_loss = float(total) / self.steps
         self._check(train_loss, epoch=epoch, rate=max(rates))
-        images_seen = self.steps * self.batch_size
-        return train_loss, float(self.workers.summed(right)) / images_seen, norms
+        share = float(self.workers.summed(right)) / (self.steps * self.batch_size)
+        return train_loss, None if self.task == "detection" else share, norms
 
     def _fill_gradients(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Augment a batch and leave its gradients; its loss, and how many it got right."""
-        masks = labels if labels.ndim == 3 else None
-        images, masks = vary(images, masks, augmentation=self.augmentation, generator=draws)
-        labels = labels if masks is None else masks
+        moving = labels if labels.ndim == 3 else None  # masks or boxes
+        images, moving = vary(images, moving, augmentation=self.augmentation, generator=draws)
+        labels = labels if moving is None else moving
+        if self.task == "detection":
+            labels = resize_boxes(labels, self.prepare.resolution / images.shape[-1])
         images, targets = mix(
             images,
             labels,
@@ -249,13 +255,15 @@ class _Training:
 
     def _accuracy(self) -> float:
         """The metric of the network, or of its weights' average, on the validation part."""
-        network, workers = self._evaluated(), self.workers
-        how: dict[str, Any] = {"prepare": self.prepare, "precision": self.gradients.precision}
-        if workers.count == 1:
-            return self.metric.of(measure_confusion(network, self.validation, **how))
-        workers.as_first(network)
-        own = self.validation.part(workers.rank, workers.count)
-        return self.metric.of(workers.summed(measure_confusion(network, own, **how)))
+        measured = measure(
+            self._evaluated(),
+            self.validation,
+            data=self.data,
+            prepare=self.prepare,
+            precision=self.gradients.precision,
+            workers=self.workers,
+        )
+        return self.metric.of(measured)
 
     def _check(self, loss: float, *, epoch: int, rate: float) -> None:
         if not loss < _DIVERGED * math.log(max(2, self.num_classes)):
@@ -282,6 +290,8 @@ class _Training:
             )
 
     def _pays(self, seconds_left: float | None) -> bool:
+        if self.task == "detection":
+            return False  # the number of boxes differs from batch to batch
         if self.config.deterministic and self.config.compiled == "auto":
             return False  # the clock would decide in which epoch it begins
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)

@@ -1,7 +1,8 @@
-"""Metrics by name: what a network is judged by, from its confusion matrix alone.
+"""Metrics by name: what a network is judged by, from its confusion matrix alone, or its boxes.
 
 A confusion matrix counts images, or pixels: int64 (K, K), a row a true class, a column a class that
-was told. Dice over a whole part is 2 TP / ((TP + FP) + (TP + FN)), the mean over classes.
+was told. Dice over a whole part is 2 TP / ((TP + FP) + (TP + FN)), the mean over classes. For boxes
+there is instead the average precision of each class, float64 (2, K), see `detection`.
 """
 
 from collections.abc import Callable
@@ -55,6 +56,11 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
+def _mean_precision(values: Tensor) -> float:
+    """Over the classes that there are; 0 where there are no boxes at all."""
+    return float(values.nanmean().nan_to_num(0.0))
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -64,13 +70,19 @@ METRICS: dict[str, Metric] = {
         Metric("dice", "Dice", "segmentation", lambda m: _mean(dice_by_class(m))),
         Metric("miou", "mean IoU", "segmentation", lambda m: _mean(iou_by_class(m))),
         Metric("pixel_accuracy", "pixel accuracy", "segmentation", _right),
+        Metric("map50", "mAP50", "detection", lambda precisions: _mean_precision(precisions[0])),
+        Metric("map", "mAP", "detection", lambda precisions: _mean_precision(precisions[1])),
     )
 }
-DEFAULTS: dict[Task, str] = {"classification": "accuracy", "segmentation": "dice"}
+DEFAULTS: dict[Task, str] = {
+    "classification": "accuracy",
+    "segmentation": "dice",
+    "detection": "map50",
+}
 
 
 def metric_of(name: MetricName, task: Task) -> Metric:
-    """The metric of that name; `auto` is accuracy, or Dice for masks.
+    """The metric of that name; `auto` is accuracy, Dice for masks, mAP50 for boxes.
 
     Raises InputError for one of another task.
     """

@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.config.recipe import TrainConfig
+from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
-from experiments.training.batches import evaluate
 from experiments.training.checkpoint import TrainingState
+from experiments.training.detection import check_metric
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.loop import EpochResult, train_epochs
+from experiments.training.measuring import evaluate
 from experiments.training.metrics import Metric, metric_of
+from experiments.training.moving import check_boxes_can
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Task
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -45,9 +48,14 @@ class Training:
     frozen: int | None = None
 
     def __post_init__(self) -> None:
-        """InputError where the head is for another task than the data, or the metric is."""
+        """InputError where the head, or the recipe, is for another task than the data."""
         check_task(self.architecture, self.data)
-        metric_of(self.config.metric, self.data.task)
+        check_recipe(self.config, self.data.task, augmentation=self.varied)
+
+    @property
+    def varied(self) -> Augmentation:
+        """How training images are varied."""
+        return self.data_config.varied(self.config.augmentation)
 
     @property
     def metric(self) -> Metric:
@@ -81,7 +89,7 @@ class Training:
             config=self.config,
             epochs=self.epochs,
             resolution=self.resolution or self.architecture.resolution,
-            augmentation=self.data_config.varied(self.config.augmentation),
+            augmentation=self.varied,
             seed=self.seed,
             device=self.config.device,
             state=state,
@@ -119,7 +127,7 @@ class Training:
             "mean": data.statistics.mean,
             "std": data.statistics.std,
             "image_size": data.image_size,
-            "fit": self.data_config.fit,
+            "fit": self.data_config.fitted(data.task),
             "train_images": len(data.train),
             "epochs": self.epochs,
             "seed": self.seed,
@@ -134,6 +142,7 @@ def check_task(architecture: Architecture, data: ImageData) -> None:
         return
     ways = {
         "segmentation": "give it a head of kind unet, fcn or deeplab",
+        "detection": "give it a head that finds boxes, as of kind fpn",
         "classification": "give it a pooled head",
     }
     raise InputError(
@@ -143,12 +152,41 @@ def check_task(architecture: Architecture, data: ImageData) -> None:
     )
 
 
-def check_space(space: SearchSpace, config: TrainConfig, data: ImageData) -> None:
-    """Raise InputError where a head of the space, or the metric, is for another task."""
-    metric_of(config.metric, data.task)
+def check_recipe(config: TrainConfig, task: Task, *, augmentation: Augmentation) -> None:
+    """Raise InputError where the metric, the loss or the augmentation is for another task."""
+    metric_of(config.metric, task)
+    if task != "detection":
+        return
+    for name, only in {"loss": "cross_entropy", "class_weights": "none"}.items():
+        if (value := getattr(config, name)) != only:
+            raise InputError(
+                f"train.{name} {value} cannot be used with boxes, as a head that finds boxes has "
+                f"its own loss; leave it out"
+            )
+    if config.compiled == "always":
+        raise InputError(
+            "train.compiled: always cannot be used with boxes, whose number differs from image to "
+            "image; leave it out"
+        )
+    check_boxes_can(augmentation)
+    check_metric()
+
+
+def check_space(
+    space: SearchSpace, config: TrainConfig, data: ImageData, *, varied: Augmentation
+) -> None:
+    """Raise InputError where a head of the space, or the recipe, is for another task.
+
+    `varied` is how training images are varied.
+    """
+    check_recipe(config, data.task, augmentation=varied)
     tasks = space.tasks()
     if tasks != {data.task}:
-        ways = {"segmentation": "mbconv_dense", "classification": "mbconv_small"}
+        ways = {
+            "classification": "mbconv_small",
+            "segmentation": "mbconv_dense",
+            "detection": "mbconv_detect",
+        }
         raise InputError(
             f"the heads of space '{space.name}' are for {' and '.join(sorted(tasks))}, but the "
             f"data '{data.name}' are for {data.task}; choose another space, as "

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Workers:
         if self.count > 1:
             dist.all_reduce(value)
         return value
+
+    def gathered(self, values: list[T]) -> list[T]:
+        """The lists of all workers, one after the other, on every one."""
+        if self.count == 1:
+            return values
+        lists: list[list[T]] = [[] for _ in range(self.count)]
+        dist.all_gather_object(lists, values)
+        return [value for own in lists for value in own]
 
     def as_first(self, network: nn.Module) -> None:
         """Give all the first one's batch norm statistics: each has seen images of its own."""

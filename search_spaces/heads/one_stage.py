@@ -61,14 +61,26 @@ class OneStage(nn.Module):
         """In training the losses of `targets`, else each image's boxes, labels and scores."""
         detector = self.detector
         levels = detector.backbone(maps)
-        outputs = detector.head(levels)
-        images = placed_images(maps, size)
+        outputs = {name: x.float() for name, x in detector.head(levels).items()}
+        # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
+        with torch.autocast(maps[0].device.type, enabled=False):
+            return self._found(levels, outputs, size, targets)
+
+    def _found(
+        self,
+        levels: list[Tensor],
+        outputs: dict[str, Tensor],
+        size: tuple[int, int],
+        targets: list[Target] | None,
+    ) -> dict[str, Tensor] | list[Target]:
+        detector, levels = self.detector, [x.float() for x in levels]
+        images = placed_images(levels, size)
         anchors = detector.anchor_generator(images, levels)
         each = detector.anchor_generator.num_anchors_per_location()
         counts = [n * x.shape[-2] * x.shape[-1] for n, x in zip(each, levels, strict=True)]
         if self.training:
             return self._losses(wanted(targets, len(anchors)), outputs, anchors, counts)
-        split = {name: list(x.split(counts, dim=1)) for name, x in outputs.items()}
+        split = {name: list(torch.split(x, counts, dim=1)) for name, x in outputs.items()}
         places = [list(of_image.split(counts)) for of_image in anchors]
         found: list[Target] = detector.postprocess_detections(split, places, images.image_sizes)
         return found

@@ -135,7 +135,8 @@ def curves_png(rows: pd.DataFrame) -> bytes:
         ("train_accuracy", BLUE, "training (augmented)"),
         ("accuracy", ORANGE, "validation"),
     ):
-        error.plot(epochs, 1 - rows[column], color=colour, marker="o", markersize=3, label=label)
+        if column in rows:  # of boxes nothing is measured in training
+            error.plot(epochs, 1 - rows[column], c=colour, marker="o", markersize=3, label=label)
     error.set(ylabel="error")
     error.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     error.legend(frameon=False)

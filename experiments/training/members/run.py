@@ -140,7 +140,7 @@ def _row(result: EpochResult) -> dict[str, float]:
     return {
         "epoch": result.epoch,
         "train_loss": result.train_loss,
-        "train_accuracy": result.train_accuracy,
+        **({} if result.train_accuracy is None else {"train_accuracy": result.train_accuracy}),
         "accuracy": result.accuracy,
         "seconds": round(result.seconds, 3),
         **result.gradient_norms,
@@ -158,11 +158,12 @@ def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], 
         best = max(best, row["accuracy"])
         epoch, width = int(row["epoch"]), len(str(training.epochs))
         seconds += row["seconds"]
+        seen = f"training {row['train_accuracy']:.4f}  " if "train_accuracy" in row else ""
         left = seconds / (epoch - done) * (training.epochs - epoch)
         event(
             "epoch",
             line=f"{training.architecture.name} {epoch:>{width}}/{training.epochs}  "
-            f"loss {row['train_loss']:.4f}  training {row['train_accuracy']:.4f}  "
+            f"loss {row['train_loss']:.4f}  {seen}"
             f"validation{label} {row['accuracy']:.4f}  best {best:.4f}  {row['seconds']:.1f} s  "
             f"{readable_seconds(left)} left",
             **{"study": "train", **row, "epoch": epoch},

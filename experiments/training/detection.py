@@ -1,0 +1,108 @@
+"""What a detector finds on a part of the data, and its average precision, by torchmetrics."""
+
+from importlib.util import find_spec
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import Placed, in_order
+from experiments.training.hardware import autocast, card_is_full
+from experiments.training.moving import resize_boxes, targets_of
+from search_spaces.records import InputError
+
+# What is true and what was told of each image, on the CPU: `boxes`, `labels`, and told `scores`.
+Detections: TypeAlias = list[tuple[dict[str, Tensor], dict[str, Tensor]]]
+_BATCH = 32  # images at a time; their maps are large
+
+
+def measure_detections(
+    network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
+) -> Detections:
+    """What `network` finds on `split` in eval mode, beside the truth; its own mode comes back.
+
+    Where memory runs out it begins again with smaller batches.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    batch_size = _BATCH
+    try:
+        while True:
+            try:
+                return _detections(network, split, prepare, precision, batch_size)
+            except RuntimeError as error:
+                if not card_is_full(error) or batch_size == 1:
+                    raise
+                batch_size //= 2
+            torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@torch.no_grad()  # in inference mode torchvision's anchors would be lost to the next training step
+def _detections(
+    network: nn.Module,
+    split: Placed,
+    prepare: Preparation,
+    precision: torch.dtype | None,
+    batch_size: int,
+) -> Detections:
+    device = next(network.parameters()).device
+    found: Detections = []
+    for images, boxes in split.batches(in_order(len(split), batch_size=batch_size)):
+        with autocast(device, precision):
+            told = network(prepare(images))
+        truth = targets_of(resize_boxes(boxes.cpu(), prepare.resolution / images.shape[-1]))
+        for true, own in zip(truth, told, strict=True):
+            own = {name: own[name].cpu() for name in ("boxes", "labels", "scores")}
+            own |= {name: own[name].float() for name in ("boxes", "scores")}
+            found.append((true, own))
+    return found
+
+
+def average_precision(found: Detections, *, num_classes: int) -> Tensor:
+    """Of each class, float64 (2, K): at an IoU of 0.5, and the mean of IoUs of 0.5 to 0.95.
+
+    NaN for a class that is not there. As COCO counts it: precision at 101 recalls, of an image the
+    100 boxes of the highest scores. Raises InputError where torchmetrics is not installed.
+    """
+    precisions = precision_curves(found, num_classes=num_classes)
+    return torch.stack([precisions[0].mean(0), precisions.mean((0, 1))])
+
+
+def precision_curves(found: Detections, *, num_classes: int) -> Tensor:
+    """Precision, float64 (10, 101, K): at IoUs of 0.5, 0.55 to 0.95, and recalls of 0, 0.01 to 1.
+
+    NaN for a class that is not there. See `average_precision`.
+    """
+    metric = _metric()
+    if found:
+        truth, told = (list(each) for each in zip(*found, strict=True))
+        metric.update(told, truth)
+    curves = torch.full((10, 101, num_classes), torch.nan, dtype=torch.float64)
+    if not any(len(true["labels"]) for true, _ in found):
+        return curves
+    values = metric.compute()
+    # (IoUs, recalls, the classes that occur, all sizes of boxes, the most detections)
+    own = values["precision"][:, :, :, 0, -1].double()
+    curves[:, :, values["classes"].flatten().long()] = own.masked_fill(own < 0, torch.nan)
+    return curves
+
+
+def check_metric() -> None:
+    """Raise InputError, with the way out, where mean average precision cannot be computed."""
+    for module in ("torchmetrics", "faster_coco_eval"):
+        if find_spec(module) is None:
+            raise InputError(
+                f"mAP needs torchmetrics and faster-coco-eval, but {module} is not installed; "
+                f"run `pip install 'scaler-nas[detection]'`"
+            )
+
+
+def _metric() -> Any:
+    check_metric()
+    from torchmetrics.detection import MeanAveragePrecision  # seconds to import
+
+    return MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
