@@ -33,7 +33,8 @@ from search_spaces.records import InputError
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = 10
-SPACES = "mbconv_small residual inception vgg dense highway mixed mbconv_dense mbconv".split()
+SPACES = ["mbconv_small", "residual", "inception", "vgg", "dense", "highway", "mixed"]
+SPACES += ["mbconv_dense", "mbconv"]
 HOW_TO_INSTALL = (
     "ExecuTorch is not installed; make a copy of this environment, and in it `pip install "
     "--no-deps executorch==1.5.1 torchao==0.18 tosa-tools==2026.5.0 ruamel.yaml parameterized "

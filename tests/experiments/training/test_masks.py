@@ -127,7 +127,7 @@ def test_a_metric_or_a_head_of_another_task_is_refused():
         InputError, match=r"space 'mbconv_small' are for classification.*mbconv_dense"
     ):
         check_space(load_space("mbconv_small"), TrainConfig(), squares(), varied=Augmentation())
-    check_space(load_space("mbconv_dense"), TrainConfig(), squares())
+    check_space(load_space("mbconv_dense"), TrainConfig(), squares(), varied=Augmentation())
 
 
 def test_mixed_labels_have_no_masks():
