@@ -96,11 +96,11 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
     --target-flops 1e6 --trials 30`), which also go on top of a config.
     """
     seconds = None if time_text is None else _seconds(time_text, trials=options["trials"])
-    config = configured(**options)
+    config, sides = configured(**options), tuple[int, ...]()
     if options["config"] is None:
-        config = _by_data(config, options)
+        config, sides = _by_data(config, options)
     if seconds is not None or dry_run:
-        config = _planned(config, seconds)
+        config = _planned(config, seconds, sides)
     if dry_run:
         say("nothing was written; the same command without --dry-run begins")
         return
@@ -117,13 +117,20 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
         say(sentence)
 
 
-def _by_data(config: "SearchConfig", options: dict[str, Any]) -> "SearchConfig":
-    """Without a config file: the name, and the settings that nobody gave, follow from the data."""
-    from experiments.steps.by_data import settings_by_data
+def _by_data(
+    config: "SearchConfig", options: dict[str, Any]
+) -> tuple["SearchConfig", tuple[int, ...]]:
+    """Without a config file: the name, and the settings that nobody gave, follow from the data.
+
+    Also the smaller resolutions that a short time may choose, where nobody gave one.
+    """
+    from experiments.steps.by_data import SMALLER, settings_by_data
 
     name = named_after(options["data"]) if config.name == UNNAMED else config.name
     usual = settings_by_data(config.replace(name=name))
-    return configured(**options, usual=usual).replace(name=name)
+    found = configured(**options, usual=usual).replace(name=name)
+    free = found.search.resolution == usual.get("search.resolution")
+    return found, SMALLER if free and config.search.resolution is None else ()
 
 
 def _seconds(time_text: str, *, trials: int | None) -> float:
@@ -138,20 +145,29 @@ def _seconds(time_text: str, *, trials: int | None) -> float:
     return seconds
 
 
-def _planned(config: "SearchConfig", seconds: float | None) -> "SearchConfig":
-    """The config with the trials that fit into the time; the plan is said.
+def _planned(
+    config: "SearchConfig", seconds: float | None, sides: tuple[int, ...]
+) -> "SearchConfig":
+    """The config with the trials that fit into the time, at one of `sides` if need be.
 
-    A run that was begun keeps its number of trials, so that the same command goes on with it.
+    The plan is said. A run that was begun keeps its number of trials, so that the same command goes
+    on with it.
     """
     from experiments.engine.session import begun_with
-    from experiments.steps.plan import plan_search, tell_plan, within
+    from experiments.steps.plan import plan_search, side_within, tell_plan, within
 
     if seconds is not None and (before := begun_with(config)) is not None:
         trials = before.search.trials
         say(f"{config.run_folder} was begun with {trials} trials, and goes on to them")
         return config.replace(search=config.search.replace(trials=trials))
     plan = plan_search(config)
-    plan = plan if seconds is None else within(plan, seconds)
+    if seconds is not None:
+        side = side_within(plan, seconds, sides)
+        if side is not None:
+            say(f"the time is short, so the search is at {side} px (--resolution chooses)")
+            config = config.replace(search=config.search.replace(resolution=side))
+            plan = plan_search(config)
+        plan = within(plan, seconds)
     tell_plan(plan)
     return config.replace(search=config.search.replace(trials=plan.config.search.trials))
 

@@ -15,6 +15,7 @@ Settings = dict[str, Any]  # place in the config, as `search.epochs`: value
 # Recognising what a photograph shows takes more pixels than the 32 of the shipped small spaces.
 # A side twice as long costs four times the FLOPs, which a CPU cannot spare.
 PHOTOGRAPH = {"cpu": 64, "cuda": 128}  # px
+SMALLER = (96, 64, 48, 32)  # px, that a search takes where its time is too short for more
 FEWEST_STEPS = 40  # an epoch; with fewer, five epochs hardly move the weights from their start
 BATCHES = (64, 32, 16)  # 64 is the recipe's; its learning rate is for that one
 UPRIGHT = ("digits", "mnist")  # data whose images mean something else in a mirror

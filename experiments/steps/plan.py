@@ -5,6 +5,7 @@ stopping then saves some of what is told.
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from search_spaces.records import InputError
 
 IMAGES = 512  # of the training part that the measured epochs see
 FEWEST = 10  # trials; fewer are no search
+ENOUGH = 20  # trials; where fewer fit into a time, smaller images are the better use of it
 SPARE = 0.9  # of a time that is given: the start of workers and the reports take some
 
 
@@ -137,35 +139,50 @@ def seconds_an_epoch(config: SearchConfig, data: ImageData, network: Architectur
     return seconds[-1] * whole / (len(part.train) + len(part.validation) / 3)
 
 
+def side_within(plan: Plan, seconds: float, sides: Sequence[int]) -> int | None:
+    """The first of `sides` (px, falling) at which ENOUGH trials fit into a time, or the last.
+
+    None where they fit at the plan's own resolution, or no side is smaller. An epoch's time is
+    taken to go with the square of the side, as the FLOPs of convolutions do.
+    """
+    own = searched_space(plan.config.search).members(1, seed=0)[0].resolution
+    smaller = [side for side in sides if side < own]
+    if not smaller or _fits(plan, ENOUGH, seconds):
+        return None
+    fitting = (s for s in smaller if _fits(plan, ENOUGH, seconds * (own / s) ** 2))
+    return next(fitting, smaller[-1])
+
+
 def within(plan: Plan, seconds: float) -> Plan:
     """The plan with as many trials as take at most `seconds` in all, confirmation and all.
 
     Raises InputError where not even FEWEST fit.
     """
     search = plan.config.search
-
-    def of(trials: int) -> Plan:
-        config = plan.config.replace(search=search.replace(trials=trials))
-        return Plan(config, plan.epoch, plan.workers)
-
-    def fits(trials: int) -> bool:
-        return sum(of(trials).seconds.values()) <= SPARE * seconds
-
-    if not fits(FEWEST):
-        least = sum(of(FEWEST).seconds.values()) / SPARE
+    if not _fits(plan, FEWEST, seconds):
+        least = sum(_of(plan, FEWEST).seconds.values()) / SPARE
         raise InputError(
             f"{FEWEST} trials of {search.epochs} epochs, the fewest that are a search, take about "
             f"{readable_seconds(least)} here, but the time is {readable_seconds(seconds)}; give "
             f"more time, or fewer epochs, a smaller resolution or less data (data.train_limit)"
         )
     low, high = FEWEST, FEWEST
-    while fits(2 * high):
+    while _fits(plan, 2 * high, seconds):
         low = high = 2 * high
     high *= 2
     while high - low > 1:
         middle = math.floor((low + high) / 2)
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return of(low)
+        low, high = (middle, high) if _fits(plan, middle, seconds) else (low, middle)
+    return _of(plan, low)
+
+
+def _of(plan: Plan, trials: int) -> Plan:
+    search = plan.config.search.replace(trials=trials)
+    return Plan(plan.config.replace(search=search), plan.epoch, plan.workers)
+
+
+def _fits(plan: Plan, trials: int, seconds: float) -> bool:
+    return sum(_of(plan, trials).seconds.values()) <= SPARE * seconds
 
 
 def tell_plan(plan: Plan) -> None:

@@ -6,7 +6,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.search_section import SearchSection
 from experiments.config.units import seconds_of
-from experiments.steps.plan import FEWEST, SPARE, Plan, within
+from experiments.steps.plan import FEWEST, SPARE, Plan, side_within, within
 from search_spaces import load_architecture
 from search_spaces.records import InputError
 
@@ -95,6 +95,16 @@ def test_a_time_gives_as_many_trials_as_fit_with_the_confirmation():
     assert sum(more.seconds.values()) > SPARE * 3600
     with pytest.raises(InputError, match=f"{FEWEST} trials of 5 epochs.*give more time"):
         within(plan, 60)
+
+
+def test_a_short_time_is_better_used_on_smaller_images():
+    search = SearchSection(resolution=64)
+    plan = Plan(SearchConfig(name="x", search=search, confirmation=None), epoch=40.0, workers=2)
+    whole = 20 * 5 * 40 / 2 / SPARE  # seconds of 20 trials at 64 px
+    assert side_within(plan, whole + 1, (96, 64, 48, 32)) is None
+    assert side_within(plan, whole / 1.5, (96, 64, 48, 32)) == 48
+    assert side_within(plan, whole / 50, (96, 64, 48, 32)) == 32
+    assert side_within(plan, 1, ()) is None
 
 
 @pytest.fixture
