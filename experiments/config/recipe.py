@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -217,6 +217,15 @@ class TrainConfig(Record):
             return {**read_recipe(str(given.pop("recipe"))), **given}
         except InputError as error:
             raise KeyMistakeError(str(error), key="recipe") from None
+
+    @model_validator(mode="after")
+    def _weights_have_a_loss(self) -> Self:
+        if self.class_weights != "none" and not self.loss.startswith("cross_entropy"):
+            raise ValueError(
+                f"class_weights: {self.class_weights} is for the losses cross_entropy and "
+                f"cross_entropy_dice, but the loss is {self.loss}; change one of them"
+            )
+        return self
 
     @property
     def peak_rate(self) -> float:

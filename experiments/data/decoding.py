@@ -76,18 +76,27 @@ def decode_file(
 def _decoded(
     files: Sequence[ImageFile], image_size: int, fit: Fit, max_pixels: int
 ) -> Iterator[np.ndarray]:
-    """Each file as uint8 (3, S, S), in order, with a line now and then where it takes long."""
-    started = told = time.monotonic()
-    images = _map(
+    """Each file as uint8 (3, S, S), in order."""
+    return read_each(
         files,
         lambda path: decode_file(path, image_size=image_size, fit=fit, max_pixels=max_pixels),
+        what="data: decoded {} images",
     )
-    for done, image in enumerate(images, start=1):
-        yield image
+
+
+def read_each(files: Sequence[ImageFile], use: Callable[[str], _T], *, what: str) -> Iterator[_T]:
+    """`use` of each path, in order, in threads where that pays; now and then a line says how far.
+
+    In `what` stands `{}` for `120 of 300`.
+    """
+    started = told = time.monotonic()
+    for done, result in enumerate(_map(files, use), start=1):
+        yield result
         if (now := time.monotonic()) - told > _PROGRESS_SECONDS:
             told = now
             left = (len(files) - done) * (now - started) / done
-            say(f"data: decoded {done:,} of {len(files):,} images, {readable_seconds(left)} left")
+            far = what.format(f"{done:,} of {len(files):,}")
+            say(f"{far}, {readable_seconds(left)} left")
 
 
 def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE) -> int:

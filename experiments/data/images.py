@@ -13,6 +13,7 @@ from experiments.config.schema import Fit
 from experiments.data.boxes import Boxes
 from search_spaces.heads import Task
 
+IGNORED = 255  # of a mask's pixels: nothing is learnt from them, and nothing counted
 CARD_SHARE = 0.5  # of a card's free memory that a part of the images may take
 _CHUNK = 1024  # images at a time, so that counting pixels needs little memory
 
@@ -27,7 +28,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
     paths: tuple[str, ...] | None = None  # where they came from; does not travel to workers
-    # uint8 (N, H, W), the class of each pixel, 255 for none; `labels` are then the images' strata,
+    # uint8 (N, H, W), the class of each pixel, or IGNORED; `labels` are then the images' strata,
     # by which they are divided.
     masks: np.ndarray | None = None
     boxes: Boxes | None = None  # in pixels of the images; `labels` are the images' strata again

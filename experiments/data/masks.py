@@ -13,17 +13,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from experiments.config.messages import say
 from experiments.config.schema import DataConfig, Fit
-from experiments.data.decoding import fit_square, read_image
+from experiments.data.decoding import fit_square, read_each, read_image, upright_size
+from experiments.data.images import IGNORED
 from experiments.data.layout import SUFFIXES, files_below, is_image, named_part, subfolders
 from experiments.data.listing import PARTS, ImageFile, Listing, composed, image_file
 from search_spaces.records import InputError
 
-IGNORED = 255  # of a mask's pixels: nothing is learnt from them, and nothing counted
-NEAREST = 0  # Pillow's number of the filter
+NEAREST = 0  # Pillow's number of the filter, which reads at the middle of each new pixel
+FORMAT = 2  # to be raised when reading changes: older masks in the cache are then not found
 _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "annotations", "labels")
 _UNKNOWN = ("unlabelled", "unlabeled", "void", "ignore")  # names in classes.csv of no class
@@ -165,24 +166,24 @@ def decode_masks(pairs: Pairs, *, image_size: int, fit: Fit, max_pixels: int) ->
     Raises InputError, with the file and the value, for a mask of another size than its image, a
     colour that is not in the table, and a class that is none of the table's.
     """
-    masks = np.empty((len(pairs.masks), image_size, image_size), dtype=np.uint8)
-    files = zip(pairs.images.files, pairs.masks, strict=True)
-    for number, (image, mask) in enumerate(files):
-        size = read_image(image.path, _upright_size, max_pixels)
-        values = read_mask(mask.path, pairs.table, max_pixels=max_pixels)
+    files = pairs.images.files
+    places = {image.path: mask.path for image, mask in zip(files, pairs.masks, strict=True)}
+
+    def mask_of(image: str) -> np.ndarray:
+        size = read_image(image, upright_size, max_pixels)
+        values = read_mask(places[image], pairs.table, max_pixels=max_pixels)
         if values.shape != size[::-1]:
             wide, tall = values.shape[1], values.shape[0]
             raise InputError(
-                f"mask '{mask.path}' is {wide} x {tall} px, but its image '{image.path}' is "
+                f"mask '{places[image]}' is {wide} x {tall} px, but its image '{image}' is "
                 f"{size[0]} x {size[1]}; they must be equal"
             )
-        masks[number] = fit_mask(values, image_size, fit=fit)
+        return fit_mask(values, image_size, fit=fit)
+
+    masks = np.empty((len(files), image_size, image_size), dtype=np.uint8)
+    for number, mask in enumerate(read_each(files, mask_of, what="data: decoded {} masks")):
+        masks[number] = mask
     return masks
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) as image viewers show it."""
-    return ImageOps.exif_transpose(image).size
 
 
 def read_mask(path: str, table: Classes | None, *, max_pixels: int) -> np.ndarray:
@@ -190,7 +191,8 @@ def read_mask(path: str, table: Classes | None, *, max_pixels: int) -> np.ndarra
 
     def classes(image: Image.Image) -> np.ndarray:
         if image.mode in ("1", "L", "P"):  # of a palette the numbers count, not the colours
-            return np.asarray(image.convert("L") if image.mode == "1" else image)
+            step = _grey_step(image)
+            return np.asarray(image).astype(np.uint8) // step
         if image.mode in ("I", "I;16"):
             values = np.asarray(image)
             return np.where(values > IGNORED, IGNORED, values).astype(np.uint8)
@@ -202,6 +204,12 @@ def read_mask(path: str, table: Classes | None, *, max_pixels: int) -> np.ndarra
     if table is not None:
         _check_range(values, len(table.names), path)
     return values
+
+
+def _grey_step(image: Image.Image) -> int:
+    """What Pillow multiplies the values of a grey PNG of 2 or 4 bits by, to fill 0 to 255."""
+    tile = getattr(image, "tile", None)
+    return {"L;2": 0xFF // 3, "L;4": 0xFF // 15}.get(tile[0].args, 1) if tile else 1
 
 
 def _check_range(values: np.ndarray, count: int, path: str) -> None:
@@ -241,14 +249,14 @@ def fit_mask(values: np.ndarray, size: int, *, fit: Fit) -> np.ndarray:
     return IGNORED - np.asarray(fit_square(turned, size, fit=fit, resample=NEAREST))
 
 
-def class_names(pairs: Pairs, train: np.ndarray) -> tuple[str, ...]:
-    """Those of the table, or the numbers that stand in the masks of train.
+def class_names(pairs: Pairs, masks: np.ndarray) -> tuple[str, ...]:
+    """Those of the table, or the numbers from 0 to the largest in the masks of all parts.
 
     Raises InputError for fewer than two, as where 0 and 255 are meant for two classes.
     """
     if pairs.table is not None:
         return pairs.table.names
-    values = np.flatnonzero(np.bincount(train.ravel(), minlength=256))
+    values = np.flatnonzero(np.bincount(masks.ravel(), minlength=256))
     known = values[values != IGNORED]
     if len(known) < 2:
         raise InputError(

@@ -27,6 +27,7 @@ from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
 from experiments.data.listing import Listing, tell_contents
 from experiments.data.masks import (
+    FORMAT,
     Pairs,
     class_names,
     decode_masks,
@@ -136,13 +137,13 @@ def read_pairs(pairs: Pairs, config: DataConfig) -> UndividedData:
     listing, fit = pairs.images, config.fitted("segmentation")
     whole = _hold_dense(listing, fit, config, what="masks")
     image_size = whole.shape[1]
-    table = hashlib.sha256(repr(pairs.table).encode()).hexdigest()[:8]
+    table = hashlib.sha256(repr((FORMAT, pairs.table)).encode()).hexdigest()[:8]
     masks = cached_array(
         f"{cache_key(pairs.masks_listing, image_size=image_size, fit=fit)}-{table}",
         lambda: decode_masks(pairs, image_size=image_size, fit=fit, max_pixels=config.max_pixels),
     )
+    classes = class_names(pairs, masks)
     train = masks[: len(listing.parts["train"])]
-    classes = class_names(pairs, train)
     tell_masks(pairs, classes, train, share=lambda share: f"{share:.1%}")
     parts = {
         part: replace(whole.take(own), labels=strata(masks[own], len(classes)), masks=masks[own])

@@ -240,6 +240,11 @@ def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
     """
     load_space(config.search.space)  # before anything is written
     data = load_data(config.data, seed=config.seed)
+    if data.task != "classification":
+        raise InputError(
+            f"proxies are measured for classification, but the data '{data.name}' are for "
+            f"{data.task}; name other data, or search without a proxy"
+        )
     kept = config.run_folder / "proxies.jsonl"
     begun = {"proxy"} if kept.is_file() else set()
     folder = RunFolder.check(config, begun)

@@ -13,20 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.config.recipe import Augmentation
-from experiments.data.images import ChannelStatistics
+from experiments.data.images import IGNORED, ChannelStatistics
 from experiments.training.moving import Moves, crop_boxes, move_boxes
-from experiments.training.rand_augment import jitter, rand_augment_with
+from experiments.training.rand_augment import jitter, rand_augment
 
 _QUANTILES = 4096  # of the Beta distribution, between which is interpolated
-
-
-def augment(images: Tensor, *, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Vary each image by its own draw from `generator`; uint8 (N, C, H, W), on its device.
-
-    Mixup and CutMix, which change targets too, are `mix`'s. With everything off, nothing is drawn
-    and `images` themselves come back.
-    """
-    return vary(images, None, augmentation=augmentation, generator=generator)[0]
 
 
 def vary(
@@ -36,16 +27,19 @@ def vary(
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
-    """`augment`, and masks uint8 (N, H, W), or boxes (N, P, 5), moved with their images.
+    """Vary each image by its own draw from `generator`; uint8 (N, C, H, W), on its device.
 
-    A mask takes the nearest pixel's class; where black comes into an image, 255 comes into its
-    mask: no class is known there. Boxes are clipped, and dropped where a tenth or less is left.
+    Masks uint8 (N, H, W), or boxes (N, P, 5), move with their images. A mask takes the nearest
+    pixel's class; where black comes into an image, 255 comes into its mask: no class is known
+    there. Boxes are clipped, and dropped where a tenth or less is left. Mixup and CutMix, which
+    change targets too, are `mix`'s. With everything off, nothing is drawn and `images` themselves
+    come back.
     """
     settings = augmentation
     if targets is not None and targets.is_floating_point():
         return _vary_boxes(images, targets, settings, generator)
-    # Turned round, so that the zeros that come in at the edges are 255 in the end.
-    turned = None if targets is None else 255 - targets[:, None]  # (N, 1, H, W)
+    # Turned round, so that the zeros that come in at the edges are IGNORED in the end.
+    turned = None if targets is None else IGNORED - targets[:, None]  # (N, 1, H, W)
     if settings.random_resized_crop is not None:
         crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
         images = crop_and_resize(images, crops)
@@ -54,14 +48,12 @@ def vary(
     images, turned = _together(images, turned, lambda x: moved(x, moves))
     images = _jittered(images, settings, generator)
     if settings.randaugment is not None:
-        images, turned = rand_augment_with(
-            images, turned, settings.randaugment, generator=generator
-        )
+        images, turned = rand_augment(images, turned, settings.randaugment, generator=generator)
     if settings.cutout:
         images, turned = _together(
             images, turned, lambda x: cutout(x, share=settings.cutout, generator=generator)
         )
-    return images, None if turned is None else 255 - turned[:, 0]
+    return images, None if turned is None else IGNORED - turned[:, 0]
 
 
 def _vary_boxes(
@@ -222,15 +214,11 @@ _RATIO = (3 / 4, 4 / 3)  # of width to height
 _TRIES = 10  # as in torchvision
 
 
-def resized_crop(images: Tensor, *, least: float, generator: torch.Generator) -> Tensor:
-    """uint8 (N, C, H, W), each cropped to `least` to all of its area and resized back, bilinear."""
-    return crop_and_resize(images, draw_crops(images, least=least, generator=generator))
-
-
 def draw_crops(images: Tensor, *, least: float, generator: torch.Generator) -> Tensor:
     """(top, left, height, width) of each image's crop, whole pixels, (N, 4).
 
-    The first of ten draws of area and ratio that fits, or else the whole image.
+    It keeps `least` to all of the area: the first of ten draws of area and ratio that fits, or
+    else the whole image.
     """
     count, _, height, width = images.shape
     device = images.device

@@ -7,7 +7,7 @@
 
 The caller draws the order, so that an epoch follows from (seed, epoch) alone: the same numbers give
 the same batches, bit for bit, from either kind of split. Several workers take each their own part
-of every batch's numbers. `measure_accuracy` goes through a part in its order.
+of every batch's numbers. `measure_confusion` goes through a part in its order.
 """
 
 import math
@@ -27,7 +27,7 @@ from experiments.data.decoding import decode_file
 from experiments.data.images import CARD_SHARE, FileSplit, Part, Split
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import autocast, card_is_full
-from experiments.training.metrics import METRICS, confusion
+from experiments.training.metrics import confusion
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
@@ -40,7 +40,11 @@ class Placed(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,), or masks uint8 (N, H, W), on the device."""
+        """int64 (N,), or masks uint8 (N, H, W)."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches lie."""
 
     def __len__(self) -> int: ...
 
@@ -64,32 +68,34 @@ class DeviceSplit:
 
     Of images with masks the labels are those, uint8 (N, H, W).
 
-    Where the device has no room for the images they stay in the machine's memory, and each batch
-    is copied over.
+    Where the device has no room for the images they stay in the machine's memory, masks too, and
+    each batch is copied over.
     """
 
     images: Tensor
     labels: Tensor
+    device: torch.device
 
     @classmethod
     def of(cls, split: Split, device: torch.device) -> Self:
         """The split's images and labels on the device. Each trial of a card has its own copy."""
-        images, labels = _shared(split.images), _shared(split.targets).to(device)
+        images, labels = _shared(split.images), _shared(split.targets)
+        beside = cls(images, labels.to(device) if split.masks is None else labels, device)
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if images.nbytes > CARD_SHARE * free:
-                return cls(images, labels)
+            if images.nbytes + labels.nbytes > CARD_SHARE * free:
+                return beside
         try:
-            return cls(images.to(device), labels)
+            return cls(images.to(device), beside.labels.to(device), device)
         except RuntimeError as error:
             if not card_is_full(error):
                 raise
-            return cls(images, labels)  # another trial on the card was faster
+            return beside  # another trial on the card was faster
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
         """See experiments.training.batches."""
-        images, labels = self.images, self.labels
-        if images.device == labels.device:
+        images, labels, device = self.images, self.labels, self.device
+        if images.device == device:
             for numbers in chosen:
                 numbers = numbers.to(images.device)
                 yield images[numbers], labels[numbers]
@@ -98,15 +104,18 @@ class DeviceSplit:
         batches = list(chosen)
         here = torch.split(torch.cat(batches).to(images.device), [len(batch) for batch in batches])
         for numbers, own in zip(batches, here, strict=True):
-            some = images[own].pin_memory().to(labels.device, non_blocking=True)
-            yield some, labels[numbers.to(labels.device)]
+            some = images[own].pin_memory().to(device, non_blocking=True)
+            if labels.device == device:
+                yield some, labels[numbers.to(device)]
+            else:
+                yield some, labels[own].pin_memory().to(device, non_blocking=True)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def part(self, rank: int, of: int) -> Self:
         """Every `of`-th image, from the `rank`-th on."""
-        return type(self)(self.images[rank::of], self.labels[rank::of])
+        return type(self)(self.images[rank::of], self.labels[rank::of], self.device)
 
 
 def _shared(array: np.ndarray) -> Tensor:
@@ -218,14 +227,6 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
     )
 
 
-def measure_accuracy(
-    network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
-) -> float:
-    """The share of `split` classified rightly; see `measure_confusion`."""
-    matrix = measure_confusion(network, split, prepare=prepare, precision=precision)
-    return METRICS["accuracy"].of(matrix)
-
-
 def measure_confusion(
     network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
 ) -> Tensor:
@@ -260,7 +261,7 @@ def _confusion(
     precision: torch.dtype | None,
     batch_size: int,
 ) -> Tensor:
-    device = split.labels.device
+    device = split.device
     matrix = torch.zeros((), dtype=torch.int64, device=device)
     for images, labels in split.batches(in_order(len(split), batch_size=batch_size)):
         with autocast(device, precision):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.config.recipe import TrainConfig
-from experiments.data.images import ImageData
+from experiments.data.images import IGNORED, ImageData
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import (
     autocast,
@@ -17,7 +17,6 @@ from experiments.training.hardware import (
     choose_precision,
     make_grad_scaler,
 )
-from experiments.training.metrics import IGNORED
 from experiments.training.moving import targets_of
 from search_spaces.network import TrainingScores, weighted_loss
 from search_spaces.records import InputError
@@ -101,8 +100,10 @@ def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
 
     def loss(scores: Tensor, target: Tensor) -> Tensor:
         if target.shape[1:] != scores.shape[2:]:
-            resized = F.interpolate(target[:, None].float(), size=scores.shape[2:], mode="nearest")
-            target = resized[:, 0]
+            # At the middle of each pixel, as the image is; `nearest` takes the upper left corner.
+            target = F.interpolate(
+                target[:, None].float(), size=scores.shape[2:], mode="nearest-exact"
+            )[:, 0]
         return chosen(scores, target.long())
 
     return loss

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from experiments.config.recipe import MetricName
+from experiments.data.images import IGNORED
 from search_spaces.heads import Task
 from search_spaces.records import InputError
-
-IGNORED = 255  # pixels of a mask that no class is known of
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ def _right(matrix: Tensor) -> float:
 
 def _recalls(matrix: Tensor) -> float:
     """Over the classes that occur."""
-    truth = matrix.sum(1)
-    return float((matrix.diagonal() / truth)[truth > 0].mean())
+    return _mean(matrix.diagonal().double() / matrix.sum(1))
 
 
 def dice_by_class(matrix: Tensor) -> Tensor:
@@ -53,11 +51,7 @@ def iou_by_class(matrix: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> float:
-    return float(values.nanmean())
-
-
-def _mean_precision(values: Tensor) -> float:
-    """Over the classes that there are; 0 where there are no boxes at all."""
+    """Without NaN; 0 where there is nothing else, as where no pixel of a part has a class."""
     return float(values.nanmean().nan_to_num(0.0))
 
 
@@ -70,8 +64,8 @@ METRICS: dict[str, Metric] = {
         Metric("dice", "Dice", "segmentation", lambda m: _mean(dice_by_class(m))),
         Metric("miou", "mean IoU", "segmentation", lambda m: _mean(iou_by_class(m))),
         Metric("pixel_accuracy", "pixel accuracy", "segmentation", _right),
-        Metric("map50", "mAP50", "detection", lambda precisions: _mean_precision(precisions[0])),
-        Metric("map", "mAP", "detection", lambda precisions: _mean_precision(precisions[1])),
+        Metric("map50", "mAP50", "detection", lambda precisions: _mean(precisions[0])),
+        Metric("map", "mAP", "detection", lambda precisions: _mean(precisions[1])),
     )
 }
 DEFAULTS: dict[Task, str] = {
@@ -99,9 +93,9 @@ def metric_of(name: MetricName, task: Task) -> Metric:
 def confusion(scores: Tensor, targets: Tensor) -> Tensor:
     """The confusion matrix of scores (N, K) or (N, K, H, W) and classes (N,) or (N, H, W)."""
     classes = scores.shape[1]
-    told, truth = scores.argmax(1).flatten(), targets.flatten().long()
-    if targets.ndim == 3:
-        known = truth != IGNORED
-        told, truth = told[known], truth[known]
-    counts = torch.bincount(truth * classes + told, minlength=classes * classes)
-    return counts.view(classes, classes)
+    cells = targets.flatten().long() * classes + scores.argmax(1).flatten()
+    if targets.ndim == 3:  # to a cell behind the last; picking the others would wait for the device
+        cells = cells.where(targets.flatten() != IGNORED, classes * classes)
+    counts = torch.bincount(cells, minlength=classes * classes + 1)
+    assert len(counts) == classes * classes + 1, "a class that the network does not know"
+    return counts[:-1].view(classes, classes)

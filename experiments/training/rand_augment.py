@@ -72,18 +72,14 @@ def _factors(pixels: Tensor, strength: float, generator: torch.Generator) -> Ten
 _BINS = 30  # magnitudes go from 0 to 30, as in the paper
 
 
-def rand_augment(images: Tensor, settings: RandAugment, *, generator: torch.Generator) -> Tensor:
+def rand_augment(
+    images: Tensor, masks: Tensor | None, settings: RandAugment, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
     """`count` times, each image through one of OPERATIONS (arXiv:1909.13719), uint8 (N, C, H, W).
 
     All with the same magnitude; half of them with it negated. What comes in at an edge is black.
+    `masks` uint8 (N, 1, H, W) follow where an operation moves pixels.
     """
-    return rand_augment_with(images, None, settings, generator=generator)[0]
-
-
-def rand_augment_with(
-    images: Tensor, masks: Tensor | None, settings: RandAugment, *, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """The same; `masks` uint8 (N, 1, H, W) follow where an operation moves pixels."""
     strength = settings.magnitude / _BINS
     for _ in range(settings.count):
         drawn = torch.randint(

@@ -1,11 +1,15 @@
 """Images with masks: what is found, what each pixel is, how they are divided, what is refused."""
 
+import threading
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments.config.schema import DataConfig
-from experiments.data.masks import fit_mask, strata
+from experiments.data import decoding
+from experiments.data import masks as reading
+from experiments.data.masks import fit_mask, read_mask, strata
 from experiments.data.sources import load_data
 from search_spaces import InputError
 
@@ -98,6 +102,46 @@ def test_a_mask_is_fitted_as_its_image_and_is_255_beside_it():
     ]
     assert fit_mask(wide, 2, fit="crop").tolist() == [[3, 7], [3, 7]]
     assert fit_mask(wide, 2, fit="stretch").tolist() == [[3, 7], [3, 7]]
+
+
+def test_a_smaller_mask_is_read_at_the_middle_of_each_pixel_as_its_image():
+    mask = np.arange(36, dtype=np.uint8).reshape(6, 6)
+    assert fit_mask(mask, 2, fit="crop").tolist() == [[7, 10], [25, 28]]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_masks_of_few_bits_keep_their_numbers(tmp_path, bits):
+    values = np.arange(2**bits, dtype=np.uint8)[None].repeat(2, axis=0)
+    path = tmp_path / "mask.png"
+    if bits == 1:  # Pillow's own mode for it
+        Image.fromarray(values == 1).save(path)
+    else:
+        Image.fromarray(values).save(path, bits=bits)
+    assert path.read_bytes()[24] == bits  # as the file's header says
+    assert np.array_equal(read_mask(str(path), None, max_pixels=99), values)
+
+
+def test_a_class_that_only_the_test_part_has_counts(tmp_path):
+    source = folder(tmp_path, parts=("train", "test"))
+    mask(source / "test" / "masks" / "05.png", quarters(0, 1, 4, 255))
+    data = load_data(DataConfig(source=str(source)), seed=0)
+    assert data.classes == ("0", "1", "2", "3", "4")
+    assert data.class_counts()[3:].tolist() == [0, 0]
+
+
+def test_masks_are_read_in_threads_where_images_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "_THREADED_BYTES", 0)
+    threads = set()
+    read = reading.read_mask
+
+    def noted(*of, **how):
+        threads.add(threading.get_ident())
+        return read(*of, **how)
+
+    monkeypatch.setattr(reading, "read_mask", noted)
+    data = load_data(DataConfig(source=str(folder(tmp_path))), seed=0)
+    assert threading.get_ident() not in threads
+    assert data.train.masks[0][0, 12] == 1
 
 
 def test_strata_are_by_the_rarest_class_and_have_three_images_each():

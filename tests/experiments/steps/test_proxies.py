@@ -3,9 +3,10 @@ import json
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from experiments.cli import cli
-from experiments.config.schema import SearchConfig
+from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.sections import ProxySection, ShortTraining
 from experiments.steps.proxies import (
     planned,
@@ -136,3 +137,17 @@ def test_the_command_prints_the_table_as_json(tmp_path):
     assert found.exit_code == 0, found.output
     told = json.loads(found.stdout)
     assert {row["proxy"] for row in told["proxies"]} >= {"1 epoch", "first 1 epoch", "synflow"}
+
+
+def test_masks_are_refused_before_anything_is_written(tmp_path):
+    for number in range(8):
+        for name, mode in (("images", "RGB"), ("masks", "L")):
+            place = tmp_path / "data" / name / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            image = Image.new(mode, (8, 8))
+            image.paste(1, (0, 0, 4, 4))
+            image.save(place)
+    own = config(tmp_path)
+    with pytest.raises(InputError, match="for classification, but the data 'data' are for segment"):
+        run_proxies(own.replace(data=DataConfig(source=str(tmp_path / "data"))))
+    assert not (tmp_path / "run").exists()

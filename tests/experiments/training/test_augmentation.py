@@ -5,7 +5,7 @@ from torchvision.transforms.v2 import functional as oracle
 
 from experiments.config.recipe import Augmentation
 from experiments.data.images import channel_statistics
-from experiments.training.augmentation import Preparation, augment, resize
+from experiments.training.augmentation import Preparation, resize, vary
 
 CPU = torch.device("cpu")
 
@@ -19,7 +19,7 @@ def noise(count: int, channels: int = 3, side: int = 6) -> torch.Tensor:
 def augmented(images: torch.Tensor, *, flip: bool, crop_padding: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     settings = Augmentation(flip=flip, crop_padding=crop_padding)
-    return augment(images, augmentation=settings, generator=generator)
+    return vary(images, None, augmentation=settings, generator=generator)[0]
 
 
 def views(image: torch.Tensor, *, flip: bool, padding: int) -> dict[bytes, tuple]:
@@ -65,7 +65,7 @@ def test_nothing_to_do_changes_and_draws_nothing():
     images, generator = noise(4), torch.Generator().manual_seed(0)
     before = generator.get_state()
     settings = Augmentation(flip=False)
-    assert augment(images, augmentation=settings, generator=generator) is images
+    assert vary(images, None, augmentation=settings, generator=generator)[0] is images
     assert torch.equal(generator.get_state(), before)
 
 

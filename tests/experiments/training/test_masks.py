@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as moved
 from experiments.config.recipe import Augmentation, RandAugment, TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split, fingerprint
-from experiments.training.augmentation import crop_and_resize, vary
+from experiments.training.augmentation import Preparation, crop_and_resize, vary
+from experiments.training.batches import DeviceSplit, measure_confusion, place
 from experiments.training.gradients import make_mask_loss, weights_of
 from experiments.training.metrics import METRICS, confusion, metric_of
 from experiments.training.training import Training, check_space
@@ -93,6 +94,21 @@ def test_dice_loss_is_nothing_where_all_is_right_and_nearly_one_where_all_is_wro
     assert float(loss(sure.roll(1, 1), truth)) > 0.85
 
 
+def test_a_smaller_target_is_read_at_the_middle_of_each_pixel():
+    loss = make_mask_loss(TrainConfig(label_smoothing=0))
+    target = torch.zeros(1, 6, 6, dtype=torch.uint8)
+    target[0, 1::3, 1::3] = 1  # the middles alone
+    sure = torch.tensor([-50.0, 50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    assert float(loss(sure, target)) < 1e-6
+
+
+@pytest.mark.parametrize("loss", ["focal", "mse", "dice"])
+def test_class_weights_without_cross_entropy_are_refused(loss):
+    with pytest.raises(InputError, match=rf"class_weights: inverse is for .* the loss is {loss};"):
+        TrainConfig.parse({"loss": loss, "class_weights": "inverse"}, source="train")
+    TrainConfig(loss="cross_entropy_dice", class_weights="inverse")
+
+
 def test_class_weights_are_of_the_training_pixels():
     data = squares()
     pixels = data.class_counts()  # ground and square
@@ -114,6 +130,36 @@ def test_metrics_by_hand():
     assert values["miou"] == pytest.approx((3 / 5 + 1 / 3) / 2)
     assert values["pixel_accuracy"] == pytest.approx(4 / 6)
     assert METRICS["balanced_accuracy"].of(matrix) == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_a_part_without_a_known_pixel_is_worth_nothing():
+    empty = confusion(SCORES, torch.full((2, 4, 5), 255))
+    assert empty.sum() == 0
+    told = {metric.of(empty) for metric in METRICS.values() if metric.task != "detection"}
+    assert told == {0.0}
+
+
+def test_batches_of_a_part_are_summed_before_the_metric_is_taken():
+    data, network = squares(), Training(SMALL, squares(), DataConfig(), TrainConfig(), 1, 0)
+    network = network.network()
+    prepare = Preparation.of(data.statistics, resolution=16, device=torch.device("cpu"))
+    placed = place(data.test, torch.device("cpu"))
+    whole = measure_confusion(network, placed, prepare=prepare)
+    one_by_one = [
+        measure_confusion(network, placed.part(number, 16), prepare=prepare) for number in range(16)
+    ]
+    assert torch.equal(sum(one_by_one), whole)
+    assert whole.sum() == (data.test.masks != 255).sum()
+
+
+def test_masks_for_which_a_card_has_no_room_stay_beside_their_images(monkeypatch):
+    part, card = squares().test, torch.device("cuda")
+    room = 2.5 * part.images.nbytes  # for the images, but not for their masks too
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (room, room))
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: moved.append(1) or tensor)
+    assert DeviceSplit.of(part, card).labels.device.type == "cpu"
+    assert not moved
 
 
 def test_a_metric_or_a_head_of_another_task_is_refused():

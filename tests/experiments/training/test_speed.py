@@ -5,7 +5,7 @@ from experiments.config.recipe import TrainConfig
 from experiments.engine.evaluation import reason
 from experiments.training import batches
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import DeviceSplit, StreamedSplit, measure_accuracy
+from experiments.training.batches import DeviceSplit, StreamedSplit, measure_confusion
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import choose_precision, compile_network, compiles
 
@@ -101,7 +101,7 @@ def test_the_accuracy_is_measured_in_the_trainings_precision(data, prepare):
             return out
 
     split = DeviceSplit.of(data.validation, CPU)
-    measure_accuracy(Noting(64, 2), split, prepare=prepare, precision=torch.bfloat16)
+    measure_confusion(Noting(64, 2), split, prepare=prepare, precision=torch.bfloat16)
     assert set(seen) == {torch.bfloat16}
 
 
@@ -115,9 +115,8 @@ def test_an_evaluation_that_runs_out_of_memory_takes_smaller_batches(data, prepa
     network, small = Large(64, 2), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
     small[1].load_state_dict(network.state_dict())
     split = DeviceSplit.of(data.validation, CPU)
-    assert measure_accuracy(network, split, prepare=prepare) == measure_accuracy(
-        small, split, prepare=prepare
-    )
+    found, wanted = (measure_confusion(each, split, prepare=prepare) for each in (network, small))
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,8 @@ def test_a_card_that_another_trial_filled_cuts_batches_whoever_finds_out(data, p
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     gradients.of(network, images, labels, targets=labels, prepare=prepare)
     assert gradients.parts == 2
-    assert measure_accuracy(network, DeviceSplit.of(data.validation, CPU), prepare=prepare) >= 0
+    matrix = measure_confusion(network, DeviceSplit.of(data.validation, CPU), prepare=prepare)
+    assert matrix.sum() == len(data.validation)
     assert reason(error).startswith("out of memory: ")
 
 
@@ -176,7 +176,7 @@ def test_images_beside_the_card_come_pinned_and_without_waiting(data, monkeypatc
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(1) or tensor)
     images, labels = (torch.from_numpy(part) for part in (data.train.images, data.train.labels))
-    split = DeviceSplit(images, labels.to(META))
+    split = DeviceSplit(images, labels.to(META), META)
     monkeypatch.setattr(torch.Tensor, "to", noted)
     chosen = [torch.tensor([3, 1]), torch.tensor([0, 2])]
     for some, own in split.batches(iter(chosen)):

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional as oracle
 from experiments.config.recipe import Augmentation, RandAugment
 from experiments.config.schema import DataConfig
 from experiments.training import rand_augment
-from experiments.training.augmentation import augment, crop_and_resize, draw_crops
+from experiments.training.augmentation import crop_and_resize, draw_crops, vary
 from experiments.training.rand_augment import brighten, saturate, stretch
 
 
@@ -21,7 +21,7 @@ def noise(count: int, channels: int = 3, side: int = 12) -> torch.Tensor:
 def varied(images: torch.Tensor, seed: int = 0, **settings: object) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     augmentation = Augmentation(**{"flip": False, **settings})
-    return augment(images, augmentation=augmentation, generator=generator)
+    return vary(images, None, augmentation=augmentation, generator=generator)[0]
 
 
 def test_translation_is_torchvisions_by_every_whole_number_of_pixels():
