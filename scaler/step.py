@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from scaler.conditions import Conditions
 from search_spaces.architecture import Architecture
-from search_spaces.network import build_network, weighted_loss
+from search_spaces.network import Network, build_network, weighted_loss
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -67,7 +68,7 @@ def make_step(
 
 
 def _training_step(
-    network: nn.Module,
+    network: Network,
     images: torch.Tensor,  # (N, C, R, R)
     dtype: torch.dtype,
     num_classes: int,
@@ -76,7 +77,7 @@ def _training_step(
 ) -> Step:
     """Forward, backward and SGD with momentum; the rate is so small that nothing diverges."""
     kind = images.device.type
-    labels = torch.randint(num_classes, (len(images),), device=images.device)
+    loss_of = _loss_of(network, images, num_classes)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
     grad_scaler = torch.amp.GradScaler(kind, enabled=dtype == torch.float16)
     run = torch.compile(network) if compiled else network
@@ -84,7 +85,7 @@ def _training_step(
     def train() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
-            loss = weighted_loss(run(images), lambda scores: cross_entropy(scores, labels))
+            loss = loss_of(run)
         torch.autograd.backward(grad_scaler.scale(loss))
         grad_scaler.step(optimizer)
         grad_scaler.update()
@@ -92,8 +93,27 @@ def _training_step(
     return train
 
 
+def _loss_of(
+    network: Network, images: torch.Tensor, num_classes: int
+) -> Callable[[Callable[..., Any]], torch.Tensor]:
+    """What a step minimises, of random labels: of each image, of each pixel, or of a box an image.
+
+    It is given the network as it is run.
+    """
+    count, _, height, width = images.shape
+    task, device = network.architecture.task, images.device
+    if task == "detection":
+        corners = torch.tensor([[width / 4, height / 4, width / 2, height / 2]], device=device)
+        labels = torch.zeros(1, dtype=torch.int64, device=device)
+        targets = [{"boxes": corners, "labels": labels} for _ in range(count)]
+        return lambda run: torch.stack([*run(images, targets).values()]).sum()
+    shape = (count, height, width) if task == "segmentation" else (count,)
+    labels = torch.randint(num_classes, shape, device=device)
+    return lambda run: weighted_loss(run(images), lambda scores: cross_entropy(scores, labels))
+
+
 @torch.no_grad()
-def _settle_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
+def _settle_batch_norm(network: Network, images: torch.Tensor) -> None:
     """Running statistics from one batch, as a trained network has its own.
 
     Without them the maps of a fresh network shrink from layer to layer, down to numbers so small
@@ -105,6 +125,6 @@ def _settle_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    network.train()(images)
+    network.train().raw(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

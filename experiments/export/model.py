@@ -29,12 +29,12 @@ IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def check_classifier(architecture: Architecture) -> None:
-    """Raise InputError for a network that scores pixels: exports and code are of classifiers."""
+    """Raise InputError for a network of another task: exports and code are of classifiers."""
     if architecture.task != "classification":
         raise InputError(
-            f"'{architecture.name}' scores each pixel (its head is {architecture.head.kind}); "
-            f"exports and code are for classifiers so far: use its checkpoint with "
-            f"search_spaces.build_network"
+            f"'{architecture.name}' is for {architecture.task} (its head is "
+            f"{architecture.head.kind}); exports and code are for classifiers so far: use its "
+            f"checkpoint with search_spaces.build_network"
         )
 
 

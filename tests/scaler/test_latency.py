@@ -9,7 +9,7 @@ import torch
 
 from scaler import latency, measure_latencies, measure_latency
 from scaler.conditions import Conditions
-from search_spaces import InputError
+from search_spaces import InputError, load_architecture, resize
 
 SIZES = {"num_classes": 10, "in_channels": 1}
 
@@ -71,8 +71,11 @@ def test_threads_generator_and_collector_are_left_alone(small):
     assert gc.isenabled()
 
 
-def test_a_step_of_training_moves_the_weights_and_an_inference_does_not(small, monkeypatch):
+@pytest.mark.parametrize("name", ["resnet18", "unet_bn", "fcos_resnet50_fpn"])
+def test_a_step_of_training_moves_the_weights_and_an_inference_does_not(name, monkeypatch):
     from scaler import step
+
+    network = resize(load_architecture(name), width=0.125, resolution=72)
 
     built = []
     original = step.build_network
@@ -81,11 +84,11 @@ def test_a_step_of_training_moves_the_weights_and_an_inference_does_not(small, m
     )
     for training in (True, False):
         conditions = Conditions(training_step=training, batch_size=2)
-        run = step.make_step(small, conditions, torch.device("cpu"), 10, 1)
-        weight = next(built[-1].parameters())
-        before = weight.detach().clone()
+        run = step.make_step(network, conditions, torch.device("cpu"), 3, 3)
+        before = torch.nn.utils.parameters_to_vector(built[-1].parameters()).detach()
         run()
-        assert torch.equal(weight, before) is not training
+        after = torch.nn.utils.parameters_to_vector(built[-1].parameters()).detach()
+        assert torch.equal(after, before) is not training
 
 
 @pytest.mark.parametrize(
