@@ -11,14 +11,18 @@ if TYPE_CHECKING:  # a config names costs, and starts without torch
     from scaler.cost import Cost
     from search_spaces.architecture import Architecture
 
-CostName = Literal["flops", "params", "activations", "latency"]
+CostName = Literal["flops", "params", "activations", "peak_ram", "flash", "latency"]
 
 UNITS: dict[CostName, str] = {
     "flops": "FLOPs",
     "params": "parameters",
     "activations": "activations",
+    "peak_ram": "bytes of RAM",
+    "flash": "bytes of flash",
     "latency": "seconds",
 }
+ON_A_DEVICE: tuple[CostName, ...] = ("peak_ram", "flash")  # in `scaler.cost.device_cost` only
+OF_WEIGHTS: tuple[CostName, ...] = ("params", "flash")  # the same at any resolution
 
 TimeOf = Callable[["Architecture"], float]  # the latency of an architecture, in seconds
 
@@ -27,8 +31,8 @@ TimeOf = Callable[["Architecture"], float]  # the latency of an architecture, in
 class Budget:
     """`target` of the cost named `cost`, to be met within `tolerance`, a share of the target.
 
-    `limits` hold the most that a network may have of each cost. `measure` counts FLOPs, parameters
-    and activations; `time_of` gives latencies, and may be None where none is asked for. Raises
+    `limits` hold the most that a network may have of each cost. `measure` counts
+    all but latencies; `time_of` gives latencies, and may be None where none is asked for. Raises
     InputError for values that no network can meet.
     """
 
@@ -73,7 +77,11 @@ class Budget:
         if name == "latency":
             assert self.time_of is not None
             return self.time_of(member)
-        count: int = getattr(self.measure(member), name)
+        count: int | None = getattr(self.measure(member), name)
+        if count is None:
+            raise InputError(
+                f"{UNITS[name]} of '{member.name}', which finds boxes, are not counted"
+            )
         return count
 
     def fits(self, member: "Architecture") -> bool:
@@ -94,7 +102,7 @@ class Budget:
         `value` is what it has of the target's cost now. Costs go with the area of the maps, but
         parameters do not depend on the resolution.
         """
-        share = 1.0 if name == "params" else self.target / value
+        share = 1.0 if name in OF_WEIGHTS else self.target / value
         return self.value(member, name) * share
 
     def explain(self, baseline: str, seen: "list[tuple[Architecture, float]]") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from scaler.budget import Budget, CostName
+from scaler.budget import OF_WEIGHTS, Budget, CostName
 from scaler.compound import CompoundCoefficients
 from scaler.shapes import Bounds, Rule, Shape, Shapes, factors_of
 from search_spaces.architecture import Architecture
@@ -44,7 +44,11 @@ class Found:
 
 def _powers(cost: CostName) -> tuple[float, float, float]:
     """How a cost goes with depth, width and resolution, before rounding."""
-    return {"params": (1.0, 2.0, 0.0), "activations": (1.0, 1.0, 2.0)}.get(cost, (1.0, 2.0, 2.0))
+    if cost in OF_WEIGHTS:
+        return 1.0, 2.0, 0.0
+    if cost == "peak_ram":  # that of the worst layer, however many there are
+        return 0.0, 1.0, 2.0
+    return (1.0, 1.0, 2.0) if cost == "activations" else (1.0, 2.0, 2.0)
 
 
 def growth_of(coefficients: CompoundCoefficients, cost: CostName) -> float:
@@ -96,7 +100,7 @@ class Search:
 
     def _begun(self) -> tuple[float, float, float]:
         """The rule's factors at the target, around which members are looked for."""
-        depth, width, growth = self.rule.factors(self._start())
+        depth, width, growth = self.rule.factors(self.start())
         self.centre, self.pure = (depth, width), self.baseline.resolution * growth
         return depth, width, growth
 
@@ -183,7 +187,9 @@ class Search:
         for name, limit in self.budget.limits.items():
             if name != "latency":
                 held = summed([self.budget.value(one.member, name) for one in members])
-                area = 1.0 if name == "params" else (growth * self.baseline.resolution / size) ** 2
+                area = (
+                    1.0 if name in OF_WEIGHTS else (growth * self.baseline.resolution / size) ** 2
+                )
                 miss = np.maximum(miss, held * area / limit - 1)
         order = np.lexsort((score + np.where(wrong, np.inf, 0), np.maximum(miss, 0)))
         tried = [centre] if self.budget.miss(centre.value) <= self.budget.tolerance else []
@@ -245,7 +251,7 @@ class Search:
         """The member of the shape at the resolution nearest to `size` that meets the target."""
         found = self._measured(shape, size)
         tried = {size}
-        sized = self.free[2] and self.budget.cost != "params"
+        sized = self.free[2] and self.budget.cost not in OF_WEIGHTS
         while found is not None and sized and len(tried) < 5:
             if self.budget.miss(found.value) <= self.budget.tolerance:
                 break
@@ -270,7 +276,7 @@ class Search:
             if name != "latency"
         )
 
-    def _start(self) -> float:
+    def start(self) -> float:
         """The phi at which the rule costs the target: what rounding adds is taken off again."""
         powers = _powers(self.budget.cost)
         target = math.log(self.budget.target)

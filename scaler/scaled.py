@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from scaler.budget import UNITS, Budget, CostName, TimeOf
+from scaler.budget import ON_A_DEVICE, UNITS, Budget, CostName, TimeOf
 from scaler.compound import CompoundCoefficients, scale
-from scaler.cost import Cost, measure_cost
+from scaler.cost import Cost, device_cost, measure_cost
 from scaler.shapes import Rule, dominates, factors_of
 from scaler.solver import solve
 from scaler.stages import stage_rows
@@ -24,7 +24,8 @@ class Scaled:
     `depth`, `width`, `resolution` are the rule's factors before rounding; `phi` is None where a
     released row, a single dimension or another rule gave them. `target` is a budget in the unit of
     `target_cost`, None where there was none; `latency` is in seconds, None where not measured.
-    `moved` names the dimensions that moved although their coefficient is 1.
+    `moved` names the dimensions that moved although their coefficient is 1. `limits` are those that
+    it keeps, `target` among them where it may not be passed.
     """
 
     architecture: Architecture
@@ -38,6 +39,7 @@ class Scaled:
     target_cost: CostName = "flops"
     latency: float | None = None
     moved: tuple[str, ...] = ()
+    limits: Mapping[CostName, float] = field(default_factory=dict)
 
     @property
     def target_flops(self) -> float | None:
@@ -47,11 +49,18 @@ class Scaled:
     @property
     def reached(self) -> float:
         """The member's cost in the unit of the target."""
-        if self.target_cost == "latency":
-            assert self.latency is not None
-            return self.latency
-        count: int = getattr(self.cost, self.target_cost)
-        return count
+        return self.has(self.target_cost)
+
+    def has(self, name: CostName) -> float:
+        """The member's cost by its name."""
+        value: float | None = self.latency if name == "latency" else getattr(self.cost, name)
+        assert value is not None
+        return value
+
+    @property
+    def binding(self) -> CostName | None:
+        """Of several limits the one that is nearest to being passed; None where there are none."""
+        return max(self.limits, key=lambda name: self.has(name) / self.limits[name], default=None)
 
     def reached_factors(self) -> tuple[float, float, float]:
         """Depth, width and resolution as rounded: layers, mean channels, pixels over baseline's."""
@@ -99,7 +108,20 @@ class Scaled:
         moved = tabulate(dimensions, headers=["dimension", "rule", "rounded", "off the rule"])
         stages = tabulate(self._stage_table(), headers="keys", colalign=("left", "left"))
         note = f"{self.note}\n\n" if self.note else ""
-        return f"{heading}\n\n{moved}\n\n{note}{stages}"
+        limits = f"{tabulate(self._limit_table(), headers='keys')}\n\n" if self.limits else ""
+        return f"{heading}\n\n{limits}{moved}\n\n{note}{stages}"
+
+    def _limit_table(self) -> list[dict[str, str]]:
+        """What the member has of each cost that is limited; the limit that binds is marked."""
+        return [
+            {
+                "limit": UNITS[name],
+                "has": _number(self.has(name)),
+                "of": _number(limit),
+                "share": f"{self.has(name) / limit:.1%}{' binds' * (name == self.binding)}",
+            }
+            for name, limit in self.limits.items()
+        ]
 
     def _asked(self) -> str:
         rule = "" if self.phi is None else f"phi {self.phi:.4g}, "
@@ -114,8 +136,15 @@ class Scaled:
         took = "" if self.latency is None else f", {self.latency:.4g} s"
         return (
             f"{cost.flops:,} FLOPs (multiply-adds), {cost.params:,} parameters, "
-            f"{cost.activations:,} activations{took} at {self.architecture.resolution} px{counted}"
+            f"{cost.activations:,} activations{_on_a_device(cost)}{took} "
+            f"at {self.architecture.resolution} px{counted}"
         )
+
+
+def _on_a_device(cost: Cost) -> str:
+    if cost.peak_ram is None or cost.flash is None:
+        return ""
+    return f", as int8 {cost.peak_ram:,} bytes of RAM and {cost.flash:,} bytes of flash"
 
 
 def _number(value: float) -> str:
@@ -137,7 +166,7 @@ def scaled_by_phi(
 
     `resolution` fixes the input side in pixels and `max_resolution` bounds it, as in `scale_to`.
     """
-    base, rule = _begun(architecture, coefficients, resolution, max_resolution)
+    base, rule = begun(architecture, coefficients, resolution, max_resolution)
     member = scale(base, phi=phi, coefficients=rule.coefficients, rounding=rounding)
     if max_resolution is not None and member.resolution > max_resolution:
         member = resize(member, resolution=max_resolution)
@@ -191,9 +220,10 @@ def scale_to(
 ) -> Scaled:
     """The member whose cost is within `tolerance` of `target`, nearest to the pure rule.
 
-    `cost` is what the target counts: flops, params, activations, or latency in seconds. For a
-    latency, or a limit of it, `latency` gives the seconds of an architecture. `limits` hold the
-    most that the member may have of each cost. `scaler.solver` says how the member is found. Each
+    `cost` is what the target counts: flops, params, activations, bytes of peak_ram or flash (as
+    int8; a device has no more, so they are limits too), or latency in seconds. For a latency, or a
+    limit of it, `latency` gives the seconds of an architecture. `limits` hold the most that the
+    member may have of each cost. `scaler.solver` says how the member is found. Each
     stage rounds its own way; of `rounding` only the multiple of pixels counts.
 
     `resolution` fixes the input side in pixels: the architecture is first brought to it, and the
@@ -205,9 +235,13 @@ def scale_to(
     within the tolerance of: then the message names the nearest member on each side. Raises it also
     for limits that exclude the target: then the message names the two.
     """
-    measure = partial(measure_cost, num_classes=num_classes, in_channels=in_channels)
-    budget = Budget(target, cost, tolerance, dict(limits or {}), measure, latency)
-    base, rule = _begun(architecture, coefficients, resolution, max_resolution)
+    kept = dict(limits or {})
+    if cost in ON_A_DEVICE:
+        kept = {cost: target} | kept
+    counted = device_cost if set(ON_A_DEVICE) & {cost, *kept} else measure_cost
+    measure = partial(counted, num_classes=num_classes, in_channels=in_channels)
+    budget = Budget(target, cost, tolerance, kept, measure, latency)
+    base, rule = begun(architecture, coefficients, resolution, max_resolution)
     found = solve(
         base,
         budget,
@@ -218,7 +252,7 @@ def scale_to(
     )
     member = found.member
     if member is not base:
-        unit = {"latency": "s"}.get(cost, cost)
+        unit = {"latency": "s", "peak_ram": "ram"}.get(cost, cost)
         member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
     return Scaled(
         member,
@@ -230,10 +264,11 @@ def scale_to(
         target_cost=cost,
         latency=latency(member) if latency is not None else None,
         moved=found.moved,
+        limits=kept,
     )
 
 
-def _begun(
+def begun(
     architecture: Architecture,
     coefficients: CompoundCoefficients,
     resolution: int | None,

@@ -77,10 +77,24 @@ def solve(
     raise InputError(budget.explain(baseline.name, seen))
 
 
+def phi_of(baseline: Architecture, budget: Budget, *, rule: Rule, by_hand: bool) -> float:
+    """About the phi at which the rule costs the budget's target.
+
+    Raises InputError where no phi changes that cost, or the smallest member has more of it.
+    """
+    _check(baseline, budget, rule, by_hand=by_hand)
+    free = (True, True, not by_hand)
+    _check_floor(baseline, budget, Bounds(), free)
+    search = Search(baseline, budget, rule, Bounds(), free, 1, [])
+    return search.start()
+
+
 def _check(baseline: Architecture, budget: Budget, rule: Rule, *, by_hand: bool) -> None:
     alpha, beta, gamma = (value for _, value in rule.coefficients)
     flat = CompoundCoefficients(alpha=alpha, beta=beta, gamma=1 if by_hand else gamma)
     if growth_of(flat, budget.cost) <= 1:
+        if budget.cost == "peak_ram":
+            raise InputError("beta and gamma are 1, so no phi adds RAM; raise one")
         if flat.growth > 1:
             raise InputError("alpha and beta are 1, so no phi adds parameters; raise one")
         all_one = "alpha, beta and gamma are all 1" if gamma == 1 else "alpha and beta are 1"

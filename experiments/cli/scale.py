@@ -42,6 +42,8 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 @click.option("--target-flops", type=COUNT, help="A budget in FLOPs, as 4.2e9.")
 @click.option("--target-params", type=COUNT, help="A budget in parameters, as 2e7.")
 @click.option("--target-activations", type=COUNT, help="A budget in activations.")
+@click.option("--target-ram", type=COUNT, help="A budget in bytes of RAM, as int8. As 256KiB.")
+@click.option("--target-flash", type=COUNT, help="A budget in bytes of flash, as int8. As 1MiB.")
 @click.option("--target-latency", type=float, help="A budget in seconds an image, see below.")
 @click.option(
     "--family",
@@ -52,9 +54,11 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 )
 @click.option("--resolution", type=click.IntRange(min=1), help="The input side in px, fixed.")
 @click.option("--max-resolution", type=click.IntRange(min=1), help="No more px than these.")
-@click.option("--max-flops", type=COUNT, help="With a budget: no more FLOPs than these.")
-@click.option("--max-params", type=COUNT, help="With a budget: no more parameters than these.")
-@click.option("--max-activations", type=COUNT, help="With a budget: no more activations.")
+@click.option("--max-flops", type=COUNT, help="No more FLOPs than these. Limits alone: see below.")
+@click.option("--max-params", type=COUNT, help="No more parameters than these.")
+@click.option("--max-activations", type=COUNT, help="No more activations than these.")
+@click.option("--max-ram", type=COUNT, help="No more bytes of RAM, as int8. As 256KiB.")
+@click.option("--max-flash", type=COUNT, help="No more bytes of flash, as int8. As 1MiB.")
 @click.option("--max-latency", type=float, help="With a budget: no more seconds.")
 @click.option(
     "--latency-model",
@@ -106,10 +110,14 @@ def scale_command(
 ) -> None:
     """Scale ARCHITECTURE (a name or a file) by --phi, to a --target-..., or to a --family.
 
+    With limits alone, as --max-ram 256KiB --max-flash 1MiB --max-flops 15M, it is the largest
+    network that keeps them all; which of them binds is said.
+
     A latency is that of one image on one thread here, or on the GPU where there is one; or what
     --latency-model predicts, for whatever it was measured.
     """
     target, limits = _budget(budgets)
+    within = target is None and phi is None and family is None and bool(limits)
     timed = "latency" in limits or (target is not None and target[0] == "latency")
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
@@ -125,6 +133,8 @@ def scale_command(
         **sizes,
     }
     options |= {"tolerance": tolerance} if phi is None else {"phi": phi}
+    if within:
+        options["limits"] = limits
     if target is not None:
         options |= {"cost": target[0], "target": target[1], "limits": limits}
         options["latency"] = _latency(latency_model, **sizes) if timed else None
@@ -149,19 +159,25 @@ def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled
 
         return scale_family(baseline, kind=family, **options)
     from scaler.scaled import scale_to, scaled_by_phi
+    from scaler.within import scale_within
 
-    return [
-        scaled_by_phi(baseline, **options) if "phi" in options else scale_to(baseline, **options)
-    ]
+    scaled = scale_within if "target" not in options else scale_to
+    return [scaled_by_phi(baseline, **options) if "phi" in options else scaled(baseline, **options)]
 
 
 def _check_options(
     *, phi: float | None, target: object, family: str | None, limits: object, run: Path | None
 ) -> None:
-    if sum(option is not None for option in (phi, target, family)) != 1:
-        raise click.UsageError("Give exactly one of --phi, a budget (--target-flops) and --family.")
-    if limits and target is None:
-        raise click.UsageError("--max-flops, --max-params and their like go with a budget.")
+    given = sum(option is not None for option in (phi, target, family))
+    if given > 1 or not (given or limits):
+        raise click.UsageError(
+            "Give exactly one of --phi, a budget (--target-flops), --family, and limits alone "
+            "(--max-ram)."
+        )
+    if limits and given and target is None:
+        raise click.UsageError(
+            "--max-flops, --max-params and their like go with a budget or alone."
+        )
     if run is not None and family is None:
         raise click.UsageError("--run goes with --family: it draws a family's accuracies.")
 
@@ -173,7 +189,8 @@ def _budget(
     targets: list[tuple[Any, float]] = []
     limits: dict[Any, float] = {}
     for option, value in options.items():
-        kind, cost = option.split("_")
+        kind, named = option.split("_")
+        cost = "peak_ram" if named == "ram" else named
         if value is None:
             continue
         if kind == "target":
@@ -182,10 +199,16 @@ def _budget(
             limits[cost] = value
     if len(targets) > 1:
         raise click.UsageError(
-            f"Give one target, but got --target-{targets[0][0]} and --target-{targets[1][0]}; "
-            f"make one a limit, as --max-{targets[1][0]}."
+            f"Give one target, but got --target-{_option(targets[0][0])} and "
+            f"--target-{_option(targets[1][0])}; make one a limit, as "
+            f"--max-{_option(targets[1][0])}."
         )
     return (targets[0] if targets else None), limits
+
+
+def _option(cost: str) -> str:
+    """A cost as options name it."""
+    return cost.removeprefix("peak_")
 
 
 def _latency(
@@ -287,6 +310,8 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
         "target_flops": member.target_flops,
         **vars(member.cost),
         "latency": member.latency,
+        "limits": dict(member.limits),
+        "binding": member.binding,
         "moved": list(member.moved),
         "factors": {
             "depth": member.depth,

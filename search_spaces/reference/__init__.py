@@ -32,6 +32,7 @@ from search_spaces.reference.resnet import (
     cifar_resnet,
     cifar_resnext,
     resnet,
+    resnet8,
     resnext,
 )
 from search_spaces.reference.segmentation import SEGMENTERS
@@ -62,6 +63,7 @@ _REFERENCES: dict[str, Callable[[str], Architecture]] = {
     **{f"resnet{n}_c": partial(resnet, depth=n, shortcut="C") for n in BASIC},
     **{f"plain{n}": partial(resnet, depth=n, shortcut="none") for n in BASIC},
     **dict.fromkeys(RESNEXT, resnext),
+    "resnet8": resnet8,
     **{f"cifar_resnet{n}": partial(cifar_resnet, depth=n) for n in CIFAR_DEPTHS},
     **{
         f"cifar_resnet{n}_b": partial(cifar_resnet, depth=n, shortcut="B")
@@ -91,6 +93,7 @@ _REFERENCES: dict[str, Callable[[str], Architecture]] = {
     **{f"cifar_highway{n}": partial(highway, depth=n) for n in HIGHWAY},
     **dict.fromkeys([*IMAGENET, *CIFAR], densenet),
     "mobilenet_v1": mobilenet_v1,
+    "mobilenet_v1_025_96": partial(mobilenet_v1, width=0.25, resolution=96),
     "mobilenet_v2": mobilenet_v2,
     **dict.fromkeys(MNASNET, mnasnet),
     **{

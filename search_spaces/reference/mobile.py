@@ -77,18 +77,23 @@ MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
 }
 
 
-def mobilenet_v1(name: str) -> Architecture:
-    """MobileNetV1 at width 1, with ReLU6 as released (the paper's figure 3 says ReLU).
+def mobilenet_v1(name: str, *, width: float = 1.0, resolution: int = 224) -> Architecture:
+    """MobileNetV1, with ReLU6 as released (the paper's figure 3 says ReLU).
 
-    The classifier stands on the last stage's 1024 channels.
+    The classifier stands on the last stage's channels, 1024 at width 1. At width 0.25 and 96 px it
+    is the body that MLPerf Tiny (arXiv:2106.07597) uses to find out whether there is a person.
     """
     separable = DepthwiseSeparable(activation="relu6")
     return Architecture(
         name=name,
-        resolution=224,
-        stem=Stem(channels=32, stride=2, block=Convolution(kernel_size=3, activation="relu6")),
+        resolution=resolution,
+        stem=Stem(
+            channels=round(32 * width),
+            stride=2,
+            block=Convolution(kernel_size=3, activation="relu6"),
+        ),
         stages=tuple(
-            Stage(channels=channels, layers=layers, stride=stride, block=separable)
+            Stage(channels=round(channels * width), layers=layers, stride=stride, block=separable)
             for channels, layers, stride in MOBILENET_V1
         ),
         head=Head(dropout=0.2),

@@ -114,6 +114,15 @@ def cifar_resnet(
     return _cifar(name, block, layers=(depth - 2) // 6, stem=16, channels=(16, 32, 64))
 
 
+def resnet8(name: str) -> Architecture:
+    """ResNet-8 of MLPerf Tiny (arXiv:2106.07597): a basic block a stage of 16, 32, 64 channels.
+
+    Each convolution has batch norm and no bias, the shortcuts' too: 78,042 parameters. In the
+    reference code convolutions have a bias, and the shortcuts no batch norm: 78,186.
+    """
+    return _cifar(name, Basic(shortcut="B"), layers=1, stem=16, channels=(16, 32, 64))
+
+
 def cifar_bottleneck_resnet(
     name: str, *, depth: int, order: Order, shortcut: Shortcut
 ) -> Architecture:

@@ -313,6 +313,15 @@ def test_a_family_is_drawn_with_the_accuracies_of_a_run(scaler, tmp_path):
     assert len(list(tmp_path.glob("*.yaml"))) == 7
 
 
+def test_limits_alone_give_the_network_that_keeps_them_and_name_the_one_that_binds(scaler):
+    command = ["scale", "mobilenet_v2", "--resolution", "64", "--num-classes", "10", "--json"]
+    _, out, _ = scaler(*command, "--max-ram", "96KiB", "--max-flops", "9M", "--max-flash", "8MiB")
+    (data,) = json.loads(out)
+    assert data["binding"] == "peak_ram"
+    assert data["limits"] == {"flops": 9e6, "peak_ram": 98304, "flash": 8 * 2**20}
+    assert data["peak_ram"] <= 98304
+
+
 def test_a_budget_within_limits_and_by_another_rule(scaler):
     arguments = ["scale", "efficientnet_b0", "--target-flops", "1e9", "--json"]
     _, out, _ = scaler(*arguments, "--max-params", "8e6", "--rule", "dWr")

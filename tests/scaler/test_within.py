@@ -1,0 +1,58 @@
+"""Networks scaled to a device: its RAM and flash as budgets, and several limits at once."""
+
+from functools import partial
+
+import pytest
+
+from scaler import CompoundCoefficients
+from scaler.cost import device_cost
+from scaler.scaled import scale_to
+from scaler.within import scale_within
+from search_spaces import load_architecture, resize
+from search_spaces.records import InputError
+
+RULE = CompoundCoefficients(alpha=1.2, beta=1.1, gamma=1.15)
+SIZES = {"num_classes": 10, "in_channels": 3}
+SMALL = resize(load_architecture("mobilenet_v2"), width=0.25, resolution=64)
+counted = partial(device_cost, **SIZES)
+scale_small = partial(scale_to, SMALL, coefficients=RULE, **SIZES)
+within = partial(scale_within, SMALL, coefficients=RULE, **SIZES)
+
+
+@pytest.mark.parametrize(("cost", "ratio"), [("peak_ram", 2), ("peak_ram", 0.5), ("flash", 1.5)])
+def test_bytes_of_a_device_are_met_and_never_passed(cost, ratio):
+    target = ratio * getattr(counted(SMALL), cost)
+    scaled = scale_small(cost=cost, target=target, tolerance=0.06)
+    has = getattr(counted(scaled.architecture), cost)
+    assert 0.94 * target <= has <= target
+    assert has == getattr(scaled.cost, cost)
+
+
+@pytest.mark.parametrize("binding", ["flash", "flops"])
+def test_of_several_limits_the_one_that_binds_is_met_and_named(binding):
+    cost = counted(SMALL)
+    limits = {name: 3.0 * getattr(cost, name) for name in ("peak_ram", "flash", "flops")}
+    limits[binding] /= 2.5
+    scaled = within(limits=limits)
+    assert scaled.binding == binding
+    assert all(scaled.has(name) <= limit for name, limit in limits.items())
+    assert scaled.has(binding) >= 0.9 * limits[binding]
+    assert " binds" in str(scaled)
+
+
+def test_limits_below_the_smallest_member_are_refused_with_what_that_has():
+    with pytest.raises(InputError, match=r"target_flash 1000 is below .* smallest member"):
+        within(limits={"flash": 1000.0, "peak_ram": 1e6})
+
+
+def test_ram_cannot_be_met_where_neither_width_nor_resolution_may_grow():
+    deep = CompoundCoefficients(alpha=2, beta=1, gamma=1)
+    with pytest.raises(InputError, match="no phi adds RAM"):
+        scale_within(SMALL, limits={"peak_ram": 1e6}, coefficients=deep)
+
+
+def test_limits_alone_are_none_or_of_latency_only_with_a_target():
+    with pytest.raises(InputError, match="goes with a target"):
+        within(limits={"latency": 0.1})
+    with pytest.raises(InputError, match="there is no limit"):
+        within(limits={})
