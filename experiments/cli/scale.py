@@ -336,8 +336,10 @@ def _write(members: list["Scaled"], folder: Path, sizes: dict[str, int]) -> None
 
 
 def _draw(members: list["Scaled"], folder: Path, run: Path | None, **sizes: int) -> None:
+    from experiments.config.run_folder import RunFolder
     from experiments.report.scaling_figure import trained_accuracies, write_scaling
 
     accuracies = {} if run is None else trained_accuracies(run)
-    for path in write_scaling(members, folder, accuracies=accuracies, **sizes):
+    metric = "accuracy" if run is None else RunFolder.open(run).metric
+    for path in write_scaling(members, folder, accuracies=accuracies, metric=metric, **sizes):
         click.echo(f"wrote {path}", err=True)

@@ -137,6 +137,11 @@ class RunFolder:
             )
         return kept
 
+    @property
+    def metric(self) -> str:
+        """What people call what was measured: `accuracy`, `Dice`, ...; older runs had accuracy."""
+        return str(self.environment().get("metric", "accuracy"))
+
     def write_baseline(
         self,
         architecture: Architecture,

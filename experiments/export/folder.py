@@ -179,7 +179,16 @@ def _example(preprocessing: Preprocessing) -> torch.Tensor:
 
 
 def _metrics(model: Model) -> dict[str, Any]:
-    kept = ("accuracy", "test_accuracy", "epochs", "seed", "data", "data_name", "train_images")
+    kept = (
+        "metric",
+        "accuracy",
+        "test_accuracy",
+        "epochs",
+        "seed",
+        "data",
+        "data_name",
+        "train_images",
+    )
     cost = measure_cost(
         model.architecture,
         num_classes=model.num_classes,
@@ -243,9 +252,10 @@ def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> st
 
 
 def _measured(metrics: dict[str, Any]) -> str:
+    metric = str(metrics.get("metric", "accuracy")).replace("_", " ")
     names = {
-        "test_accuracy": "accuracy on the test part, looked at once",
-        "accuracy": "accuracy on the validation part, which choices were made on",
+        "test_accuracy": f"{metric} on the test part, looked at once",
+        "accuracy": f"{metric} on the validation part, which choices were made on",
         "flops": "FLOPs (multiply-adds of one image)",
         "params": "parameters",
         "activations": "activations",

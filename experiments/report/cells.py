@@ -53,11 +53,17 @@ def markdown(table: pd.DataFrame) -> str:
     return f"{text}\n"
 
 
-def plain(table: pd.DataFrame) -> str:
-    """For a terminal."""
+def heads(table: pd.DataFrame, metric: str = "accuracy") -> list[str]:
+    """The columns' names in words; the column `accuracy` holds the `metric`, by its name."""
+    words = [str(name).split("_") for name in table.columns]
+    return [" ".join(metric if one == "accuracy" else one for one in own) for own in words]
+
+
+def plain(table: pd.DataFrame, metric: str = "accuracy") -> str:
+    """For a terminal; `metric` is what the column `accuracy` holds."""
     return tabulate(
         readable_rows(table),
-        headers=[str(name).replace("_", " ") for name in table.columns],
+        headers=heads(table, metric),
         colalign=tuple(alignments(table)),
         disable_numparse=True,
     )

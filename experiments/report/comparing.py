@@ -37,7 +37,9 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         "verdicts": compare_runs(list(runs)),
         "families": load_family(list(runs)),
     }
-    figures = _figures(named, trials, tables)
+    metrics = {folder.metric for _, folder in named}
+    metric = metrics.pop() if len(metrics) == 1 else "metric"
+    figures = _figures(named, trials, tables, metric)
     drawn = draw_figures(figures)
     seen = {**tables, "verdicts": tables["verdicts"].drop(columns="statement")}
     page = render(
@@ -46,8 +48,9 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> tuple[Path, Table
         data={"reload": None},
         title="Runs compared: scaler report",
         reload=None,
+        metric=metric,
         names=[name for name, _ in named],
-        tables={name: shown(table) if len(table) else None for name, table in seen.items()},
+        tables={name: shown(table, metric) if len(table) else None for name, table in seen.items()},
         figures={**dict.fromkeys(FIGURES), **pictures(figures, drawn)},
         statements=statements(tables["verdicts"]),
         configs=_differences([folder for _, folder in named]),
@@ -91,7 +94,7 @@ def _runs(named: list[tuple[str, RunFolder]], trials: pd.DataFrame) -> pd.DataFr
 
 
 def _figures(
-    named: list[tuple[str, RunFolder]], trials: pd.DataFrame, tables: Tables
+    named: list[tuple[str, RunFolder]], trials: pd.DataFrame, tables: Tables, metric: str
 ) -> dict[str, Figure]:
     style = side_by_side.styles([name for name, _ in named])
     done = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
@@ -103,11 +106,11 @@ def _figures(
     cost = costs.pop() if len(costs) == 1 else "flops"
     known = done.dropna(subset=["accuracy", cost])
     if len(known):
-        figures["fronts"] = side_by_side.fronts(known, style, cost=cost)
+        figures["fronts"] = side_by_side.fronts(known, style, cost=cost, metric=metric)
     members = tables["families"]
     members = members[members["state"] == "complete"]
     if len(members):
-        figures["families"] = side_by_side.families(members, style)
+        figures["families"] = side_by_side.families(members, style, metric=metric)
     return figures
 
 

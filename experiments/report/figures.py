@@ -46,9 +46,10 @@ def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
 
     `tables` are those of `make_tables` and `make_analysis` together.
     """
+    metric = folder.metric
     found = {
         **_search(folder, tables),
-        **_choices(tables),
+        **_choices(tables, metric),
         **_scaled(folder, tables),
         **_compared(folder, tables),
     }
@@ -76,20 +77,25 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     mains = for_main_target(tables["trials"], folder.config.search)
     ranked = confirmation_standings(mains)
     members = tables["family"][tables["family"]["state"] == "complete"]
-    whole = overview(mains, members, winner=ranked[0].contender if ranked else None)
+    winner, metric = ranked[0].contender if ranked else None, folder.metric
+    whole = overview(mains, members, metric=metric, winner=winner)
     figures = {
         **({"overview": whole} if whole else {}),
         "search_history": search.history(searched),
         "flops_accuracy": search.flops_accuracy(
-            scored, section=folder.config.search, baseline=key, front=tables.get("front")
+            scored,
+            section=folder.config.search,
+            metric=metric,
+            baseline=key,
+            front=tables.get("front"),
         ),
     }
     if len(told):
-        figures["learning_curves"] = search.learning_curves(scored, told)
+        figures["learning_curves"] = search.learning_curves(scored, told, metric=metric)
     return figures
 
 
-def _choices(tables: Tables) -> dict[str, Figure]:
+def _choices(tables: Tables, metric: str) -> dict[str, Figure]:
     if "effects" not in tables:
         return {}
     effects = tables["effects"]
@@ -97,7 +103,7 @@ def _choices(tables: Tables) -> dict[str, Figure]:
     figures = {}
     if "importance" in tables:
         importance = tables["importance"]
-        figures["importance"] = analysis.importance(importance)
+        figures["importance"] = analysis.importance(importance, metric=metric)
         important = importance[importance["of"] == "reward"]["parameter"]
         order = list(dict.fromkeys([*important, *order]))
     first = effects.iloc[0]
@@ -120,11 +126,12 @@ def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     directions = coefficients_standings(coefficient_trials(folder, tables["trials"]))
     if directions:
         table = tables["coefficients"]
-        figures["surface"] = growth.surface(table, winner=leads(table, folder.coefficients()))
-        figures["coefficients"] = growth.coefficients(directions, table)
+        winner = leads(table, folder.coefficients())
+        figures["surface"] = growth.surface(table, winner=winner, metric=folder.metric)
+        figures["coefficients"] = growth.coefficients(directions, table, metric=folder.metric)
     members = tables["family"][tables["family"]["state"] == "complete"]
     if len(members):
-        figures["family"] = families.family(members)
+        figures["family"] = families.family(members, metric=folder.metric)
     return figures
 
 
@@ -133,7 +140,7 @@ def _compared(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         return {}
     compared = compared_trials(tables["trials"])
     told = load_curves(folder.path, study="comparison")
-    figures = {"comparison": side_by_side.comparison(compared, told)}
+    figures = {"comparison": side_by_side.comparison(compared, told, metric=folder.metric)}
     if len(tables["gradient_norms"]):
         figures["gradient_norms"] = side_by_side.gradient_norms(compared, told)
     return figures

@@ -43,8 +43,8 @@ def tiles(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[Tile]:
     return [
         Tile("Baseline", baseline.name, size, picture=_stages(rows)),
         _budget(folder, tables["trials"], baseline.key, flops),
-        *_metric(tables["trials"], baseline.key),
-        *_largest(tables["family"]),
+        *_metric(tables["trials"], baseline.key, folder.metric),
+        *_largest(tables["family"], folder.metric),
     ]
 
 
@@ -86,7 +86,7 @@ def _budget(folder: RunFolder, trials: pd.DataFrame, key: str, flops: int) -> Ti
     return Tile("Cost", value, f"{share:.0%} of the budget of {budget}", share=min(1.0, share))
 
 
-def _metric(trials: pd.DataFrame, key: str) -> list[Tile]:
+def _metric(trials: pd.DataFrame, key: str, metric: str) -> list[Tile]:
     """Of the longest training there is; the noise is that of the confirmation."""
     own = trials[(trials["key"] == key) & (trials["state"] == "complete")]
     confirmed = own[own["study"] == "confirmation"]
@@ -99,26 +99,26 @@ def _metric(trials: pd.DataFrame, key: str) -> list[Tile]:
     member = own[own["study"] == "family"]
     if len(member):
         last = member.iloc[-1]
-        return [_accuracy(last["accuracy"], f"after {last['epochs']} epochs; {noise}")]
+        return [_value(metric, last["accuracy"], f"after {last['epochs']} epochs; {noise}")]
     if len(confirmed):
-        return [_accuracy(confirmed["accuracy"].mean(), noise)]
+        return [_value(metric, confirmed["accuracy"].mean(), noise)]
     searched = own[own["study"] == "search"].dropna(subset=["accuracy"])
-    return [_accuracy(searched.iloc[-1]["accuracy"], noise)] if len(searched) else []
+    return [_value(metric, searched.iloc[-1]["accuracy"], noise)] if len(searched) else []
 
 
-def _accuracy(value: float, note: str) -> Tile:
-    return Tile("Validation accuracy", f"{value:.1%}", note, share=float(value))
+def _value(metric: str, value: float, note: str) -> Tile:
+    return Tile(f"Validation {metric}", f"{value:.1%}", note, share=float(value))
 
 
-def _largest(family: pd.DataFrame) -> list[Tile]:
-    """The member of highest accuracy; test accuracy where it was looked at."""
+def _largest(family: pd.DataFrame, metric: str) -> list[Tile]:
+    """The member of the highest value; that of the test part where it was looked at."""
     done = family[family["state"] == "complete"]
     if done.empty:
         return []
     best = done.sort_values(["accuracy", "flops"], ascending=[False, True]).iloc[0]
     tested = pd.notna(best["test_accuracy"])
-    accuracy, part = (best["test_accuracy"], "test") if tested else (best["accuracy"], "validation")
-    note = f"{accuracy:.1%} {part} accuracy at {readable_count(best['flops'])}FLOPs, one seed"
+    value, part = (best["test_accuracy"], "test") if tested else (best["accuracy"], "validation")
+    note = f"{value:.1%} {part} {metric} at {readable_count(best['flops'])}FLOPs, one seed"
     return [Tile("Best member", str(best["member"]), note)]
 
 

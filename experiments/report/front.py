@@ -71,8 +71,10 @@ def front_table(trials: pd.DataFrame, section: SearchSection) -> pd.DataFrame:
     return table.sort_values([TARGET, "cost"], kind="stable", ignore_index=True)
 
 
-def front_text(table: pd.DataFrame, section: SearchSection) -> list[str]:
-    """A sentence a target."""
+def front_text(
+    table: pd.DataFrame, section: SearchSection, *, metric: str = "accuracy"
+) -> list[str]:
+    """A sentence a target; `metric` is what people call what was measured."""
     told: list[str] = []
     seen: dict[str, str] = {}
     for _, row in table.dropna(subset=[TARGET]).iterrows():
@@ -82,14 +84,14 @@ def front_text(table: pd.DataFrame, section: SearchSection) -> list[str]:
             sure += f" ± {row['standard_error']:.2%} (standard error of {row['seeds']} seeds)"
         same = f", the same network as for {seen[row['key']]}" if row["key"] in seen else ""
         told.append(
-            f"For {budget}: {row['contender']} with {has}, accuracy {sure}, in {row['baseline']}"
+            f"For {budget}: {row['contender']} with {has}, {metric} {sure}, in {row['baseline']}"
             f"{same}."
         )
         seen.setdefault(row["key"], budget)
     if len(seen) < len(told) and section.at == "formula" and section.known_exponent:
         told.append(
             f"The exponent of {section.known_exponent:g} prefers cheap networks within a budget "
-            f"too; `search.exponent: 0` names the most accurate."
+            f"too; `search.exponent: 0` names the one of highest {metric}."
         )
     return told
 

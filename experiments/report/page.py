@@ -12,6 +12,7 @@ from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.engine.limits import searched_space
 from experiments.report.charts.chart import Figure
+from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import FIGURES, leads
 from experiments.report.first_screen import commands, tiles
 from experiments.report.front import for_main_target
@@ -68,27 +69,30 @@ def make_page(
     """
     baseline, coefficients = folder.baseline(), folder.coefficients()
     stages = pd.DataFrame(stage_rows(baseline, **data_sizes(folder)) if baseline else [])
-    views = {name: shown(table) for name, table in tables.items() if name in _TABLES}
+    metric = folder.metric
+    views = {name: shown(table, metric) for name, table in tables.items() if name in _TABLES}
     trials = tables["trials"]
     searched = trials[trials["study"] == "search"]
-    views["search"] = shown(_with_choices(tables["search"], searched, folder.config.search))
+    views["search"] = shown(_with_choices(tables["search"], searched, folder.config.search), metric)
     seen = pictures(charts, drawn)
     line = not only_compared(trials)
     return render(
         "page.html",
         charts=charts,
         data={
-            "trials": _trials(searched, cost=folder.config.search.cost),
+            "trials": _trials(searched, cost=folder.config.search.cost, metric=metric),
             "page": ROWS,
             "reload": reload,
         },
         title=f"{folder.config.name}: scaler report",
         name=folder.config.name,
+        metric=metric,
+        error_told=error_told(metric),
         reload=reload,
         parts=_parts(tables, line=line),
         tiles=tiles(folder, tables) if line else [],
         commands=commands(folder) if line else [],
-        outcome=outcome(trials, folder.config.search) if line else [],
+        outcome=outcome(trials, folder.config.search, metric=metric) if line else [],
         summary=summary(folder, tables),
         tables={name: views.get(name) for name in _TABLES},
         figures={name: seen.get(name) for name in FIGURES},
@@ -110,14 +114,14 @@ def make_page(
     )
 
 
-def _trials(searched: pd.DataFrame, *, cost: str) -> dict[str, Any]:
+def _trials(searched: pd.DataFrame, *, cost: str, metric: str) -> dict[str, Any]:
     """Columns and rows for the page's script; what is missing is null.
 
-    `place` names the columns along the axes of the plot of cost against accuracy.
+    `place` names the columns along the axes of the plot of cost against the metric.
     """
     columns = []
     for name, digits in _TRIALS:
-        column: dict[str, Any] = {"name": name}
+        column: dict[str, Any] = {"name": name, "head": metric if name == "accuracy" else name}
         if pd.api.types.is_numeric_dtype(searched[name].dtype):
             column["right"] = True
         columns.append(column | ({} if digits is None else {"digits": digits}))
@@ -171,7 +175,7 @@ def _verdicts(folder: RunFolder, trials: pd.DataFrame) -> dict[str, str | None]:
     finalists = confirmation_standings(for_main_target(trials, folder.config.search))
     return {
         "confirmation": verdict(finalists, of="reward") if finalists else None,
-        "coefficients": verdict(directions, of="accuracy") if directions else None,
+        "coefficients": verdict(directions, of=folder.metric) if directions else None,
     }
 
 

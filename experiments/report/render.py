@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.config.plot_style import DARK, LIGHT
-from experiments.report.cells import alignments, readable_rows
+from experiments.report.cells import alignments, heads, readable_rows
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.interactive import to_plotly
 
@@ -74,10 +74,9 @@ def render(template: str, *, charts: dict[str, Figure], data: dict[str, Any], **
     )
 
 
-def shown(table: pd.DataFrame) -> Shown:
-    """The table's heads and cells as people read them."""
-    heads = [str(name).replace("_", " ") for name in table.columns]
-    return Shown(heads, alignments(table), readable_rows(table))
+def shown(table: pd.DataFrame, metric: str = "accuracy") -> Shown:
+    """The table's heads and cells as people read them; `metric` is what `accuracy` holds."""
+    return Shown(heads(table, metric), alignments(table), readable_rows(table))
 
 
 def pictures(charts: dict[str, Figure], drawn: dict[str, dict[str, bytes]]) -> dict[str, Picture]:

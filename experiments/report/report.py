@@ -9,12 +9,12 @@ from experiments.config.files import in_use, write_text
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.report.cells import plain
+from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import draw_figures, make_figures, write_figures
 from experiments.report.page import make_page
 from experiments.report.repeats import coefficients_standings
 from experiments.report.summary import only_compared, outcome
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
-from experiments.report.wording import metric_label, worded, worded_page
 from experiments.steps.noise import verdict
 from experiments.store.store import STUDIES, reading
 from experiments.store.trials import load_trials
@@ -33,13 +33,12 @@ def write_report(folder: RunFolder, *, reload: int | None = None) -> Path:
     """
     tables = make_tables(folder)
     tables |= make_analysis(folder, tables["trials"])
-    metric = metric_label(folder)
-    charts = {name: worded(figure, metric) for name, figure in make_figures(folder, tables).items()}
+    charts = make_figures(folder, tables)
     drawn = draw_figures(charts)
     page = make_page(folder, tables=tables, charts=charts, drawn=drawn, reload=reload)
     write_tables(folder.tables, tables)
     write_figures(folder.figures, drawn)
-    write_text(folder.report, worded_page(page, metric))
+    write_text(folder.report, page)
     return folder.report
 
 
@@ -47,36 +46,37 @@ def result_text(folder: RunFolder) -> str:
     """What came out, for a terminal: the family, or the networks that were compared."""
     tables = make_tables(folder)
     if only_compared(tables["trials"]):
-        return _comparison_text(tables)
+        return _comparison_text(tables, folder.metric)
     family = tables["family"]
     if family.empty:
         return "no member of the family has been trained yet"
-    text = f"{plain(family[_IN_TERMINAL.split()])}\n\nFLOPs are multiply-adds."
-    return worded(text, metric_label(folder))
+    shown = plain(family[_IN_TERMINAL.split()], folder.metric)
+    return f"{shown}\n\nFLOPs are multiply-adds."
 
 
 def outcome_of(folder: RunFolder) -> list[str]:
     """In sentences: which share of the budget the found network uses, and what it was worth."""
-    return worded(outcome(load_trials(folder.path), folder.config.search), metric_label(folder))
+    return outcome(load_trials(folder.path), folder.config.search, metric=folder.metric)
 
 
 def coefficients_text(folder: RunFolder) -> str:
     """The directions ranked, what can be said of the first two, and what was left out."""
     tables = make_tables(folder)
     ranked = coefficients_standings(coefficient_trials(folder, tables["trials"]))
-    parts = [plain(tables["coefficients"]), verdict(ranked, of="accuracy")]
+    metric = folder.metric
+    parts = [plain(tables["coefficients"], metric), verdict(ranked, of=metric)]
     if "dropped" in tables:
         parts.append(f"Left out:\n{plain(tables['dropped'])}")
     return "\n\n".join([*parts, "FLOPs are multiply-adds."])
 
 
-def _comparison_text(tables: dict[str, pd.DataFrame]) -> str:
+def _comparison_text(tables: dict[str, pd.DataFrame], metric: str) -> str:
     if "comparison" not in tables:
         return "no network of the comparison has been trained yet"
     text = (
         f"{plain(tables['comparison'])}\n\n"
         "Errors after the last epoch: in training (augmented images), on the validation part, on "
-        "the test part. FLOPs are multiply-adds."
+        f"the test part. FLOPs are multiply-adds.{error_told(metric)}"
     )
     if tables["gradient_norms"].empty:
         return text

@@ -46,30 +46,33 @@ def write_scaling(
     folder: Path,
     *,
     accuracies: dict[str, Seen],
+    metric: str = "accuracy",
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> list[Path]:
     """Draw the members as `family.png` and `family.svg` in `folder`; returns the two paths.
 
-    `accuracies` are by the networks' keys; `num_classes` and `in_channels` are what the members
-    were costed for. Raises InputError where the folder cannot be written to.
+    `accuracies` are by the networks' keys, `metric` is what people call them; `num_classes` and
+    `in_channels` are what the members were costed for. Raises InputError where the folder cannot
+    be written to.
     """
     rows = _rows(members, accuracies, {"num_classes": num_classes, "in_channels": in_channels})
     paths = []
-    for ending, data in draw(scaling(rows, trained=bool(accuracies))).items():
+    for ending, data in draw(scaling(rows, trained=bool(accuracies), metric=metric)).items():
         paths.append(folder / f"family.{ending}")
         write_bytes(paths[-1], data)
     return paths
 
 
-def scaling(rows: pd.DataFrame, *, trained: bool) -> Figure:
-    """Panels of accuracy, parameters and activations against FLOPs: a line a baseline."""
+def scaling(rows: pd.DataFrame, *, trained: bool, metric: str = "accuracy") -> Figure:
+    """Panels of the metric, parameters and activations against FLOPs: a line a baseline."""
     published = _published()
-    accuracy = "Accuracy" if trained else "Accuracy: none of these is trained yet"
-    titles = {"accuracy": accuracy, "params": "Parameters", "activations": "Activations"}
+    name = f"{metric[0].upper()}{metric[1:]}"
+    told = name if trained else f"{name}: none of these is trained yet"
+    titles = {"accuracy": told, "params": "Parameters", "activations": "Activations"}
     return Figure(
         tuple(_panel(title, column, rows, published) for column, title in titles.items()),
-        alt="Line plots: accuracy, parameters and activations of the family against its FLOPs, "
+        alt=f"Line plots: {metric}, parameters and activations of the family against its FLOPs, "
         "beside those of the published EfficientNets.",
         caption="Grey: EfficientNet-B0 to B7 with the paper's top-1 accuracies on ImageNet. "
         "Bars: the least and the highest of several trainings.",

@@ -11,7 +11,6 @@ from experiments.report.front import for_main_target, front_table, front_text
 from experiments.report.repeats import NEAR, confirmation_standings, worth_text
 from experiments.steps.noise import verdict
 from experiments.store.store import reading
-from scaler.compound import CompoundCoefficients
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -25,10 +24,10 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
         return _compared(folder.config, tables)
     section = folder.config.search
     return [
-        _asked(folder.config),
+        _asked(folder.config, folder.metric),
         _searched(tables, folder),
         *_confirmed(for_main_target(tables["trials"], section), folder),
-        _scaled(tables, folder.coefficients()),
+        _scaled(tables, folder),
     ]
 
 
@@ -51,14 +50,14 @@ def _compared(config: SearchConfig, tables: dict[str, pd.DataFrame]) -> list[str
     ]
 
 
-def _asked(config: SearchConfig) -> str:
+def _asked(config: SearchConfig, metric: str) -> str:
     section = config.search
     budgets = [readable_cost(section.cost, target) for target in section.budgets]
     several = len(budgets) > 1
     within = f" for each of the budgets {', '.join(budgets)}" if several else ""
     target = readable_cost(section.cost, section.known_target)
     reward = f"ACC · ({NAMES[section.cost]} / T)^{section.known_exponent:g}"
-    highest = f"reward {reward}" if section.known_exponent or not several else "accuracy"
+    highest = f"reward {reward}" if section.known_exponent or not several else metric
     return (
         f"Asked for{within}: the network of space {section.space} with the highest {highest} "
         f"on {config.data.source}, {'main ' if several else ''}T = {target}, found in at most "
@@ -88,7 +87,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
     best = tables["search"].iloc[0]
     return _started(trials) + (
         f"The search ({ended}): trial #{best['number']} had the highest reward of one training, "
-        f"{best['reward']:.4f}: a validation accuracy of {best['accuracy']:.2%} at "
+        f"{best['reward']:.4f}: {best['accuracy']:.2%} validation {folder.metric} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters.{screened}"
     )
 
@@ -125,12 +124,12 @@ def _confirmed(trials: pd.DataFrame, folder: RunFolder) -> list[str]:
     ]
 
 
-def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
+def outcome(trials: pd.DataFrame, section: SearchSection, *, metric: str = "accuracy") -> list[str]:
     """What was found for each target, and of the main one: against the budget and known networks.
 
-    Nothing before a search.
+    Nothing before a search. `metric` is what people call what was measured.
     """
-    front = front_text(front_table(trials, section), section)
+    front = front_text(front_table(trials, section), section, metric=metric)
     trials = for_main_target(trials, section)
     searched = trials[(trials["study"] == "search") & (trials["state"] == "complete")]
     if searched.empty:
@@ -141,12 +140,13 @@ def outcome(trials: pd.DataFrame, section: SearchSection) -> list[str]:
         confirmed = trials[trials["study"] == "confirmation"]
         found = confirmed[confirmed["contender"] == ranked[0].contender].iloc[0]["key"]
     own = searched[searched["key"] == found]
-    used = [_budget_used(searched, float(own.iloc[0][section.cost]), section)] if len(own) else []
+    has = [float(own.iloc[0][section.cost])] if len(own) else []
+    used = [_budget_used(searched, one, section, metric) for one in has]
     worth = worth_text(trials, section)
     return [*front, *used, *([f"{worth[0].upper()}{worth[1:]}."] if worth else [])]
 
 
-def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection) -> str:
+def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection, metric: str) -> str:
     """Which share of the target the found network has, and who is the best near the target."""
     price, target = section.cost, section.known_target
     budget = readable_cost(price, target)
@@ -158,12 +158,13 @@ def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection) -> 
         return f"{used}; no finished trial comes within {NEAR:.0%} of it."
     best = near.sort_values("reward", ascending=False, kind="stable").iloc[0]
     return (
-        f"{used}; the best within {NEAR:.0%} of it is trial {best['number']}, with an accuracy of "
-        f"{best['accuracy']:.2%} and a reward of {best['reward']:.4f}."
+        f"{used}; the best within {NEAR:.0%} of it is trial {best['number']}, with "
+        f"{best['accuracy']:.2%} {metric} and a reward of {best['reward']:.4f}."
     )
 
 
-def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients | None) -> str:
+def _scaled(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
+    coefficients, metric = folder.coefficients(), folder.metric
     if coefficients is None:
         return "It has not been scaled yet."
     values = ", ".join(f"{name} {value:g}" for name, value in coefficients)
@@ -173,8 +174,9 @@ def _scaled(tables: dict[str, pd.DataFrame], coefficients: CompoundCoefficients 
         return f"{rule}; no member of the family has been trained yet."
     last = members.iloc[-1]
     test = last["test_accuracy"]
-    tested = "" if pd.isna(test) else f" and a test accuracy of {test:.2%}"
+    tested = "" if pd.isna(test) else f" and {test:.2%} test {metric}"
     return (
-        f"{rule}; with it the baseline grew to {last['member']}, which reaches a validation "
-        f"accuracy of {last['accuracy']:.2%}{tested} at {readable_count(last['flops'])}FLOPs."
+        f"{rule}; with it the baseline grew to {last['member']}, which reaches "
+        f"{last['accuracy']:.2%} validation {metric}{tested} at "
+        f"{readable_count(last['flops'])}FLOPs."
     )

@@ -95,7 +95,7 @@ def _forecast(session: Session, member: Scaled, done: list[FrozenTrial]) -> dict
     images = len(session.data.test) if session.data is not None else None
     told = forecast(known, member.cost.flops, images=images)
     part = "test" if tested else "validation"
-    say(f"family: {member.architecture.name}: {part} accuracy {told}")
+    say(f"family: {member.architecture.name}: {part} {session.metric} {told}")
     return {
         "forecast": told.accuracy,
         "forecast_low": told.low,

@@ -78,6 +78,7 @@ def _unlike(one: RunFolder, other: RunFolder) -> str:
         ("cost", a.search.cost, b.search.cost),
         ("target", a.search.known_target, b.search.known_target),
         ("exponent", a.search.known_exponent, b.search.known_exponent),
+        ("metric", one.metric, other.metric),
         ("epochs", a.search.epochs, b.search.epochs),
         ("data", a.data.source, b.data.source),
         ("data fingerprint", one.environment().get("data"), other.environment().get("data")),

@@ -6,25 +6,29 @@ from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks
 
 PARAMETERS = 12  # in the figure of importance
 CHOICES = 7  # in the figure of effects
-_OF: tuple[tuple[str, Colour, float], ...] = (("reward", "blue", 0.2), ("accuracy", "orange", -0.2))
 FEWEST = 4  # trials whose interval the axis holds whole
 
 
-def importance(table: pd.DataFrame) -> Figure:
-    """Bars of each parameter's importance for the reward and for the accuracy."""
+def importance(table: pd.DataFrame, *, metric: str) -> Figure:
+    """Bars of each parameter's importance for the reward and for the metric, called so."""
+    kinds: tuple[tuple[str, str, Colour, float], ...] = (
+        ("reward", "reward", "blue", 0.2),
+        ("accuracy", metric, "orange", -0.2),
+    )
     names = list(dict.fromkeys(table[table["of"] == "reward"]["parameter"]))[:PARAMETERS][::-1]
     place = {name: float(i) for i, name in enumerate(names)}
     marks = []
-    for of, colour, shift in _OF:
+    for of, called, colour, shift in kinds:
         part = table[(table["of"] == of) & table["parameter"].isin(names)]
         y = [place[name] + shift for name in part["parameter"]]
         share = part["importance"].to_numpy(dtype=float)
         texts = [
-            f"{readable_choice(n)}\n{of}: {v:.1%}"
+            f"{readable_choice(n)}\n{called}: {v:.1%}"
             for n, v in zip(part["parameter"], share, strict=True)
         ]
         widths = [0.36] * len(y)
-        marks.append(Marks("across", share, y, f"of the {of}", colour, widths=widths, texts=texts))
+        name = f"of the {called}"
+        marks.append(Marks("across", share, y, name, colour, widths=widths, texts=texts))
     top = float(table["importance"].max())
     first = table.iloc[0]
     chart = Chart(
@@ -39,7 +43,7 @@ def importance(table: pd.DataFrame) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="Bar chart: importance of the most important parameters, for reward and for accuracy.",
+        alt=f"Bar chart: importance of the most important parameters, for reward and for {metric}.",
         caption=f"fANOVA (Hutter et al. 2014) over {first['trials']} trials as they stood after "
         f"epoch {first['epoch']}, the latest that half of them reached. What matters for the "
         f"reward alone matters through its cost. Few trials make this a rough guess.",

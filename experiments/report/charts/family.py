@@ -21,13 +21,13 @@ _ACCURACIES: tuple[tuple[str, Colour, Symbol, str], ...] = (
 )
 
 
-def family(members: pd.DataFrame) -> Figure:
-    """FLOPs against accuracy; beside it, error over the baseline's against FLOPs over its.
+def family(members: pd.DataFrame, *, metric: str) -> Figure:
+    """FLOPs against the metric; beside it, error over the baseline's against FLOPs over its.
 
     `members` are the finished ones, the baseline among them.
     """
     members = members.sort_values("flops")
-    panels = [_own(members)]
+    panels = [_own(members, metric)]
     tested = members["test_accuracy"].notna().all()
     column = "test_accuracy" if tested else "accuracy"
     first = members.iloc[0]
@@ -35,27 +35,28 @@ def family(members: pd.DataFrame) -> Figure:
     if len(members) > 1 and first[column] < 1:
         panels.append(_beside(members, column))
         part = "test" if tested else "validation"
+        error = "error" if metric == "accuracy" else f"error (1 - {metric})"
         caption += (
-            f" The second panel shows how much of the baseline's {part} error is left. "
+            f" The second panel shows how much of the baseline's {part} {error} is left. "
             f"Beside it stand EfficientNet-B0 to B7 as published (arXiv:1905.11946, Tables 2, 8). "
             f"Those were trained on ImageNet in another way: compare the shapes alone."
         )
     return Figure(
         tuple(panels),
-        alt="Line plots of the family: FLOPs, logarithmic, against validation and test accuracy; "
+        alt=f"Line plots of the family: FLOPs, logarithmic, against validation and test {metric}; "
         "and its error over the baseline's, beside that of the published EfficientNets.",
         caption=caption,
     )
 
 
-def _own(members: pd.DataFrame) -> Chart:
+def _own(members: pd.DataFrame, metric: str) -> Chart:
     marks = []
     for column, colour, symbol, name in _ACCURACIES:
         part = members.dropna(subset=[column])
         if len(part):
             xs, ys = (part[n].to_numpy(dtype=float) for n in ("flops", column))
             texts = [
-                f"{m}\n{name} accuracy {a:.4f}" for m, a in zip(part["member"], ys, strict=True)
+                f"{m}\n{name} {metric} {a:.4f}" for m, a in zip(part["member"], ys, strict=True)
             ]
             marks.append(Marks("line", xs, ys, name, colour, symbol, size=11, texts=texts))
     told = members.dropna(subset=["forecast"])
@@ -76,8 +77,8 @@ def _own(members: pd.DataFrame) -> Chart:
     values = members[["accuracy", "test_accuracy", "forecast_low"]].to_numpy(dtype=float)
     low, high = float(pd.DataFrame(values).min().min()), float(highest.max())
     room = max(0.15 * (high - low), 0.005)
-    y = Axis("accuracy", limits=(low - room, high + 1.3 * room), format=".4~g")
-    return Chart("Family: accuracy", cost_axis(members["flops"]), y, tuple(marks), notes)
+    y = Axis(metric, limits=(low - room, high + 1.3 * room), format=".4~g")
+    return Chart(f"Family: {metric}", cost_axis(members["flops"]), y, tuple(marks), notes)
 
 
 def _beside(members: pd.DataFrame, column: str) -> Chart:

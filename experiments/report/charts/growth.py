@@ -13,11 +13,11 @@ from experiments.steps.noise import Standing
 MOST = 24  # directions by rank: more would not be told apart
 
 
-def surface(table: pd.DataFrame, *, winner: bool) -> Figure:
-    """The accuracy of each direction in the triangle of depth, width and resolution.
+def surface(table: pd.DataFrame, *, winner: bool, metric: str) -> Figure:
+    """The metric of each direction in the triangle of depth, width and resolution.
 
     log alpha, 2 log beta and 2 log gamma add up to the log of the growth: their shares are the
-    place. `winner`: the first row is the chosen one.
+    place. `winner`: the first row is the chosen one; `metric`: what people call it.
     """
     done = table.dropna(subset=["accuracy"])
     shares = np.stack(
@@ -41,9 +41,9 @@ def surface(table: pd.DataFrame, *, winner: bool) -> Figure:
         places[:, 0],
         places[:, 1],
         values=done["accuracy"].to_numpy(dtype=float),
-        scale="validation accuracy",
+        scale=f"validation {metric}",
         size=17,
-        texts=[_direction(row) for row in done.to_dict("records")],
+        texts=[_direction(row, metric) for row in done.to_dict("records")],
     )
     marks = [edge, *grid, dots]
     if winner:
@@ -56,7 +56,7 @@ def surface(table: pd.DataFrame, *, winner: bool) -> Figure:
         Note(0.5, math.sqrt(0.75) + 0.05, "resolution alone (gamma)", "above"),
     )
     chart = Chart(
-        title="Coefficients: accuracy by how growth is shared",
+        title=f"Coefficients: {metric} by how growth is shared",
         x=Axis(limits=(-0.25, 1.25)),
         y=Axis(limits=(-0.14, 1.02)),
         marks=tuple(marks),
@@ -67,13 +67,13 @@ def surface(table: pd.DataFrame, *, winner: bool) -> Figure:
     return Figure(
         (chart,),
         alt="Triangle whose corners are growth of depth, of width and of resolution alone: each "
-        "direction is a dot, coloured by its accuracy; the chosen one is ringed.",
+        f"direction is a dot, coloured by its {metric}; the chosen one is ringed.",
         caption="The nearer a dot lies to a corner, the more of the growth goes there. Grey lines "
         "mark the quarters. Noise changes the colours too: the next figure shows how much.",
     )
 
 
-def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
+def coefficients(ranked: Sequence[Standing], table: pd.DataFrame, *, metric: str) -> Figure:
     """The directions by rank, the leaders with new seeds, the others with their one training."""
     part = table.iloc[: len(ranked[:MOST])]
     leading = part[part["seeds"] > 1]
@@ -88,7 +88,7 @@ def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
         limits=(-0.6, len(names) - 0.4),
         ticks=tuple((float(i), name.replace(", ", "\n")) for i, name in enumerate(names)),
     )
-    y = Axis("validation accuracy", format=".4~g")
+    y = Axis(f"validation {metric}", format=".4~g")
     between = 0 < len(leading) < len(part)
     rules: tuple[Rule, ...] = (("x", len(leading) - 0.5, ""),) if between else ()
     chart = Chart(
@@ -96,7 +96,7 @@ def coefficients(ranked: Sequence[Standing], table: pd.DataFrame) -> Figure:
     )
     return Figure(
         (chart,),
-        alt="Dot plot of the directions of growth by rank: the accuracy of each training, of the "
+        alt=f"Dot plot of the directions of growth by rank: the {metric} of each training, of the "
         "leaders with mean and standard deviation.",
         caption="Left of the dotted line stand the leaders, which were trained again with new "
         "seeds; right of it stand the others with their one training.",
@@ -156,9 +156,9 @@ def _setting(row: dict[Any, Any], *, short: bool = False) -> str:
     return ", ".join(f"{row[n]:g}" if short else f"{n} {row[n]:g}" for n in names)
 
 
-def _direction(row: dict[Any, Any]) -> str:
+def _direction(row: dict[Any, Any], metric: str) -> str:
     spread = "" if pd.isna(row["spread"]) else f" ± {row['spread']:.4f}"
-    return f"{_setting(row)}\naccuracy {row['accuracy']:.4f}{spread} (n = {row['seeds']})"
+    return f"{_setting(row)}\n{metric} {row['accuracy']:.4f}{spread} (n = {row['seeds']})"
 
 
 def _repeats(ranked: Sequence[Standing]) -> list[Marks]:

@@ -1,4 +1,4 @@
-"""The run in one chart: FLOPs against accuracy of the search, the known networks, the family."""
+"""The run in one chart: FLOPs against the metric of the search, the known networks, the family."""
 
 import pandas as pd
 
@@ -6,8 +6,10 @@ from experiments.report.analysis.trials import pareto_front
 from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks, Symbol, cost_axis
 
 
-def overview(trials: pd.DataFrame, members: pd.DataFrame, *, winner: str | None) -> Figure | None:
-    """Validation accuracy over FLOPs; None where no trial of the search has finished.
+def overview(
+    trials: pd.DataFrame, members: pd.DataFrame, *, metric: str, winner: str | None
+) -> Figure | None:
+    """The metric of the validation part over FLOPs; None where no trial of the search has finished.
 
     `members` are the family's finished ones; `winner` is the contender that was confirmed.
     Trainings of one length share a colour, as only those compare.
@@ -18,16 +20,16 @@ def overview(trials: pd.DataFrame, members: pd.DataFrame, *, winner: str | None)
         return None
     front = pareto_front(searched)
     marks = [
-        _dots(searched, f"search{_length(searched)}", "blue", "circle", size=6),
+        _dots(searched, metric, f"search{_length(searched)}"),
         Marks("steps", front["flops"], front["accuracy"], "Pareto front", "green", None),
-        *_repeated(done, winner),
+        *_repeated(done, metric, winner),
     ]
     shown = [searched, done[done["study"].isin(["confirmation", "known"])]]
     if len(members):
         ordered = members.sort_values("flops")
         texts = [
-            f"{name}\naccuracy {accuracy:.4f}"
-            for name, accuracy in zip(ordered["member"], ordered["accuracy"], strict=True)
+            f"{name}\n{metric} {value:.4f}"
+            for name, value in zip(ordered["member"], ordered["accuracy"], strict=True)
         ]
         place = (ordered["flops"], ordered["accuracy"])
         name = f"family{_length(done[done['study'] == 'family'])}"
@@ -37,15 +39,15 @@ def overview(trials: pd.DataFrame, members: pd.DataFrame, *, winner: str | None)
     low, high = float(every["accuracy"].min()), float(every["accuracy"].max())
     room = max(0.08 * (high - low), 0.005)
     chart = Chart(
-        title="FLOPs against validation accuracy",
+        title=f"FLOPs against validation {metric}",
         x=cost_axis(every["flops"]),
-        y=Axis("validation accuracy", limits=(max(0.0, low - room), high + room), format=".4~g"),
+        y=Axis(f"validation {metric}", limits=(max(0.0, low - room), high + room), format=".4~g"),
         marks=tuple(marks),
         height=420,
     )
     return Figure(
         (chart,),
-        alt="FLOPs, logarithmic, against validation accuracy: the finished trials of the search "
+        alt=f"FLOPs, logarithmic, against validation {metric}: the finished trials of the search "
         "with their Pareto front, the confirmed network and known networks with the range over "
         "their seeds, and the family as a line.",
         caption="Longer trainings reach more: compare points of one colour. An interval is from "
@@ -53,7 +55,7 @@ def overview(trials: pd.DataFrame, members: pd.DataFrame, *, winner: str | None)
     )
 
 
-def _repeated(done: pd.DataFrame, winner: str | None) -> list[Marks]:
+def _repeated(done: pd.DataFrame, metric: str, winner: str | None) -> list[Marks]:
     """The confirmed network and the known ones, in the last round of each."""
     marks = []
     kinds: tuple[tuple[str, str, Colour, Symbol], ...] = (
@@ -70,7 +72,7 @@ def _repeated(done: pd.DataFrame, winner: str | None) -> list[Marks]:
         by = part.groupby("contender", sort=False)
         means = by["accuracy"].mean()
         texts = [
-            f"{contender}\nmean accuracy {mean:.4f} of {count} seeds"
+            f"{contender}\nmean {metric} {mean:.4f} of {count} seeds"
             for contender, mean, count in zip(means.index, means, by.size(), strict=True)
         ]
         marks.append(
@@ -99,10 +101,10 @@ def _length(trials: pd.DataFrame) -> str:
     return f", {most} epochs" if least == most else f", {least} to {most} epochs"
 
 
-def _dots(trials: pd.DataFrame, name: str, colour: Colour, symbol: Symbol, *, size: float) -> Marks:
+def _dots(trials: pd.DataFrame, metric: str, name: str) -> Marks:
     texts = [
-        f"trial {number}\naccuracy {accuracy:.4f}"
-        for number, accuracy in zip(trials["number"], trials["accuracy"], strict=True)
+        f"trial {number}\n{metric} {value:.4f}"
+        for number, value in zip(trials["number"], trials["accuracy"], strict=True)
     ]
     place = (trials["flops"].to_numpy(dtype=float), trials["accuracy"].to_numpy(dtype=float))
-    return Marks("dots", *place, name, colour, symbol, size, opacity=0.6, texts=texts)
+    return Marks("dots", *place, name, size=6, opacity=0.6, texts=texts)

@@ -1,4 +1,4 @@
-"""The search: cost against accuracy over lines of equal reward, and reward in time."""
+"""The search: cost against the metric over lines of equal reward, and reward in time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,13 +36,14 @@ def flops_accuracy(
     trials: pd.DataFrame,
     *,
     section: SearchSection,
+    metric: str,
     baseline: str | None = None,
     front: pd.DataFrame | None = None,
 ) -> Figure:
-    """The objective's cost against accuracy; `trials` are those of the search with an accuracy.
+    """The objective's cost against the metric; `trials` are those of the search that have one.
 
-    `baseline` is the key of the network that the confirmation chose, if it is not the best; `front`
-    is the table of a search with several targets.
+    `metric` is what people call it. `baseline` is the key of the network that the confirmation
+    chose, if it is not the best; `front` is the table of a search with several targets.
     """
     cost = section.cost
     done = trials[trials["state"] == "complete"].sort_values("number")
@@ -51,12 +52,12 @@ def flops_accuracy(
     low, high = focus(trials, "accuracy", most=1.0)
     if front is not None:
         low, high = min(low, front["accuracy_low"].min()), max(high, front["accuracy_high"].max())
-    y = Axis("validation accuracy", limits=(low, high), format=".4~g")
+    y = Axis(f"validation {metric}", limits=(low, high), format=".4~g")
     lines, notes = _equal_reward(section, x, y)
     told = [readable_cost(cost, target) for target in section.budgets]
     named = told if len(told) > 1 else [f"target T = {told[0]}"]
     chart = Chart(
-        title=f"Search: accuracy against {NAMES[cost]}",
+        title=f"Search: {metric} against {NAMES[cost]}",
         x=x,
         y=y,
         marks=(*lines, *_trials(done, stopped, x=cost, y="accuracy", low=low), *_front(done, x)),
@@ -65,21 +66,22 @@ def flops_accuracy(
         height=520,
     )
     if front is not None:
-        chart = Chart(**{**vars(chart), "marks": (*chart.marks, *_confirmed(front))})
+        chart = Chart(**{**vars(chart), "marks": (*chart.marks, *_confirmed(front, metric))})
     elif len(done):
         best = done.sort_values(["reward", "number"], ascending=[False, True]).iloc[0]
-        marks = [_one(best, cost, f"best: reward {best['reward']:.3f}", symbol="star", size=17)]
+        name = f"best: reward {best['reward']:.3f}"
+        marks = [_one(best, cost, metric, name, symbol="star", size=17)]
         chosen = done[done["key"] == baseline]
         if len(chosen) and baseline != best["key"]:
             name = "confirmed as the baseline"
-            marks.append(_one(chosen.iloc[0], cost, name, symbol="ring", size=16))
+            marks.append(_one(chosen.iloc[0], cost, metric, name, symbol="ring", size=16))
         chart = Chart(**{**vars(chart), "marks": (*chart.marks, *marks)})
     return Figure(
         (chart,),
         alt=f"Scatter plot of the search's trials: {COSTS[cost]}, logarithmic, against validation "
-        f"accuracy, with the Pareto front as a step line and the best trial as a star.",
+        f"{metric}, with the Pareto front as a step line and the best trial as a star.",
         caption="Along a thin grey line the reward is equal, its value at the line's end; up and "
-        "to the left is better. Trials stopped early have the accuracy of their last epoch."
+        "to the left is better. Trials stopped early have the value of their last epoch."
         + ("" if front is None else _CONFIRMED)
         + _told(done, stopped),
     )
@@ -92,7 +94,7 @@ _CONFIRMED = (
 )
 
 
-def _confirmed(front: pd.DataFrame) -> list[Marks]:
+def _confirmed(front: pd.DataFrame, metric: str) -> list[Marks]:
     """The confirmed networks with their noise: those named for a target, and the others."""
     marks = []
     targets = front["target"].notna()
@@ -113,7 +115,7 @@ def _confirmed(front: pd.DataFrame) -> list[Marks]:
             size=11,
             low=part["accuracy_low"].to_numpy(dtype=float),
             high=part["accuracy_high"].to_numpy(dtype=float),
-            texts=[f"{who}\naccuracy {mean:.4f}, n = {seeds}" for who, mean, seeds in told],
+            texts=[f"{who}\n{metric} {mean:.4f}, n = {seeds}" for who, mean, seeds in told],
         )
         marks += [mark] if len(part) else []
     return marks
@@ -156,7 +158,9 @@ def history(searched: pd.DataFrame) -> Figure:
     )
 
 
-def _one(trial: "pd.Series[Any]", cost: str, name: str, *, symbol: Symbol, size: float) -> Marks:
+def _one(
+    trial: "pd.Series[Any]", cost: str, metric: str, name: str, *, symbol: Symbol, size: float
+) -> Marks:
     return Marks(
         "dots",
         [float(trial[cost])],
@@ -165,7 +169,7 @@ def _one(trial: "pd.Series[Any]", cost: str, name: str, *, symbol: Symbol, size:
         "orange",
         symbol,
         size,
-        texts=[f"trial {trial['number']}\n{name}\naccuracy {trial['accuracy']:.4f}"],
+        texts=[f"trial {trial['number']}\n{name}\n{metric} {trial['accuracy']:.4f}"],
         numbers=[int(trial["number"])],
     )
 
@@ -259,8 +263,8 @@ def _equal_reward(section: SearchSection, x: Axis, y: Axis) -> tuple[list[Marks]
     return lines, notes
 
 
-def learning_curves(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Validation accuracy by epoch of the search's trials, those stopped early in grey."""
+def learning_curves(trials: pd.DataFrame, curves: pd.DataFrame, *, metric: str) -> Figure:
+    """The validation part's metric by epoch, a line a trial, those stopped early in grey."""
     told = curves[curves["metric"] == "accuracy"]
     by_trial = {int(str(n)): part for n, part in told.groupby("number")}
     done = trials[trials["state"] == "complete"].sort_values("reward", ascending=False)
@@ -281,12 +285,12 @@ def learning_curves(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     chart = Chart(
         title="Search: learning curves",
         x=Axis("epoch", whole=True),
-        y=Axis("validation accuracy", format=".4~g"),
+        y=Axis(f"validation {metric}", format=".4~g"),
         marks=tuple(marks),
     )
     return Figure(
         (chart,),
-        alt="Line plot of the search's trials: validation accuracy by epoch; those stopped early "
+        alt=f"Line plot of the search's trials: validation {metric} by epoch; those stopped early "
         "are grey, finished ones blue, the best orange.",
         caption=f"Grey curves end where early stopping ended them.{thinned}",
     )

@@ -54,7 +54,7 @@ def best_so_far(regret: pd.DataFrame, style: Styles) -> Figure:
     )
 
 
-def fronts(trials: pd.DataFrame, style: Styles, *, cost: str) -> Figure:
+def fronts(trials: pd.DataFrame, style: Styles, *, cost: str, metric: str) -> Figure:
     """The finished trials of each search and their Pareto front."""
     marks: list[Marks] = []
     axis = cost_axis(trials[cost], cost=cost)
@@ -67,21 +67,21 @@ def fronts(trials: pd.DataFrame, style: Styles, *, cost: str) -> Figure:
         marks.append(Marks("steps", xs, ys, f"{name}: Pareto front", colour, width=2.5))
         x, y = part[cost].to_numpy(dtype=float), part["accuracy"].to_numpy(dtype=float)
         texts = [
-            f"{name}, trial {n}\naccuracy {a:.4f}" for n, a in zip(part["number"], y, strict=True)
+            f"{name}, trial {n}\n{metric} {a:.4f}" for n, a in zip(part["number"], y, strict=True)
         ]
         dots = Marks("dots", x, y, str(name), colour, symbol, 7, opacity=0.7, texts=texts)
         marks.append(dots)
-    y_axis = Axis("validation accuracy", format=".4~g")
+    y_axis = Axis(f"validation {metric}", format=".4~g")
     return Figure(
-        (Chart("Accuracy against cost", axis, y_axis, tuple(marks), height=500),),
-        alt="Scatter plot of the finished trials of the runs: cost against validation accuracy, "
+        (Chart(f"Cost against {metric}", axis, y_axis, tuple(marks), height=500),),
+        alt=f"Scatter plot of the finished trials of the runs: cost against validation {metric}, "
         "with each run's Pareto front as a step line.",
-        caption="No trial of a run is both cheaper and more accurate than one on the run's front.",
+        caption="No trial of a run is both cheaper and better than one on the run's front.",
     )
 
 
-def families(members: pd.DataFrame, style: Styles) -> Figure:
-    """The scaling curve of each run: accuracy on the test part where it was looked at."""
+def families(members: pd.DataFrame, style: Styles, *, metric: str) -> Figure:
+    """The scaling curve of each run: the metric on the test part where it was looked at."""
     marks = []
     for name, part in members.groupby("run", sort=False):
         colour, symbol = style[str(name)]
@@ -90,16 +90,16 @@ def families(members: pd.DataFrame, style: Styles) -> Figure:
         texts = [f"{name}: {m}\n{a:.4f}" for m, a in zip(part["member"], shown, strict=True)]
         xs = part["flops"].to_numpy(dtype=float)
         marks.append(Marks("line", xs, shown, str(name), colour, symbol, 11, texts=texts))
-    y = Axis("accuracy (test where known)", format=".4~g")
+    y = Axis(f"{metric} (test where known)", format=".4~g")
     return Figure(
         (Chart("Families", cost_axis(members["flops"]), y, tuple(marks)),),
-        alt="Line plot: accuracy of each run's family against FLOPs.",
+        alt=f"Line plot: {metric} of each run's family against FLOPs.",
         caption="Each member was trained once.",
     )
 
 
-def comparison(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Error by epoch, a panel a group: dashed in training, solid on the validation part.
+def comparison(trials: pd.DataFrame, curves: pd.DataFrame, *, metric: str) -> Figure:
+    """Error, 1 less the metric, by epoch, a panel a group: dashed in training, solid in validation.
 
     As figures 1 and 6 of arXiv:1512.03385.
     """
@@ -108,9 +108,9 @@ def comparison(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         marks = []
         for colour, (network, group) in zip(CYCLE * 9, numbers.items(), strict=False):
             own = curves[curves["number"].isin(group)]
-            for metric in ("train_accuracy", "accuracy"):
-                means = own[own["metric"] == metric].groupby("epoch")["value"].mean()
-                known = metric == "accuracy"
+            for figure in ("train_accuracy", "accuracy"):
+                means = own[own["metric"] == figure].groupby("epoch")["value"].mean()
+                known = figure == "accuracy"
                 errors = 1 - means.to_numpy(dtype=float)
                 name, width = (network, 2.4) if known else ("", 1.3)
                 line = (means.index.to_numpy(dtype=float), errors, name, colour)
@@ -121,8 +121,18 @@ def comparison(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         tuple(panels),
         alt="Line plots of the compared networks: error by epoch in training and on the validation "
         "part.",
-        caption="Dashed: error on the augmented training images; solid: on the validation part; "
-        "means over the seeds.",
+        caption=f"Dashed: error on the augmented training images; solid: on the validation part; "
+        f"means over the seeds.{error_told(metric)}",
+    )
+
+
+def error_told(metric: str) -> str:
+    """What is meant by error where the metric is another than accuracy."""
+    if metric == "accuracy":
+        return ""
+    return (
+        f" The error is 1 - {metric} on the validation and test part; in training it is the share "
+        f"of wrong images, or pixels."
     )
 
 

@@ -133,7 +133,7 @@
       const button = document.createElement("button");
       head.scope = "col";
       if (column.right) head.className = "right";
-      button.textContent = column.name;
+      button.textContent = column.head;
       button.addEventListener("click", () => {
         order = { by: i, up: order.by === i ? !order.up : !column.right };
         fill();

@@ -72,7 +72,9 @@ def test_a_figure_that_is_no_longer_true_is_taken_away(done):
 def test_along_a_grey_line_the_reward_is_equal(searched):
     trials = make_tables(searched.folder)["trials"]
     section = searched.folder.config.search
-    (chart,) = flops_accuracy(trials[trials["state"] == "complete"], section=section).panels
+    (chart,) = flops_accuracy(
+        trials[trials["state"] == "complete"], section=section, metric="accuracy"
+    ).panels
     line = next(marks for marks in chart.marks if marks.name == "equal reward")
     rewards = line.y * (line.x / section.known_target) ** section.known_exponent
     assert rewards == pytest.approx(rewards[0])
@@ -84,7 +86,7 @@ def test_the_axis_is_the_objectives_cost(searched):
     trials = make_tables(searched.folder)["trials"]
     done = trials[trials["state"] == "complete"].assign(latency=0.0021)
     section = searched.folder.config.search.replace(cost="latency", target=0.002)
-    (chart,) = flops_accuracy(done, section=section).panels
+    (chart,) = flops_accuracy(done, section=section, metric="accuracy").panels
     assert chart.x.label == "latency of a step, in seconds"
     assert chart.title == "Search: accuracy against latency"
     low, high = chart.x.limits
@@ -101,7 +103,7 @@ def test_the_points_of_the_search_carry_their_trials_numbers(searched):
 
 def test_curves_of_stopped_trials_are_grey_and_parted(sampled):
     trials = load_trials(sampled.path)
-    (chart,) = learning_curves(trials, load_curves(sampled.path)).panels
+    (chart,) = learning_curves(trials, load_curves(sampled.path), metric="accuracy").panels
     stopped, finished, best = chart.marks
     assert (stopped.colour, stopped.name) == ("grey", "stopped early (20)")
     assert sum(math.isnan(x) for x in finished.x) == 40
@@ -111,7 +113,7 @@ def test_curves_of_stopped_trials_are_grey_and_parted(sampled):
 def test_a_direction_lies_where_its_growth_goes(repeated):
     table = make_tables(repeated.folder)["coefficients"].head(3)
     table = table.assign(alpha=[2.0, 1.0, 1.0], beta=[1.0, 2**0.5, 1.0], gamma=[1.0, 1.0, 2**0.5])
-    (chart,) = surface(table, winner=True).panels
+    (chart,) = surface(table, winner=True, metric="accuracy").panels
     dots = next(marks for marks in chart.marks if marks.values is not None)
     assert list(dots.x) == pytest.approx([0, 1, 0.5])
     assert list(dots.y) == pytest.approx([0, 0, 0.75**0.5])

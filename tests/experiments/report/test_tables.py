@@ -101,7 +101,7 @@ def test_an_empty_table_keeps_its_header(run):
     ("flops", "told"),
     [
         ([1.8e6], "uses 36% of the budget of 5 MFLOPs; no finished trial comes within 10% of it."),
-        ([1.8e6, 5.1e6], "; the best within 10% of it is trial 1, with an accuracy of 50.00% and"),
+        ([1.8e6, 5.1e6], "; the best within 10% of it is trial 1, with 50.00% accuracy and"),
         ([4.9e6, 5.1e6], "The found network uses 98% of the budget of 5 MFLOPs."),
     ],
 )
