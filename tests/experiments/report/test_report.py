@@ -225,7 +225,7 @@ def test_the_overview_draws_known_networks_and_the_family_beside_the_search(repe
         repeated.record("known", accuracy=accuracy, flops=900_000, attributes=attributes)
     tables = make_tables(repeated.folder)
     members = tables["family"][tables["family"]["state"] == "complete"]
-    figure = overview(tables["trials"], members, winner="#1")
+    figure = overview(tables["trials"], members, metric="accuracy", winner="#1")
     assert figure is not None
     marks = {mark.name.split(",")[0]: mark for mark in figure.panels[0].marks}
     known, again = marks["known networks"], marks["the baseline"]

@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict
 
 import pandas as pd
+import pytest
 
 from experiments.report.cells import heads
 from experiments.report.figures import make_figures
@@ -24,7 +25,8 @@ def test_the_column_accuracy_is_headed_by_the_metrics_name():
     assert heads(table, "Dice") == ["member", "test Dice", "Dice low"]
 
 
-def test_a_report_of_dice_nowhere_reads_accuracy(done, blank):
+@pytest.mark.usefixtures("blank")
+def test_a_report_of_dice_nowhere_reads_accuracy(done):
     done.folder.write_environment(metric="Dice")
     page = write_report(done.folder).read_text()
     read = re.sub(
