@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiments.cli.options import SEED, CheckedCommand, progress_options
+from experiments.cli.options import SEED, CheckedCommand, progress_options, within_board
 
 if TYPE_CHECKING:
     from experiments.config.schema import SearchConfig
@@ -130,7 +130,7 @@ def configured(
         _put(data, place, value)
     if recipe is not None:
         data["train"] = load_recipe(recipe).model_dump()
-    for option, value in _objective(options, base.search.cost).items():
+    for option, value in _objective(within_board(options), base.search.cost).items():
         _put(data, _OVERRIDES[option], value)
     for setting in settings:
         place, equals, text = setting.partition("=")

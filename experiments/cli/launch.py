@@ -12,7 +12,14 @@ from experiments.cli.configured import (
     configured,
     named_after,
 )
-from experiments.cli.options import COUNT, PIXELS, CheckedCommand, json_option, print_json
+from experiments.cli.options import (
+    COUNT,
+    PIXELS,
+    CheckedCommand,
+    board_option,
+    json_option,
+    print_json,
+)
 from experiments.config.messages import say
 
 if TYPE_CHECKING:
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--cost",
-    type=click.Choice(["flops", "params", "activations", "latency"]),
+    type=click.Choice(["flops", "params", "activations", "peak_ram", "flash", "latency"]),
     help="Of the objective ACC * (COST/T)^w.",
 )
 @click.option(
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
 @click.option("--max-activations", type=COUNT, help="Likewise of activations.")
 @click.option("--max-ram", type=COUNT, help="Likewise of bytes of RAM, as int8. As `256KiB`.")
 @click.option("--max-flash", type=COUNT, help="Likewise of bytes of flash, as int8.")
+@board_option
 @click.option("--max-latency", type=float, help="Likewise of latency, in seconds.")
 @click.option(
     "--time",

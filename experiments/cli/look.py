@@ -34,7 +34,8 @@ _QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 @click.command("list", cls=CheckedCommand)
 @json_option
 def list_command(as_json: bool) -> None:
-    """Named architectures and search spaces, shipped configs and recipes."""
+    """Named architectures and search spaces, shipped configs and recipes, boards."""
+    from experiments.config.boards import BOARDS
     from experiments.config.recipe import list_recipes
     from experiments.config.schema import list_configs
     from search_spaces.reference import list_architectures
@@ -44,7 +45,8 @@ def list_command(as_json: bool) -> None:
     spaces = [{"space": name, "settings": load_space(name).size()} for name in list_spaces()]
     if as_json:
         shipped = {"configs": list_configs(), "recipes": list_recipes()}
-        print_json({"architectures": architectures, "spaces": spaces, **shipped})
+        boards = [{"board": name, **board._asdict()} for name, board in BOARDS.items()]
+        print_json({"architectures": architectures, "spaces": spaces, **shipped, "boards": boards})
         return
     click.echo("Architectures (`scaler show NAME` prints the table):")
     click.echo("".join(f"  {name}\n" for name in architectures))
@@ -55,6 +57,9 @@ def list_command(as_json: bool) -> None:
         click.echo(f"  {space['space']:<24}{space['settings']:.3g} settings")
     click.echo("\nConfigs (`scaler run --config NAME`):\n  " + "\n  ".join(list_configs()))
     click.echo("\nRecipes (`scaler train ARCH --recipe NAME`):\n  " + "\n  ".join(list_recipes()))
+    click.echo("\nBoards (`scaler search --board NAME`), KiB of RAM and of flash:")
+    for name, board in BOARDS.items():
+        click.echo(f"  {name:<24}{board.ram >> 10:>6,}{board.flash >> 10:>8,}   {board.source}")
 
 
 @click.command("show", cls=CheckedCommand)

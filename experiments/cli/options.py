@@ -114,6 +114,31 @@ def tell_counted() -> None:
         click.echo(told, err=True)
 
 
+board_option = click.option(
+    "--board", help="As --max-ram and --max-flash of a board; `scaler list` has the names."
+)
+
+
+def within_board(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with `board` as limits, and said; what is given beside it as a limit counts first."""
+    from experiments.config.boards import BOARDS, board_limits
+
+    rest = {name: value for name, value in options.items() if name != "board"}
+    board = options.get("board")
+    if board is None:
+        return rest
+    limits = board_limits(board)
+    said = click.get_current_context().meta
+    if said.get("board") != board:  # a config may be read twice
+        said["board"] = board
+        say(
+            f"{board}: {limits['max_ram']:,.0f} bytes of RAM and {limits['max_flash']:,.0f} of "
+            f"flash ({BOARDS[board].source}); the runtime and your own code need some of both"
+        )
+    given = {name: rest.get(name) for name in limits}
+    return {**rest, **{n: limits[n] if given[n] is None else given[n] for n in limits}}
+
+
 def progress_options(command: Command) -> Command:
     """How the command speaks while it works, on standard error."""
     quiet = click.option(

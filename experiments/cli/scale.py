@@ -10,6 +10,7 @@ from experiments.cli.options import (
     ASSUMED,
     COUNT,
     CheckedCommand,
+    board_option,
     complete_architecture,
     counted_for,
     from_run,
@@ -18,6 +19,7 @@ from experiments.cli.options import (
     print_table,
     size_options,
     tell_counted,
+    within_board,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
 @click.option("--max-ram", type=COUNT, help="No more bytes of RAM, as int8. As 256KiB.")
 @click.option("--max-flash", type=COUNT, help="No more bytes of flash, as int8. As 1MiB.")
 @click.option("--max-latency", type=float, help="With a budget: no more seconds.")
+@board_option
 @click.option(
     "--latency-model",
     type=click.Path(path_type=Path),
@@ -106,7 +109,7 @@ def scale_command(
     num_classes: int | None,
     in_channels: int | None,
     as_json: bool,
-    **budgets: float | None,
+    **budgets: Any,
 ) -> None:
     """Scale ARCHITECTURE (a name or a file) by --phi, to a --target-..., or to a --family.
 
@@ -116,7 +119,7 @@ def scale_command(
     A latency is that of one image on one thread here, or on the GPU where there is one; or what
     --latency-model predicts, for whatever it was measured.
     """
-    target, limits = _budget(budgets)
+    target, limits = _budget(within_board(budgets))
     within = target is None and phi is None and family is None and bool(limits)
     timed = "latency" in limits or (target is not None and target[0] == "latency")
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)

@@ -20,7 +20,6 @@ from experiments.engine.limits import (
     searched_space,
 )
 from experiments.engine.pricing import Pricing
-from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -126,7 +125,7 @@ def _reach(section: SearchSection, **sizes: int) -> tuple[float, float]:
     space, pricing = searched_space(section), Pricing(section, **sizes)
 
     def price(network: Architecture) -> float:
-        cost = measure_cost(network, **sizes)
+        cost = pricing.cost(network)
         return pricing.price(cost, pricing.latency(network, cost))
 
     ends = space.largest(lambda network: -price(network)), space.largest(price)

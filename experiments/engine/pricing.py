@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.config.search_section import SearchSection
 from experiments.samplers.known_cost import reward
+from scaler.budget import ON_A_DEVICE
 from scaler.compound import CompoundCoefficients
 from scaler.conditions import find_device, machine_facts
 from scaler.cost import Cost, device_cost, measure_cost
@@ -43,10 +44,10 @@ class Pricing:
         return self._section.needs_latency and self._model is None
 
     def cost(self, architecture: Architecture) -> Cost:
-        """What is counted of a network; RAM and flash only where the section limits them."""
+        """What is counted of a network; RAM and flash only where the section asks for them."""
         section = self._section
         limited = min(section.max_peak_ram, section.max_flash) < math.inf
-        measure = device_cost if limited else measure_cost
+        measure = device_cost if limited or section.cost in ON_A_DEVICE else measure_cost
         return measure(architecture, **self._sizes)
 
     def brought(self, architecture: Architecture) -> Architecture:

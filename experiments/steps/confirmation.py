@@ -255,7 +255,13 @@ def _candidate(name: str, trial: FrozenTrial) -> Candidate:
     of_target = {key: attributes[key] for key in ("cost", TARGET) if TARGET in attributes}
     return Candidate(
         architecture=architecture_of(trial),
-        cost=Cost(attributes["flops"], attributes["params"], attributes["activations"]),
+        cost=Cost(
+            attributes["flops"],
+            attributes["params"],
+            attributes["activations"],
+            attributes.get("peak_ram"),
+            attributes.get("flash"),
+        ),
         seed=0,  # each repeat has its own
         suggestion=0,
         reward_factor=attributes["reward"] / accuracy if accuracy else 1.0,

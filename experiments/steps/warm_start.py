@@ -23,7 +23,6 @@ from experiments.engine.limits import limits_text
 from experiments.engine.pricing import Pricing
 from experiments.engine.session import Session
 from experiments.store.trial import Candidate, Known, Trial
-from scaler.cost import measure_cost
 from search_spaces.records import InputError, suggest
 from search_spaces.space import SearchSpace
 
@@ -244,8 +243,8 @@ def _suggest(row: Known, space: SearchSpace) -> tuple[optuna.trial.FixedTrial, A
 def _as_trial(row: Known, space: SearchSpace, session: Session) -> FrozenTrial:
     """The trial that it would be, had it been trained here."""
     asked, architecture, training = _suggest(row, space)
-    cost = measure_cost(architecture, **session.sizes)
     pricing = Pricing(session.config.search, **session.sizes)
+    cost = pricing.cost(architecture)
     latency = pricing.latency(architecture, cost)
     candidate = Candidate(
         architecture=architecture,

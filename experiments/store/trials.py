@@ -57,6 +57,8 @@ OWN: dict[str, Any] = {
     "cost": "float64",  # what the search's objective used, in its unit
     "proposed_by": "category",  # model, random, enqueued, walk (within limits), or the sampler
     "target": "float64",  # of a search of several: whose turn it was
+    "peak_ram": "Int64",  # bytes as int8, where the search asked for them
+    "flash": "Int64",
     "latency": "float64",  # seconds of a step, where the search asked for it
     "alpha": "float64",
     "beta": "float64",

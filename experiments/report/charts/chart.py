@@ -121,6 +121,8 @@ COSTS = {  # cost -> what its axis is called
     "flops": "FLOPs (multiply-adds)",
     "params": "parameters",
     "activations": "activations (elements of convolution outputs)",
+    "peak_ram": "bytes of RAM at the peak, as int8",
+    "flash": "bytes of flash, as int8",
     "latency": "latency of a step, in seconds",
 }
 

@@ -322,6 +322,15 @@ def test_limits_alone_give_the_network_that_keeps_them_and_name_the_one_that_bin
     assert data["peak_ram"] <= 98304
 
 
+def test_a_board_is_its_limits_and_a_limit_beside_it_counts_first(scaler):
+    command = ["scale", "resnet8", "--board", "nucleo-f446re", "--max-ram", "64KiB", "--json"]
+    _, out, err = scaler(*command, "--num-classes", "10", "--resolution", "32")
+    (data,) = json.loads(out)
+    assert data["limits"] == {"peak_ram": 65536, "flash": 512 * 1024}
+    assert "docs.zephyrproject.org" in err
+    assert data["peak_ram"] <= 65536
+
+
 def test_a_budget_within_limits_and_by_another_rule(scaler):
     arguments = ["scale", "efficientnet_b0", "--target-flops", "1e9", "--json"]
     _, out, _ = scaler(*arguments, "--max-params", "8e6", "--rule", "dWr")

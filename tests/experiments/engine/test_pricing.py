@@ -117,6 +117,17 @@ def test_limits_of_a_device_keep_networks_out_by_bytes():
     assert not pricing.allows(Cost(1, 1, 1, peak_ram=40 * 1024, flash=2**20 + 1))
 
 
+def test_ram_and_flash_are_costs_that_the_reward_divides_by_its_target():
+    member = load_space("mbconv_small").at(16).members(1, seed=0)[0]
+    whole = device_cost(member, num_classes=10)
+    for cost in ("peak_ram", "flash"):
+        section = SearchSection(space="mbconv_small", cost=cost, target="16KiB")
+        pricing = Pricing(section, num_classes=10, in_channels=3)
+        price = pricing.price(pricing.cost(member), None)
+        assert price == getattr(whole, cost)
+        assert pricing.factor(price) == pytest.approx((price / 16384) ** -0.07)
+
+
 def test_ram_of_networks_that_score_pixels_is_limited_too():
     dense = SearchSection(space="mbconv_dense", max_peak_ram="1KiB", target=1e7)
     member = load_space("mbconv_dense").members(1, seed=0)[0]
