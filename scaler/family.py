@@ -12,9 +12,11 @@ from scaler.cost import measure_cost
 from scaler.scaled import Scaled, at_resolution, scale_to, scaled_by_phi
 from scaler.shapes import dominates
 from search_spaces.architecture import Architecture
+from search_spaces.heads import BiFPNHead, Points
 from search_spaces.records import InputError
+from search_spaces.reference.efficientdet import GROWN
 from search_spaces.reference.efficientnet import RELEASED
-from search_spaces.resizing import RoundingName, resize, round_resolution
+from search_spaces.resizing import RoundingName, resize, round_channels, round_resolution
 
 FamilyKind = Literal["phi", "released", "budgets", "dimensions"]
 
@@ -89,7 +91,8 @@ def scale_family(
     """The members of `architecture`'s family, smallest first, one by one.
 
     `phi`: phi = 1..7 (or `phis`) by the formula. `released`: the hand-rounded depth, width and
-    resolution of B1..B7, which no single phi gives. `budgets`: scaled to the published ratios of
+    resolution of B1..B7, which no single phi gives; of a detector on a BiFPN the table of
+    EfficientDet-D1..D7. `budgets`: scaled to the published ratios of
     FLOPs, or to `targets`, smallest first; no member is below the one before it in any dimension.
     `resolution` and `max_resolution` are those of `scale_to`. `dimensions`: four times the depth,
     twice the width, twice the resolution, and all three by 1.4, 1.2 and 1.3 (arXiv:1905.11946,
@@ -115,8 +118,9 @@ def scale_family(
     elif resolution is not None or max_resolution is not None:
         raise InputError(f"a family of kind {kind} has its own resolutions; leave resolution out")
     elif kind == "released":
-        for member in ("b1", "b2", "b3", "b4", "b5", "b6", "b7"):
-            yield _released(architecture, member, **sizes)
+        begins = "d" if isinstance(architecture.head, BiFPNHead) else "b"
+        for number in range(1, 8):
+            yield _released(architecture, f"{begins}{number}", **sizes)
     elif kind == "dimensions":
         for dimension, factors in DIMENSIONS.items():
             yield _by_factors(architecture, factors, f"{architecture.name}_{dimension}", **sizes)
@@ -141,23 +145,45 @@ def _to_budgets(
         yield member
 
 
-def _released(
-    architecture: Architecture, member: str, *, num_classes: int, in_channels: int
-) -> Scaled:
+def _released(architecture: Architecture, member: str, **sizes: int) -> Scaled:
+    """The row of EfficientNet's table, or of EfficientDet's, applied to the baseline."""
+    if member in GROWN:
+        return _released_detector(architecture, member, **sizes)
     row = RELEASED[member]
     growth = row.resolution / RELEASED["b0"].resolution
     scaled = _by_factors(
         architecture,
         (row.depth, row.width, growth),
         f"{architecture.name}_{member}",
-        num_classes=num_classes,
-        in_channels=in_channels,
+        **sizes,
     )
     grown = scaled.architecture
     head = grown.head
     if (dropout := getattr(head, "dropout", None)) is not None:  # detectors have none
         head = head.replace(dropout=max(row.dropout, dropout))
     return Scaled(**{**vars(scaled), "architecture": grown.replace(head=head)})
+
+
+def _released_detector(architecture: Architecture, member: str, **sizes: int) -> Scaled:
+    """EfficientDet's table over its D0: layers of the head are added, the rest is multiplied."""
+    row, first = GROWN[member], GROWN["d0"]
+    body = RELEASED[row.body]
+    factors = (body.depth, body.width, row.resolution / first.resolution)
+    scaled = _by_factors(architecture, factors, f"{architecture.name}_{member}", **sizes)
+    head = architecture.head
+    assert isinstance(head, BiFPNHead)
+    predictor = head.predictor.deepen(lambda layers: layers + row.predictor - first.predictor)
+    if not isinstance(predictor, Points):
+        predictor = predictor.replace(size=predictor.size * row.size / first.size)
+    head = head.replace(
+        channels=round_channels(head.channels, row.channels / first.channels),
+        layers=head.layers + row.layers - first.layers,
+        fusion=head.fusion if row.weighted else "sum",
+        predictor=predictor,
+    )
+    grown = scaled.architecture.replace(head=head)
+    cost = measure_cost(grown, **sizes)
+    return Scaled(**{**vars(scaled), "architecture": grown, "cost": cost})
 
 
 def _by_factors(

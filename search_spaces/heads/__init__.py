@@ -6,6 +6,7 @@ from pydantic import Discriminator, Tag
 
 from search_spaces.heads.anchors import Anchors
 from search_spaces.heads.auxiliary import Auxiliary
+from search_spaces.heads.bifpn import BiFPNHead
 from search_spaces.heads.classifier import FullyConnectedHead, Head
 from search_spaces.heads.deeplab import DeepLabHead
 from search_spaces.heads.fcn import FCNHead
@@ -29,7 +30,8 @@ AnyHead = Annotated[
     | Annotated[FCNHead, Tag("fcn")]
     | Annotated[UNetHead, Tag("unet")]
     | Annotated[DeepLabHead, Tag("deeplab")]
-    | Annotated[FPNHead, Tag("fpn")],
+    | Annotated[FPNHead, Tag("fpn")]
+    | Annotated[BiFPNHead, Tag("bifpn")],
     Discriminator(_kind_of_head),
 ]
 
@@ -37,6 +39,7 @@ __all__ = [
     "Anchors",
     "AnyHead",
     "Auxiliary",
+    "BiFPNHead",
     "DeepLabHead",
     "DenseHead",
     "FCNHead",

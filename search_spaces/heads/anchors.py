@@ -3,14 +3,13 @@
 Lin et al., arXiv:1708.02002. The losses, and what becomes of the scores, are torchvision's.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from search_spaces.heads.head import Row
 from search_spaces.heads.one_stage import OneStage
-from search_spaces.heads.points import TowerNorm
 from search_spaces.heads.predictor import (
     AnchorSize,
     Count,
@@ -22,7 +21,8 @@ from search_spaces.heads.predictor import (
     anchor_generator,
     count_of,
 )
-from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.pyramid import Neck
+from search_spaces.heads.tower import ConvolutionName, Tower
 
 
 class Anchors(Predictor):
@@ -32,8 +32,11 @@ class Anchors(Predictor):
     """The kind of predictor."""
     layers: Layers = 4
     """How many 3 x 3 convolutions stand before the scores."""
-    norm: TowerNorm = "none"
-    """What normalises them: group norm, in groups of 8 channels or more, or nothing."""
+    convolution: ConvolutionName = "full"
+    """Whether each is one 3 x 3, or a 3 x 3 of each channel and a 1 x 1, as EfficientDet's."""
+    norm: Literal["group_norm", "batch_norm", "none"] = "none"
+    """What normalises them: group norm, in groups of 8 channels or more; batch norm, of its own at
+    each level; or nothing."""
     size: AnchorSize = 4.0
     """Side of the smallest square anchor, in strides of its level."""
     octaves: Annotated[int, Field(ge=1)] = 3
@@ -54,37 +57,52 @@ class Anchors(Predictor):
 
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
         """`class_<i>`, `class_scores`, `box_<i>`, `box_sides`."""
-        width = levels.channels
-        classes, boxes = (
-            [levels.row(f"{of}_{i}", width, norm=self.norm) for i in range(self.layers)]
-            for of in ("class", "box")
-        )
+        classes, boxes = self.each * num_classes, self.each * 4
         return [
-            *classes,
-            levels.scores("class_scores", self.each * num_classes),
-            *boxes,
-            levels.scores("box_sides", self.each * 4),
+            *self._tower("class", levels),
+            self._scores("class_scores", levels, classes),
+            *self._tower("box", levels),
+            self._scores("box_sides", levels, boxes),
         ]
+
+    def _tower(self, of: str, levels: Levels) -> list[Row]:
+        names, width = [f"{of}_{i}" for i in range(self.layers)], levels.channels
+        if self.norm == "batch_norm":
+            return [levels.step(name, width, convolution=self.convolution) for name in names]
+        return [levels.row(name, width, norm=self.norm) for name in names]
+
+    def _scores(self, name: str, levels: Levels, channels: int) -> Row:
+        if self.convolution == "full":
+            return levels.scores(name, channels)
+        return levels.step(name, channels, convolution="separable", norm=False, activation="none")
+
+    @model_validator(mode="after")
+    def _norm_fits(self) -> Self:
+        if self.convolution == "separable" and self.norm != "batch_norm":
+            raise ValueError(
+                f"norm must be batch_norm where convolution is separable, but got {self.norm}"
+            )
+        return self
 
     def farthest(self) -> tuple[str, ...]:
         """The tower of classes."""
         return ("class_",)
 
     def assembled(
-        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+        self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """torchvision's RetinaNet on our layers."""
         from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
         classes, boxes = (
-            nn.Sequential(*(layers[f"{of}_{i}"] for i in range(self.layers)))
-            for of in ("class", "box")
+            [layers[f"{of}_{i}"] for i in range(self.layers)] for of in ("class", "box")
         )
+        towers = [Tower(classes), Tower(boxes)] if self.norm == "batch_norm" else []
         num_classes = count_of(layers["class_scores"]) // self.each
         head = RetinaNetHead(pyramid.out_channels, self.each, num_classes)
-        head.classification_head.conv = classes
+        head.classification_head.conv = nn.Sequential(*([] if towers else classes))
         head.classification_head.cls_logits = layers["class_scores"]
-        head.regression_head.conv = boxes
+        head.regression_head.conv = nn.Sequential(*([] if towers else boxes))
         head.regression_head.bbox_reg = layers["box_sides"]
         detector = RetinaNet(
             pyramid,
@@ -95,7 +113,7 @@ class Anchors(Predictor):
             nms_thresh=self.nms_iou,
             detections_per_img=self.detections,
         )
-        return OneStage(detector)
+        return OneStage(detector, towers)
 
     def describe(self) -> str:
         """As `RetinaNet of 4 layers`."""

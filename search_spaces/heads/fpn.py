@@ -17,29 +17,20 @@ from search_spaces.heads.head import DenseHead, Row, Tap, Task, told_strides
 from search_spaces.heads.points import Points
 from search_spaces.heads.predictor import Levels
 from search_spaces.heads.proposals import Proposals
-from search_spaces.heads.pyramid import Beyond, Pyramid
+from search_spaces.heads.pyramid import Beyond, Neck, Pyramid
 
 AnyPredictor = Annotated[Points | Anchors | Proposals, Field(discriminator="kind")]
 
 
-class FPNHead(DenseHead):
-    """A 1 x 1 from each map of the body, sums from coarse to fine, a 3 x 3 at each level; boxes.
-
-    Levels at larger strides than the body has follow by halving the coarsest one.
-    """
+class PyramidHead(DenseHead):
+    """A head that makes levels of one width of the body's maps, and boxes of the levels."""
 
     task: ClassVar[Task] = "detection"
     grows: ClassVar = ("channels",)
-    kind: Literal["fpn"]
-    """The kind of head."""
-    channels: Channels = 256
+    channels: Channels
     """Width of every level."""
     levels: Annotated[tuple[Channels, ...], Field(min_length=1)]
     """Strides of the levels, each twice the one before. The body's last stride is among them."""
-    beyond: Beyond = "convolution"
-    """What makes the levels beyond the body's last stride: convolutions of stride 2, or pools."""
-    norm: NormName = "none"
-    """What normalises the pyramid's convolutions. `none` gives them a bias instead."""
     predictor: AnyPredictor
     """What makes boxes of the levels, named by its `kind`."""
 
@@ -69,23 +60,83 @@ class FPNHead(DenseHead):
         return found
 
     def rows(self, maps: list[Tap], num_classes: int) -> list[Row]:
-        """`lateral_<stride>`, `level_<stride>`, then the predictor's."""
-        taps, width = self.read(maps), self.channels
+        """The pyramid's layers, then the predictor's."""
+        taps = self.read(maps)
+        further = range(1, len(self.levels) - len(taps) + 1)
+        numbers = (*(tap.at for tap in taps), *(taps[-1].at + i for i in further))
+        levels = Levels(self.channels, numbers, self.levels, self.activation)
+        return [*self.neck(taps, levels), *self.predictor.rows(levels, num_classes)]
+
+    def neck(self, taps: list[Tap], levels: Levels) -> list[Row]:
+        """The layers that make the levels of the maps."""
+        raise NotImplementedError
+
+    def pyramid(self, layers: dict[str, nn.Module]) -> tuple[Neck, dict[str, nn.Module]]:
+        """The module that makes the levels, and the layers that are not in it."""
+        raise NotImplementedError
+
+    def way(self, rows: list[Row]) -> list[Row]:
+        """Of the pyramid's layers those on the way to the coarsest level."""
+        raise NotImplementedError
+
+    def farthest(self, rows: list[Row]) -> list[Row]:
+        """The way to the coarsest level, and a tower of the predictor on it."""
+        tower = tuple(f"head.{name}" for name in self.predictor.farthest())
+        on_it = [
+            row._replace(at=max(row.also, default=row.at))
+            for row in rows
+            if row.part.startswith(tower)
+        ]
+        return [*self.way(rows), *on_it]
+
+    def assembled(self, layers: dict[str, nn.Module]) -> nn.Module:
+        """The predictor's module, with the pyramid in it."""
+        pyramid, rest = self.pyramid(layers)
+        return self.predictor.assembled(pyramid, rest, self.levels)
+
+    def widen(self, width: Widening) -> Self:
+        """A copy with the levels' width and the predictor's widths mapped by `width`."""
+        return super().widen(width).replace(predictor=self.predictor.widen(width))
+
+    def deepen(self, layers: Callable[[int], int]) -> Self:
+        """A copy with the layers of the pyramid and of the predictor mapped by `layers`."""
+        return super().deepen(layers).replace(predictor=self.predictor.deepen(layers))
+
+    @property
+    def counted(self) -> str:
+        """How often the predictor's second stage is counted; empty where it has none."""
+        return self.predictor.counted
+
+
+class FPNHead(PyramidHead):
+    """A 1 x 1 from each map of the body, sums from coarse to fine, a 3 x 3 at each level; boxes.
+
+    Levels at larger strides than the body has follow by halving the coarsest one.
+    """
+
+    kind: Literal["fpn"]
+    """The kind of head."""
+    channels: Channels = 256
+    """Width of every level."""
+    beyond: Beyond = "convolution"
+    """What makes the levels beyond the body's last stride: convolutions of stride 2, or pools."""
+    norm: NormName = "none"
+    """What normalises the pyramid's convolutions. `none` gives them a bias instead."""
+
+    def neck(self, taps: list[Tap], levels: Levels) -> list[Row]:
+        """`lateral_<stride>` for each map, `level_<stride>` for each level."""
+        width, last = self.channels, taps[-1].at
         rows = [
             Row(f"head.lateral_{tap.stride}", self._plain(tap.channels, 1), at=tap.at)
             for tap in taps
         ]
         rows += [Row(f"head.level_{tap.stride}", self._plain(width, 3), at=tap.at) for tap in taps]
-        last = taps[-1].at
-        further = self.levels[len(taps) :]
         if self.beyond == "convolution":
             rows += [
                 Row(f"head.level_{stride}", self._plain(width, 3, stride=2), at=last + i)
-                for i, stride in enumerate(further)
+                for i, stride in enumerate(self.levels[len(taps) :])
             ]
-        numbers = (*(tap.at for tap in taps), *(last + 1 + i for i in range(len(further))))
-        levels = Levels(width, numbers, self.levels, self.activation)
-        return [*rows, *self.predictor.rows(levels, num_classes)]
+        return rows
 
     def _plain(self, in_channels: int, kernel_size: int, *, stride: int = 1) -> Layer:
         return convolution_layer(
@@ -98,39 +149,17 @@ class FPNHead(DenseHead):
             bias=self.norm == "none",
         )
 
-    def farthest(self, rows: list[Row]) -> list[Row]:
-        """The way to the coarsest level, and a tower of the predictor on it."""
-        own = [row for row in rows if row.part.startswith(("head.lateral_", "head.level_"))]
-        last = max(row.at or 0 for row in own if row.part.startswith("head.lateral_"))
-        tower = tuple(f"head.{name}" for name in self.predictor.farthest())
-        return [
-            *(row for row in own if (row.at or 0) >= last),
-            *(
-                row._replace(at=max(row.also, default=row.at))
-                for row in rows
-                if row.part.startswith(tower)
-            ),
-        ]
-
-    def assembled(self, layers: dict[str, nn.Module]) -> nn.Module:
-        """The predictor's module, with the pyramid in it."""
+    def pyramid(self, layers: dict[str, nn.Module]) -> tuple[Neck, dict[str, nn.Module]]:
+        """`Pyramid`."""
         own = {n: layer for n, layer in layers.items() if n.startswith(("lateral_", "level_"))}
         rest = {name: layer for name, layer in layers.items() if name not in own}
-        pyramid = Pyramid(own, self.levels, self.channels)
-        return self.predictor.assembled(pyramid, rest, self.levels)
+        return Pyramid(own, self.levels, self.channels), rest
 
-    def widen(self, width: Widening) -> Self:
-        """A copy with the levels' width and the predictor's widths mapped by `width`."""
-        return super().widen(width).replace(predictor=self.predictor.widen(width))
-
-    def deepen(self, layers: Callable[[int], int]) -> Self:
-        """A copy whose predictor has as many layers as `layers` maps its own to."""
-        return self.replace(predictor=self.predictor.deepen(layers))
-
-    @property
-    def counted(self) -> str:
-        """How often the predictor's second stage is counted; empty where it has none."""
-        return self.predictor.counted
+    def way(self, rows: list[Row]) -> list[Row]:
+        """From the coarsest map of the body on."""
+        own = [row for row in rows if row.part.startswith(("head.lateral_", "head.level_"))]
+        last = max(row.at or 0 for row in own if row.part.startswith("head.lateral_"))
+        return [row for row in own if (row.at or 0) >= last]
 
     def describe(self) -> str:
         """As `FPN of 5 levels, FCOS of 4 layers`."""

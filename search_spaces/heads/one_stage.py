@@ -1,6 +1,7 @@
 """The module of detectors in one stage: torchvision's FCOS or RetinaNet behind our body."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,26 +35,38 @@ def wanted(targets: list[Target] | None, count: int) -> list[Target]:
 class OneStage(nn.Module):
     """Maps, finest first, and the image's (height, width) -> losses by name, or boxes.
 
-    `detector` is torchvision's FCOS or RetinaNet, whose backbone is our pyramid.
+    `detector` is torchvision's FCOS or RetinaNet, whose backbone is our pyramid. `towers`, of
+    classes and of boxes, stand before its head where they know their level: torchvision's do not.
     """
 
-    def __init__(self, detector: Any) -> None:
+    def __init__(self, detector: Any, towers: Sequence[nn.Module] = ()) -> None:
         super().__init__()
         self.detector = detector
+        self.towers = nn.ModuleList(towers)
 
     @torch.no_grad()
     def begin(self) -> None:
         """The papers' first weights: small ones, and for every class a score of `PRIOR`."""
         for module in self.detector.head.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=STD)
-        scores = self.detector.head.classification_head.cls_logits.conv
-        nn.init.constant_(scores.bias, -math.log((1 - PRIOR) / PRIOR))
+            if isinstance(module, nn.Conv2d) and module.groups == 1 != module.kernel_size[0]:
+                nn.init.normal_(module.weight, std=STD)  # separable ones begin as the body's
+        scores = self.detector.head.classification_head.cls_logits
+        *_, bias = (weight for name, weight in scores.named_parameters() if name.endswith("bias"))
+        nn.init.constant_(bias, -math.log((1 - PRIOR) / PRIOR))
 
     def raw(self, maps: list[Tensor]) -> dict[str, Tensor]:
         """torchvision's outputs of the head, (N, places, classes) and so on, not yet boxes."""
-        found: dict[str, Tensor] = self.detector.head(self.detector.backbone(maps))
-        return found
+        return self._outputs(self.detector.backbone(maps))
+
+    def _outputs(self, levels: list[Tensor]) -> dict[str, Tensor]:
+        head = self.detector.head
+        if not len(self.towers):
+            return dict(head(levels))
+        classes, boxes = (tower(levels) for tower in self.towers)
+        return {
+            "cls_logits": head.classification_head(classes),
+            "bbox_regression": head.regression_head(boxes),
+        }
 
     def forward(
         self, maps: list[Tensor], size: tuple[int, int], targets: list[Target] | None = None
@@ -61,7 +74,7 @@ class OneStage(nn.Module):
         """In training the losses of `targets`, else each image's boxes, labels and scores."""
         detector = self.detector
         levels = detector.backbone(maps)
-        outputs = {name: x.float() for name, x in detector.head(levels).items()}
+        outputs = {name: x.float() for name, x in self._outputs(levels).items()}
         # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
         with torch.autocast(maps[0].device.type, enabled=False):
             return self._found(levels, outputs, size, targets)

@@ -18,7 +18,7 @@ from search_spaces.heads.predictor import (
     anchor_generator,
     count_of,
 )
-from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.pyramid import Neck
 
 TowerNorm = Literal["group_norm", "none"]
 
@@ -59,7 +59,7 @@ class Points(Predictor):
         return ("class_",)
 
     def assembled(
-        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+        self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """torchvision's FCOS on our layers."""
         from torchvision.models.detection.fcos import FCOS, FCOSHead

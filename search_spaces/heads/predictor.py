@@ -6,10 +6,12 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.blocks.block import ActivationName, Growing
+from search_spaces.blocks.block import ActivationName, Growing, Layer
 from search_spaces.blocks.convolution import AnyNorm, ConvolutionLayer, convolution_layer
+from search_spaces.blocks.window import square
 from search_spaces.heads.head import Row
-from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.pyramid import Neck
+from search_spaces.heads.tower import ConvolutionName, TowerStep
 
 Target = dict[str, Tensor]  # `boxes` (M, 4) as x1, y1, x2, y2 in pixels, `labels` (M,) int64
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -30,6 +32,25 @@ class Levels(NamedTuple):
     def row(self, name: str, channels: int, *, norm: AnyNorm) -> Row:
         """A 3 x 3 convolution with norm and activation, the same at each level."""
         return self._row(name, channels, 3, norm=norm, activation=self.activation)
+
+    def step(
+        self,
+        name: str,
+        channels: int,
+        *,
+        convolution: ConvolutionName,
+        norm: bool = True,
+        activation: ActivationName | None = None,
+    ) -> Row:
+        """A step of a tower that knows its level, the same but for its norms at each."""
+        arguments = (
+            ("convolution_kind", convolution),
+            ("levels", len(self.numbers) if norm else 0),
+            ("activation", self.activation if activation is None else activation),
+        )
+        paths = ((square(3),),)
+        layer = Layer(TowerStep, self.channels, channels, arguments=arguments, paths=paths)
+        return self._everywhere(name, layer)
 
     def scores(self, name: str, channels: int, *, kernel_size: int = 3) -> Row:
         """A bare convolution with a bias, the same at each level."""
@@ -52,14 +73,17 @@ class Levels(NamedTuple):
             norm=norm,
             bias=norm != "batch_norm",
         )
+        return self._everywhere(name, layer)
+
+    def _everywhere(self, name: str, layer: Layer) -> Row:
         first, *rest = self.numbers
         return Row(f"head.{name}", layer, at=first, also=tuple(rest))
 
 
 def count_of(scores: nn.Module) -> int:
     """How many channels a built layer of scores gives."""
-    assert isinstance(scores, ConvolutionLayer)
-    return scores.conv.out_channels
+    assert isinstance(scores, ConvolutionLayer | TowerStep)
+    return int(scores.conv.out_channels)  # type: ignore[arg-type]
 
 
 def anchor_generator(
@@ -96,7 +120,7 @@ class Predictor(Growing):
         raise NotImplementedError
 
     def assembled(
-        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+        self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """The head's module, made of the pyramid and the predictor's built layers by name."""
         raise NotImplementedError

@@ -22,7 +22,7 @@ from search_spaces.heads.predictor import (
     anchor_generator,
     count_of,
 )
-from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.pyramid import Neck
 from search_spaces.heads.two_stage import RegionScores, Split, TwoStage
 
 
@@ -77,7 +77,7 @@ class Proposals(Predictor):
         return ("region_",)
 
     def assembled(
-        self, pyramid: Pyramid, layers: dict[str, nn.Module], strides: tuple[int, ...]
+        self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """torchvision's region proposals and region heads on our layers."""
         from torchvision.models.detection.roi_heads import RoIHeads

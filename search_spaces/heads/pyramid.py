@@ -13,7 +13,18 @@ from search_spaces.heads.head import fitted
 Beyond = Literal["convolution", "max_pool"]
 
 
-class Pyramid(nn.Module):
+class Neck(nn.Module):
+    """Maps of the body, finest first, -> maps of `out_channels`, one a stride of `levels`."""
+
+    lateral: list[int]  # of the levels those at a stride of the body
+
+    def __init__(self, levels: tuple[int, ...], out_channels: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.out_channels = out_channels
+
+
+class Pyramid(Neck):
     """Maps, finest first, -> maps of `out_channels`, one a stride of `levels`, finest first.
 
     The layers are `lateral_<stride>` (1 x 1) for each map of the body, `level_<stride>` (3 x 3) for
@@ -23,12 +34,10 @@ class Pyramid(nn.Module):
     def __init__(
         self, layers: dict[str, nn.Module], levels: tuple[int, ...], out_channels: int
     ) -> None:
-        super().__init__()
+        super().__init__(levels, out_channels)
         self.layers = nn.ModuleDict(layers)
-        self.levels = levels
         self.lateral = [stride for stride in levels if f"lateral_{stride}" in layers]
         self.beyond = [stride for stride in levels if stride not in self.lateral]
-        self.out_channels = out_channels
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """The levels, finest first."""

@@ -10,7 +10,7 @@ from search_spaces.blocks.block import Conventions
 from search_spaces.heads.classifier import FullyConnected
 from search_spaces.heads.one_stage import STD, placed_images, wanted
 from search_spaces.heads.predictor import Target
-from search_spaces.heads.pyramid import Pyramid
+from search_spaces.heads.pyramid import Neck
 
 
 class RegionScores(FullyConnected):
@@ -65,7 +65,7 @@ class Split(nn.Module):
 class TwoStage(nn.Module):
     """Maps, finest first, and the image's (height, width) -> losses by name, or boxes."""
 
-    def __init__(self, pyramid: Pyramid, regions: Any, boxes: Any, *, count: int) -> None:
+    def __init__(self, pyramid: Neck, regions: Any, boxes: Any, *, count: int) -> None:
         super().__init__()
         self.pyramid = pyramid
         self.regions = regions

@@ -10,6 +10,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError, choose, other_kind, read_mapping
 from search_spaces.reference.densenet import CIFAR, IMAGENET, densenet
 from search_spaces.reference.detection import DETECTORS
+from search_spaces.reference.efficientdet import GROWN, efficientdet
 from search_spaces.reference.efficientnet import RELEASED, RELEASED_LITE, efficientnet
 from search_spaces.reference.highway import HIGHWAY, highway
 from search_spaces.reference.inception import (
@@ -102,6 +103,7 @@ _REFERENCES: dict[str, Callable[[str], Architecture]] = {
     },
     **SEGMENTERS,
     **DETECTORS,
+    **{f"efficientdet_{member}": partial(efficientdet, member=member) for member in GROWN},
 }
 
 

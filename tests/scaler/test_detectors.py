@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler import CompoundCoefficients, measure_cost, scale, scale_to_flops
+from scaler import CompoundCoefficients, measure_cost, scale, scale_family, scale_to_flops
 from scaler.breakdown import measure_operators
 from scaler.cost import measure_layers
 from scaler.stages import stage_rows
@@ -47,7 +47,7 @@ def test_faster_r_cnn_costs_what_torchvisions_does_at_so_many_proposals(count, f
     assert network.counted == f"{count:,} proposals"
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", [*DETECTORS, "efficientdet_d0"])
 def test_torchs_counter_agrees_also_where_maps_do_not_halve_evenly(name):
     for side in (97, 160):
         network = resize(load_architecture(name), width=0.25, resolution=side)
@@ -56,10 +56,30 @@ def test_torchs_counter_agrees_also_where_maps_do_not_halve_evenly(name):
         assert sum(row.flops for row in rows) == sum(cost.flops for cost in kinds.values())
 
 
+def test_the_released_family_of_efficientdet_d0_is_d1_to_d7():
+    first = load_architecture("efficientdet_d0")
+    for number, member in enumerate(scale_family(first, kind="released", num_classes=90), start=1):
+        published = load_architecture(f"efficientdet_d{number}")
+        assert member.architecture.key == published.key
+        assert member.cost == measure_cost(published, num_classes=90)
+
+
+def test_the_parts_of_efficientdet_have_effdets_parameters():
+    costs = measure_layers(load_architecture("efficientdet_d0"), num_classes=90)
+    begins = {"fpn": ("lateral", "down", "up"), "class_net": ("class",), "box_net": ("box",)}
+    params = {
+        part: sum(c.params for name, c in costs.items() if name.split(".")[-1].startswith(begin))
+        for part, begin in begins.items()
+    }
+    assert params == {"fpn": 196_281, "class_net": 69_354, "box_net": 19_044}
+
+
 def test_phi_widens_the_pyramid_and_deepens_the_predictor_with_the_body():
     grown = scale(load_architecture("fcos_resnet50_fpn"), phi=2, coefficients=COEFFICIENTS)
     assert grown.head.channels == 312  # 256 * 1.21, to a multiple of 8
     assert grown.head.predictor.layers == 6  # 4 * 1.44, rounded up
+    grown = scale(load_architecture("efficientdet_d0"), phi=2, coefficients=COEFFICIENTS)
+    assert (grown.head.layers, grown.head.predictor.layers) == (5, 5)  # 3 * 1.44, rounded up
 
 
 @pytest.mark.parametrize("factor", [0.3, 2.0])
@@ -74,7 +94,8 @@ def test_a_whole_detector_is_scaled_to_a_budget(factor):
 def test_fields_of_a_head_and_of_its_predictor_are_choices_of_a_space():
     space = load_space("mbconv_detect")
     named = {name for name in space.parameters() if name.startswith("head")}
-    assert {"head.channels", "head.levels", "head.predictor.layers"} <= named
+    assert {"head", "head.fpn.channels", "head.bifpn.layers", "head.fpn.predictor"} <= named
+    assert "head.fpn.predictor.points.layers" in named
     assert space.tasks() == {"detection"}
     assert len({measure_cost(one, num_classes=3) for one in space.members(8, seed=0)}) == 8
 

@@ -12,6 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from search_spaces import Architecture, InputError, build_network, load_architecture, load_space
+from search_spaces.heads import BiFPNHead
 from tests.search_spaces.test_heads import random_statistics, taught
 
 CLASSES = 5
@@ -105,15 +106,26 @@ def test_with_the_same_weights_faster_r_cnn_is_torchvisions_whose_class_0_is_the
     assert drawn[0] == drawn[1]
 
 
-def test_a_fresh_detector_scores_every_class_at_one_in_a_hundred():
-    network = build_network(small(), num_classes=3).eval()
+def heads():
+    """The small network's head, and the same levels by a BiFPN with EfficientDet's predictor."""
+    first = small().head
+    anchors = {"kind": "anchors", "layers": 1, "convolution": "separable", "norm": "batch_norm"}
+    second = {"kind": "bifpn", "channels": 16, "layers": 2, "levels": first.levels}
+    return [first, BiFPNHead.model_validate({**second, "predictor": anchors})]
+
+
+@pytest.mark.parametrize("head", heads(), ids=["fpn", "bifpn"])
+def test_a_fresh_detector_scores_every_class_at_one_in_a_hundred(head):
+    torch.manual_seed(0)
+    network = build_network(small(head=head), num_classes=3).eval()
     scores = network.raw(torch.randn(1, 3, 64, 64))["cls_logits"].sigmoid()
     assert scores.mean().item() == pytest.approx(0.01, rel=0.1)
 
 
-def test_a_step_of_training_lowers_the_losses_of_images_with_and_without_boxes():
+@pytest.mark.parametrize("head", heads(), ids=["fpn", "bifpn"])
+def test_a_step_of_training_lowers_the_losses_of_images_with_and_without_boxes(head):
     torch.manual_seed(0)
-    network = build_network(small(), num_classes=CLASSES).train()
+    network = build_network(small(head=head), num_classes=CLASSES).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     x, sums = torch.randn(2, 3, 64, 64), []
     for _ in range(12):
@@ -154,6 +166,8 @@ REFUSED = [
     ({"levels": [64, 128]}, r"must hold the body's last stride, 32"),
     ({"levels": []}, r"levels: .*at least 1 item"),
     ({"levels": [32], "predictor": {"kind": "point"}}, r"predictor"),
+    ({"predictor": {"kind": "anchors", "convolution": "separable"}}, r"norm must be batch_norm"),
+    ({"kind": "bifpn", "levels": [32]}, r"levels: .*at least 2 items"),
     ({"levels": [2**k for k in range(3, 10)]}, r"head.level_512: stride 2 must not exceed .*1 px"),
 ]
 
@@ -161,14 +175,14 @@ REFUSED = [
 @pytest.mark.parametrize(("head", "words"), REFUSED)
 def test_an_error_names_the_stride_or_the_level(head, words):
     data = load_architecture("resnet18").model_dump(mode="json")
-    data["head"] = {"kind": "fpn", "predictor": POINTS, **head}
+    data["head"] = {"kind": "fpn", "levels": [32], "predictor": POINTS, **head}
     with pytest.raises(InputError, match=words):
         Architecture.parse(data, source="net.yaml")
 
 
 def test_keys_tell_detectors_apart_that_have_the_same_layers():
     member = small()
-    patient = member.head.predictor.replace(nms_iou=0.5)
+    patient = member.head.predictor.replace(nms_iou=0.4)
     another = member.replace(head=member.head.replace(predictor=patient))
     assert another.key != member.key == member.replace(name="another").key
 
