@@ -107,10 +107,9 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
 
 def _next(architecture: "Architecture", best: Path) -> str:
     """The command that uses the weights."""
-    if architecture.task == "classification":
+    if architecture.task != "detection":
         return f"Take it away: scaler export {best} -o exported"
-    does = "scores each pixel" if architecture.task == "segmentation" else "finds boxes"
-    return f"It {does}: `search_spaces.build_network` builds it, the checkpoint fills it"
+    return "It finds boxes: `search_spaces.build_network` builds it, the checkpoint fills it"
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:

@@ -23,7 +23,7 @@ from experiments.export.layer_calls import (
     stage_calls,
     written,
 )
-from experiments.export.model import check_classifier, prepare
+from experiments.export.model import check_task, prepare
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions, Layer
 from search_spaces.heads import Row
@@ -157,7 +157,7 @@ def network_code(
 
     Its state dict has our names, its start from a seed is ours, and of packages it needs torch.
     """
-    check_classifier(architecture)
+    check_task(architecture, "classification", what="code that needs torch alone")
     rows = architecture.rows(num_classes=num_classes, in_channels=in_channels)
     auxiliary = architecture.auxiliary_rows(num_classes=num_classes)
     layers = [row.layer for row in [*rows, *auxiliary]]

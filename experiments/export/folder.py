@@ -16,8 +16,9 @@ from experiments.config.files import replace_file, write_json, write_text
 from experiments.data.images import ImageData
 from experiments.export import int8
 from experiments.export.formats import FORMATS, check_format, fold_batch_norm, write_onnx
-from experiments.export.model import Model, Preprocessing, check_classifier
+from experiments.export.model import Model, Preprocessing, check_task
 from experiments.training.checkpoint import load_weights
+from experiments.training.metrics import METRICS
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
@@ -31,6 +32,12 @@ _FITS = {
     "stretch": "the whole image, stretched",
     "pad": "the whole image, padded with black",
 }
+_TIMM_LINES = (
+    "",
+    "import timm",
+    "import experiments.export.timm  # registers scaler_network",
+    'network = timm.create_model("local-dir:FOLDER", pretrained=True)',
+)
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
 
 
@@ -67,9 +74,11 @@ def write_exported(
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
     written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured. An
     export that is there already is written over. Raises InputError before anything is written for
-    an unknown format, for a network that scores pixels, or for a folder that holds anything else.
+    an unknown format, for a network that finds boxes, or for a folder that holds anything else.
     """
-    check_classifier(model.architecture)
+    check_task(model.architecture, "classification", "segmentation", what="an export")
+    if calibration is not None:
+        check_task(model.architecture, "classification", what="int8")
     for name in formats:
         check_format(name)
     check_folder(folder)
@@ -202,7 +211,7 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
     """config.json as timm writes it for the Hub; `model_args` are our entry point's arguments."""
     p = model.preprocessing
     size = [p.channels, p.size, p.size]
-    return {
+    known = {
         "architecture": ENTRY_POINT,
         "num_classes": model.num_classes,
         "num_features": model.network.num_features,
@@ -213,6 +222,11 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
             "in_chans": p.channels,
             "folded": folded,
         },
+    }
+    if model.architecture.task != "classification":  # timm has classifiers alone
+        return known
+    return {
+        **known,
         "pretrained_cfg": {
             "custom_load": False,
             "input_size": size,
@@ -232,19 +246,23 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
 def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> str:
     """README.md of an exported folder, with the Hugging Face Hub's header."""
     name = model.architecture.name
-    header = {
-        "tags": ["image-classification", "timm"],
-        "pipeline_tag": "image-classification",
-        "library_name": "timm",
-    }
+    classifies = model.architecture.task == "classification"
+    header: dict[str, Any] = {"tags": ["image-segmentation"], "pipeline_tag": "image-segmentation"}
+    if classifies:
+        header = {
+            "tags": ["image-classification", "timm"],
+            "pipeline_tag": "image-classification",
+            "library_name": "timm",
+        }
+    does = "An image classifier" if classifies else "A network that tells the class of each pixel,"
     parts = [
         f"---\n{dump_yaml(header)}---\n",
         f"# {name}\n",
-        f"An image classifier of {model.num_classes} classes. {model.origin}\n",
+        f"{does} of {model.num_classes} classes. {model.origin}\n",
         _measured(metrics),
         _training(model),
         _input(model),
-        _use(files),
+        _use(files, timm=classifies),
         "## Architecture\n\nA row a stage, from `architecture.yaml`.\n",
         f"```yaml\n{model.architecture.to_yaml()}```\n",
     ]
@@ -252,7 +270,7 @@ def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> st
 
 
 def _measured(metrics: dict[str, Any]) -> str:
-    metric = str(metrics.get("metric", "accuracy")).replace("_", " ")
+    metric = METRICS[metrics.get("metric", "accuracy")].label
     names = {
         "test_accuracy": f"{metric} on the test part, looked at once",
         "accuracy": f"{metric} on the validation part, which choices were made on",
@@ -295,7 +313,7 @@ def _input(model: Model) -> str:
     )
 
 
-def _use(files: list[str]) -> str:
+def _use(files: list[str], *, timm: bool) -> str:
     other = {
         "model.pt2": 'torch.export.load("model.pt2").module()(inputs)',
         "model.onnx": (
@@ -309,10 +327,11 @@ def _use(files: list[str]) -> str:
         "from experiments.export import load_exported",
         'model = load_exported("FOLDER")',
         "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
-        "",
-        "import timm",
-        "import experiments.export.timm  # registers scaler_network",
-        'network = timm.create_model("local-dir:FOLDER", pretrained=True)',
+        *(
+            _TIMM_LINES
+            if timm
+            else ["classes = scores.argmax(1)  # of each pixel, (N, size, size)"]
+        ),
         *(["", *(other[file] for file in files if file in other)] if other else []),
     ]
     return "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"

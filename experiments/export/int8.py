@@ -20,7 +20,7 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part
 from experiments.data.sources import load_data
 from experiments.export.formats import check_packages
-from experiments.export.model import Model, Preprocessing
+from experiments.export.model import Model, Preprocessing, check_task
 from experiments.training.batches import in_order, place
 from experiments.training.members.folder import TrainingFolder, TrainRequest
 from search_spaces.records import InputError
@@ -41,6 +41,7 @@ def calibration_data(checkpoint: Path, model: Model, source: str | None) -> Imag
     Raises InputError where nobody says them, where they do not fit the network, or where a package
     is missing that int8 needs.
     """
+    check_task(model.architecture, "classification", what="int8")
     check_packages("int8")
     if source is not None:
         seed = int(model.training.get("seed", 0))

@@ -19,6 +19,7 @@ from experiments.training.augmentation import Preparation, normalise, resize, sc
 from experiments.training.checkpoint import load_weights, read_metadata
 from search_spaces.architecture import Architecture
 from search_spaces.foreign_models import Source
+from search_spaces.heads import Task
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError, Record
 from search_spaces.reference import load_architecture
@@ -28,13 +29,13 @@ from search_spaces.weights import foreign_network, origin_of, read_weights
 IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def check_classifier(architecture: Architecture) -> None:
-    """Raise InputError for a network of another task: exports and code are of classifiers."""
-    if architecture.task != "classification":
+def check_task(architecture: Architecture, *tasks: Task, what: str) -> None:
+    """Raise InputError for a network of another task than these; `what` is for them alone."""
+    if architecture.task not in tasks:
         raise InputError(
-            f"'{architecture.name}' is for {architecture.task} (its head is "
-            f"{architecture.head.kind}); exports and code are for classifiers so far: use its "
-            f"checkpoint with search_spaces.build_network"
+            f"{what} is for {' and '.join(tasks)}, but '{architecture.name}' is for "
+            f"{architecture.task} (its head is {architecture.head.kind}); use its checkpoint with "
+            f"search_spaces.build_network"
         )
 
 

@@ -19,7 +19,7 @@ from timm.models import (
 from torch import Tensor, nn
 
 from experiments.export.formats import fold_batch_norm
-from experiments.export.model import conventional
+from experiments.export.model import check_task, conventional
 from search_spaces.architecture import Architecture
 from search_spaces.heads.classifier import ClassificationHead
 from search_spaces.network import Network, initialise
@@ -261,7 +261,9 @@ def _without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def scaler_network(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Any network of this package, by its `architecture`."""
-    kwargs["architecture"] = _parsed(kwargs.get("architecture", "efficientnet_b0"))
+    table = _parsed(kwargs.get("architecture", "efficientnet_b0"))
+    check_task(table, "classification", what="timm's layout")
+    kwargs["architecture"] = table
     return _build("scaler_network", pretrained, **kwargs)
 
 
