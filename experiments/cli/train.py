@@ -100,9 +100,31 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     click.echo(
         f"\nBest after epoch {trained.epoch}: validation {trained.metric} {trained.accuracy:.4f}, "
         f"test {trained.metric} {trained.test_accuracy:.4f}\nPictures: {trained.folder.figures}\n"
-        f"{_next(request.architecture, best)}",
+        f"{_by_class(trained.folder.path)}{_next(request.architecture, best)}",
         err=True,
     )
+
+
+_WORST = 5  # classes that are printed
+
+
+def _by_class(folder: Path) -> str:
+    """The classes that are told worst, and which are never predicted; empty in an old folder."""
+    import pandas as pd
+
+    from experiments.report.cells import plain
+    from experiments.training.judging import CLASSES, CONFUSION, never_predicted, worst_classes
+
+    if not (folder / CLASSES).is_file():
+        return ""
+    table = pd.read_csv(folder / CLASSES, dtype={"class": "string"}).drop(columns="part")
+    worst = worst_classes(table, _WORST)
+    some = f"The {len(worst)} worst of {len(table)} classes" if len(table) > _WORST else "By class"
+    where = f"all of them in {folder / CLASSES}"
+    if (folder / CONFUSION).is_file():
+        where += f", which are taken for which in {folder / CONFUSION}"
+    missed = f"{never_predicted(table)}\n" if never_predicted(table) else ""
+    return f"\n{some}, on the test part:\n{plain(worst)}\n{missed}({where})\n\n"
 
 
 def _next(architecture: "Architecture", best: Path) -> str:

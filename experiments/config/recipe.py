@@ -13,6 +13,7 @@ MetricName = Literal[
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
+    "top5",
     "dice",
     "miou",
     "pixel_accuracy",

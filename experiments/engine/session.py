@@ -70,12 +70,18 @@ class Session:
         early_stopping: EarlyStopping | None = None,
         time_limit: float | None = None,
         final: bool = False,
+        by_class: bool = False,
     ) -> None:
-        """Run up to `trials` more trials of a study, beside the `done` that are in the store."""
+        """Run up to `trials` more trials of a study, beside the `done` that are in the store.
+
+        `final` and `by_class` are those of `TrainingEvaluation`.
+        """
         if trials <= 0:
             return
         cluster = self._shared(candidates)
-        evaluate = self.own_evaluate or self._training(epochs, final=final, rule=early_stopping)
+        evaluate = self.own_evaluate or self._training(
+            epochs, final=final, by_class=by_class, rule=early_stopping
+        )
         searcher = StudySearcher(
             candidates,
             store=self.store,
@@ -127,7 +133,7 @@ class Session:
         return Tracking.of(config.tracking, run=config.name, study=study, folder=self.folder.path)
 
     def _training(
-        self, epochs: int, *, final: bool, rule: EarlyStopping | None = None
+        self, epochs: int, *, final: bool, by_class: bool, rule: EarlyStopping | None = None
     ) -> "Evaluate":
         from experiments.training.trial import TrainingEvaluation
 
@@ -140,6 +146,7 @@ class Session:
             epochs=epochs,
             threads=max(1, int(self.config.cluster.cpus_per_trial)),
             final=final,
+            by_class=by_class,
             save_after=frozenset(rungs(rule, epochs) if rule and rests else ()),
         )
 
@@ -207,7 +214,7 @@ def _loaded(config: SearchConfig, *, searches: bool) -> tuple["ImageData", str]:
     from experiments.training.training import check_space
 
     data = load_data(config.data, seed=config.seed)
-    metric = metric_of(config.train.metric, data.task).label
+    metric = metric_of(config.train.metric, data.task, classes=data.num_classes).label
     if config.cluster.address is None:
         find_device(config.train.device, setting="train.device")
         if config.train.device == "cuda" and config.cluster.gpus_per_trial == 0:

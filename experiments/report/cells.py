@@ -10,7 +10,7 @@ from tabulate import tabulate
 _BY_FORMAT = {
     ".4f": "accuracy test_accuracy first_accuracy accuracy_spread reward best_reward reward_spread "
     "search_reward spread mean low high pooled forecast forecast_low forecast_high "
-    "standard_error accuracy_low accuracy_high",
+    "standard_error accuracy_low accuracy_high precision recall f1 dice iou ap50 ap",
     "+.4f": "difference effect",
     ".3f": "superiority growth depth width resolution_factor reached_depth reached_width "
     "times_baseline times_target",

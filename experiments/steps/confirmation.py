@@ -206,6 +206,7 @@ def run_confirmation(session: Session, section: ConfirmationSection) -> dict[flo
             round_=number,
             seeds=new_seeds(session, round_=number, count=one.seeds),
             epochs=one.epochs,
+            by_class=True,
         )
         best = [standing.contender for standing in now]
         going_on = {t: [name for name in best if name in own] for t, own in found.items()}

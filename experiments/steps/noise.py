@@ -151,6 +151,7 @@ def train_repeats(
     round_: int,
     seeds: list[int],
     epochs: int,
+    by_class: bool = False,
 ) -> list[Standing]:
     """Train each candidate, named by its `contender`, with each seed; how they stand, best first.
 
@@ -170,6 +171,7 @@ def train_repeats(
         trials=len(listed),
         epochs=epochs,
         done=len(wanted) - len(listed),
+        by_class=by_class,
     )
     places = {_place_of(candidate) for candidate in wanted}
     return standings(

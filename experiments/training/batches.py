@@ -12,7 +12,7 @@ of every batch's numbers. `measure_confusion` goes through a part in its order.
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self, TypeAlias
@@ -227,11 +227,22 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
     )
 
 
+# (numbers of the images (B,), scores, labels): what one looks at image by image
+Each = Callable[[Tensor, Tensor, Tensor], None]
+
+
 def measure_confusion(
-    network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
+    network: nn.Module,
+    split: Placed,
+    *,
+    prepare: Preparation,
+    precision: torch.dtype | None = None,
+    first: int = 1,
+    each: Each | None = None,
 ) -> Tensor:
     """The confusion matrix (K, K) on `split` in eval mode; the network's own mode comes back.
 
+    `first` is that of `confusion`. `each` is called with every batch, perhaps twice with an image.
     Where memory runs out, as when another trial on the card took it, it begins again with smaller
     batches.
     """
@@ -242,7 +253,7 @@ def measure_confusion(
     try:
         while True:
             try:
-                return _confusion(network, split, prepare, precision, batch_size)
+                return _confusion(network, split, prepare, precision, batch_size, first, each)
             except RuntimeError as error:
                 if not card_is_full(error) or batch_size == 1:
                     raise
@@ -260,13 +271,18 @@ def _confusion(
     prepare: Preparation,
     precision: torch.dtype | None,
     batch_size: int,
+    first: int,
+    each: Each | None,
 ) -> Tensor:
     device = split.device
     matrix = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in split.batches(in_order(len(split), batch_size=batch_size)):
+    order = list(in_order(len(split), batch_size=batch_size))
+    for numbers, (images, labels) in zip(order, split.batches(order), strict=True):
         with autocast(device, precision):
             scores = network(prepare(images))  # (B, K) or (B, K, R, R)
         if scores.ndim == 4 and scores.shape[2:] != labels.shape[1:]:
             scores = functional.interpolate(scores, size=labels.shape[1:], mode="bilinear")
-        matrix = matrix + confusion(scores, labels)
+        matrix = matrix + confusion(scores, labels, first=first)
+        if each is not None:
+            each(numbers, scores, labels)
     return matrix

@@ -262,6 +262,7 @@ class _Training:
             prepare=self.prepare,
             precision=self.gradients.precision,
             workers=self.workers,
+            first=self.metric.first,
         )
         return self.metric.of(measured)
 

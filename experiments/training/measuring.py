@@ -31,8 +31,9 @@ def evaluate(
     device = next(network.parameters()).device
     prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
-    measured = measure(network, place(split, device), data=data, **how)
-    return metric_of(metric, data.task).of(measured)
+    judge = metric_of(metric, data.task)
+    measured = measure(network, place(split, device), data=data, **how, first=judge.first)
+    return judge.of(measured)
 
 
 def measure(
@@ -43,10 +44,12 @@ def measure(
     prepare: Preparation,
     precision: torch.dtype | None = None,
     workers: Workers | None = None,
+    first: int = 1,
 ) -> Tensor:
     """What a metric is computed of: the confusion matrix, or for boxes the average precisions.
 
-    Of several `workers` each looks at its own share of `split`, and all get the same.
+    `first` is that of `confusion`. Of several `workers` each looks at its own share of `split`,
+    and all get the same.
     """
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     if workers is not None and workers.count > 1:
@@ -56,5 +59,5 @@ def measure(
         found = measure_detections(network, split, **how)
         found = found if workers is None else workers.gathered(found)
         return average_precision(found, num_classes=data.num_classes)
-    matrix = measure_confusion(network, split, **how)
+    matrix = measure_confusion(network, split, **how, first=first)
     return matrix if workers is None else workers.summed(matrix)

@@ -25,6 +25,7 @@ class Metric:
     label: str
     task: Task
     of: Callable[[Tensor], float]
+    first: int = 1  # an image counts as right where its class is among so many of highest score
 
 
 def _right(matrix: Tensor) -> float:
@@ -61,6 +62,7 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", "accuracy", "classification", _right),
         Metric("balanced_accuracy", "balanced accuracy", "classification", _recalls),
         Metric("macro_f1", "macro F1", "classification", lambda m: _mean(dice_by_class(m))),
+        Metric("top5", "top-5 accuracy", "classification", _right, first=5),
         Metric("dice", "Dice", "segmentation", lambda m: _mean(dice_by_class(m))),
         Metric("miou", "mean IoU", "segmentation", lambda m: _mean(iou_by_class(m))),
         Metric("pixel_accuracy", "pixel accuracy", "segmentation", _right),
@@ -75,10 +77,10 @@ DEFAULTS: dict[Task, str] = {
 }
 
 
-def metric_of(name: MetricName, task: Task) -> Metric:
+def metric_of(name: MetricName, task: Task, *, classes: int | None = None) -> Metric:
     """The metric of that name; `auto` is accuracy, Dice for masks, mAP50 for boxes.
 
-    Raises InputError for one of another task.
+    Raises InputError for one of another task, and where `classes` are so few that all is right.
     """
     metric = METRICS[DEFAULTS[task] if name == "auto" else name]
     if metric.task != task:
@@ -87,13 +89,24 @@ def metric_of(name: MetricName, task: Task) -> Metric:
             f"train.metric {name} is for {metric.task}, but the data are for {task}; "
             f"use auto or one of {own}"
         )
+    if classes is not None and classes <= metric.first:
+        raise InputError(
+            f"train.metric {name} needs at least {metric.first + 1} classes, but the data have "
+            f"{classes}, so that every image would be right; use accuracy"
+        )
     return metric
 
 
-def confusion(scores: Tensor, targets: Tensor) -> Tensor:
-    """The confusion matrix of scores (N, K) or (N, K, H, W) and classes (N,) or (N, H, W)."""
-    classes = scores.shape[1]
-    cells = targets.flatten().long() * classes + scores.argmax(1).flatten()
+def confusion(scores: Tensor, targets: Tensor, *, first: int = 1) -> Tensor:
+    """The confusion matrix of scores (N, K) or (N, K, H, W) and classes (N,) or (N, H, W).
+
+    A class among the `first` of highest score counts as told; otherwise that of the highest.
+    """
+    classes, told = scores.shape[1], scores.argmax(1)
+    if first > 1:
+        among = (scores.topk(first, dim=1).indices == targets[:, None]).any(1)
+        told = targets.where(among, told)
+    cells = targets.flatten().long() * classes + told.flatten()
     if targets.ndim == 3:  # to a cell behind the last; picking the others would wait for the device
         cells = cells.where(targets.flatten() != IGNORED, classes * classes)
     counts = torch.bincount(cells, minlength=classes * classes + 1)

@@ -2,24 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.config.schema import DataConfig
-from experiments.data.images import ImageData
-from experiments.training.checkpoint import TrainingState
+from experiments.data.images import ImageData, Part
+from experiments.training.augmentation import Preparation
+from experiments.training.checkpoint import TrainingState, write_bytes
 from experiments.training.detection import check_metric
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
+from experiments.training.judging import Judged, judge, write_classes
 from experiments.training.loop import EpochResult, train_epochs
-from experiments.training.measuring import evaluate
 from experiments.training.metrics import Metric, metric_of
 from experiments.training.moving import check_boxes_can
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
-from search_spaces.heads import Task
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -50,7 +51,7 @@ class Training:
     def __post_init__(self) -> None:
         """InputError where the head, or the recipe, is for another task than the data."""
         check_task(self.architecture, self.data)
-        check_recipe(self.config, self.data.task, augmentation=self.varied)
+        check_recipe(self.config, self.data, augmentation=self.varied)
 
     @property
     def varied(self) -> Augmentation:
@@ -60,7 +61,7 @@ class Training:
     @property
     def metric(self) -> Metric:
         """What is measured on the validation and test parts."""
-        return metric_of(self.config.metric, self.data.task)
+        return metric_of(self.config.metric, self.data.task, classes=self.data.num_classes)
 
     def network(self) -> Network:
         """The network before its first step; equal for equal seeds."""
@@ -99,17 +100,38 @@ class Training:
 
     def test(self, network: nn.Module) -> float:
         """The metric's value in [0, 1] on the test part, on the device that the recipe names."""
+        return self.judged(network).value
+
+    def judged(
+        self,
+        network: nn.Module,
+        folder: Path | None = None,
+        *,
+        part: Literal["validation", "test"] = "test",
+        sheet: Path | None = None,
+    ) -> Judged:
+        """Look at a part of the data, on the device that the recipe names.
+
+        What is told class by class goes into `folder` (see `write_classes`), and a sheet of images
+        to the path `sheet`, each if it is named.
+        """
         device = find_device(self.config.device)
         network.to(device)
+        images: Part = getattr(self.data, part)
+        resolution = self.resolution or self.architecture.resolution
+        prepare = Preparation.of(self.data.statistics, resolution=resolution, device=device)
+        precision = choose_precision(self.config.precision, device)
+        how: dict[str, Any] = {"data": self.data, "prepare": prepare}
         with repeatable(self.config.deterministic):
-            return evaluate(
-                network,
-                self.data.test,
-                data=self.data,
-                resolution=self.resolution or self.architecture.resolution,
-                precision=choose_precision(self.config.precision, device),
-                metric=self.config.metric,
-            )
+            found = judge(network, images, metric=self.metric, precision=precision, **how)
+            if folder is not None:
+                write_classes(folder, found, self.data, part=part)
+            if sheet is not None:
+                from experiments.training.sheets import make_sheet  # loads matplotlib
+
+                if (drawn := make_sheet(network, images, found, **how)) is not None:
+                    write_bytes(sheet, drawn)
+        return found
 
     def metadata(self, **facts: Any) -> dict[str, Any]:
         """What a checkpoint says of its network: enough to build, use and train it again.
@@ -152,10 +174,10 @@ def check_task(architecture: Architecture, data: ImageData) -> None:
     )
 
 
-def check_recipe(config: TrainConfig, task: Task, *, augmentation: Augmentation) -> None:
-    """Raise InputError where the metric, the loss or the augmentation is for another task."""
-    metric_of(config.metric, task)
-    if task != "detection":
+def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmentation) -> None:
+    """Raise InputError where the metric, the loss or the augmentation is for other data."""
+    metric_of(config.metric, data.task, classes=data.num_classes)
+    if data.task != "detection":
         return
     for name, only in {"loss": "cross_entropy", "class_weights": "none"}.items():
         if (value := getattr(config, name)) != only:
@@ -179,7 +201,7 @@ def check_space(
 
     `varied` is how training images are varied.
     """
-    check_recipe(config, data.task, augmentation=varied)
+    check_recipe(config, data, augmentation=varied)
     tasks = space.tasks()
     if tasks != {data.task}:
         ways = {

@@ -55,6 +55,7 @@ class Evaluate(Protocol):
 # Within the checkpoint folder, while the training runs.
 STATE = "training.safetensors"
 BEST = "best.safetensors"
+SHEET = "sheet.png"  # at the end of a final training
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class TrainingEvaluation:
 
     It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
     `final` training keeps the weights of the best epoch, and looks at the test part once, with
-    them; its accuracy is that epoch's.
+    them; its accuracy is that epoch's. It leaves a table a class of it and a sheet of images; one
+    that is only to tell `by_class` leaves a table of the validation part.
     """
 
     data: ImageData
@@ -72,6 +74,7 @@ class TrainingEvaluation:
     epochs: int
     threads: int = 1
     final: bool = False
+    by_class: bool = False
     save_after: frozenset[int] = frozenset()  # epochs at which the trial may rest, to go on later
 
     def __call__(
@@ -101,12 +104,15 @@ class TrainingEvaluation:
             if best.epoch != result.epoch:
                 result.network.load_state_dict(kept.weights)
             figures["accuracy"] = best.accuracy
-            figures["test_accuracy"] = own.test(result.network)
+            sheet = checkpoint_dir / SHEET
+            figures["test_accuracy"] = own.judged(result.network, checkpoint_dir, sheet=sheet).value
             save_checkpoint(
                 checkpoint_dir / "weights.safetensors",
                 result.network,
                 metadata=own.metadata(epoch=best.epoch, **figures),
             )
+        elif self.by_class:
+            own.judged(result.network, checkpoint_dir, part="validation")
         if parts > 1:  # memory ran out: into how many parts a batch was cut
             figures["batch_parts"] = float(parts)
         return figures

@@ -27,6 +27,7 @@ from experiments.training.members.folder import KeptEpoch, TrainingFolder, Train
 from experiments.training.members.pictures import draw
 from experiments.training.members.transfer import Start, initial_weights
 from experiments.training.training import Best, Pace, Training
+from experiments.training.trial import SHEET
 from scaler.conditions import find_device
 from search_spaces.records import InputError
 
@@ -181,7 +182,7 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
         return Trained(folder, accuracy, epoch, tested, training.metric.label)
     network = training.network()
     network.load_state_dict(load_tensors(folder.best))
-    test_accuracy = training.test(network)
+    test_accuracy = training.judged(network, folder.path, sheet=folder.figures / SHEET).value
     draw(network, folder, data=training.data, resolution=training.architecture.resolution)
     best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy)
     write_bytes(folder.best, checkpoint_bytes(network, metadata=best))

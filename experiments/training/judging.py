@@ -1,0 +1,139 @@
+"""What a trained network tells of a part: class by class, who is taken for whom, image by image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from experiments.config.files import write_text
+from experiments.data.images import IGNORED, ImageData, Part
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import measure_confusion, place
+from experiments.training.measuring import measure
+from experiments.training.metrics import Metric, dice_by_class, iou_by_class
+from search_spaces.heads import Task
+
+CLASSES, CONFUSION = "classes.csv", "confusion.csv"  # their names, beside a network's weights
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A network on one part. Of boxes `matrix` holds average precisions, and nothing is by image.
+
+    `told` and `sure` are of each image: the class of highest score and its share, or with masks
+    nothing and the Dice of the image alone, the mean over the classes that are there.
+    """
+
+    value: float  # of the metric
+    matrix: Tensor  # int64 (K, K); float64 (2, K) of boxes
+    told: Tensor  # int64 (N,)
+    sure: Tensor  # float64 (N,)
+
+
+def judge(
+    network: nn.Module,
+    part: Part,
+    *,
+    data: ImageData,
+    prepare: Preparation,
+    metric: Metric,
+    precision: torch.dtype | None = None,
+) -> Judged:
+    """Look at `part` once (twice for top-5, whose matrix is another), where the network is."""
+    placed = place(part, next(network.parameters()).device)
+    how: dict[str, Any] = {"prepare": prepare, "precision": precision}
+    told, sure = torch.zeros(len(part), dtype=torch.int64), torch.zeros(len(part)).double()
+    if data.task == "detection":
+        precisions = measure(network, placed, data=data, **how)
+        return Judged(metric.of(precisions), precisions, told, sure)
+
+    def each(numbers: Tensor, scores: Tensor, labels: Tensor) -> None:
+        if scores.ndim == 4:
+            sure[numbers] = _dice_by_image(scores.argmax(1), labels, scores.shape[1]).cpu()
+            return
+        shares, classes = scores.float().softmax(1).max(1)
+        told[numbers], sure[numbers] = classes.cpu(), shares.double().cpu()
+
+    matrix = measure_confusion(network, placed, **how, each=each)
+    counted = matrix
+    if metric.first > 1:
+        counted = measure_confusion(network, placed, **how, first=metric.first)
+    return Judged(metric.of(counted), matrix.cpu(), told, sure)
+
+
+def _dice_by_image(told: Tensor, masks: Tensor, classes: int) -> Tensor:
+    """float64 (B,), the mean over the classes that an image's mask or prediction has."""
+    known = masks != IGNORED
+    values = []
+    for one, mask, there in zip(told, masks, known, strict=True):
+        cells = mask[there].long() * classes + one[there]
+        matrix = torch.bincount(cells, minlength=classes**2).view(classes, classes)
+        values.append(dice_by_class(matrix).nanmean().nan_to_num(1.0))
+    return torch.stack(values)
+
+
+def class_table(matrix: Tensor, classes: tuple[str, ...], task: Task) -> pd.DataFrame:
+    """A row a class, in their order.
+
+    Classification: `class, images, predicted, precision, recall, f1`. Masks: `class, pixels,
+    predicted, dice, iou`. Boxes: `class, ap50, ap`. A class that is
+    neither true nor told has NaN.
+    """
+    names = pd.Series(classes, dtype="string")
+    if task == "detection":
+        return pd.DataFrame({"class": names, "ap50": matrix[0].numpy(), "ap": matrix[1].numpy()})
+    right, truth, told = matrix.diagonal().double(), matrix.sum(1), matrix.sum(0)
+    counts = {"predicted": told.numpy()}
+    if task == "segmentation":
+        dice, iou = dice_by_class(matrix), iou_by_class(matrix)
+        shares = {"dice": dice.numpy(), "iou": iou.numpy()}
+        return pd.DataFrame({"class": names, "pixels": truth.numpy(), **counts, **shares})
+    shares = {"precision": (right / told).numpy(), "recall": (right / truth).numpy()}
+    shares["f1"] = dice_by_class(matrix).numpy()
+    return pd.DataFrame({"class": names, "images": truth.numpy(), **counts, **shares})
+
+
+def confused_pairs(matrix: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
+    """`truth, prediction, count`, the cells of the matrix that are not 0: few, however many K."""
+    rows, columns = np.nonzero(matrix.numpy())
+    names = np.asarray(classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "truth": pd.Series(names[rows], dtype="string"),
+            "prediction": pd.Series(names[columns], dtype="string"),
+            "count": matrix.numpy()[rows, columns],
+        }
+    )
+
+
+def never_predicted(table: pd.DataFrame) -> str:
+    """A sentence where a class that is there is never predicted; else empty."""
+    if "predicted" not in table:
+        return ""
+    there = table[table.columns[1]] > 0  # images, or pixels
+    missed = table[there & (table["predicted"] == 0)]["class"].tolist()
+    if not missed:
+        return ""
+    some = ", ".join(missed[:10]) + (f" and {len(missed) - 10} more" if missed[10:] else "")
+    verb = "is" if len(missed) == 1 else "are"
+    return f"{len(missed)} of {int(there.sum())} classes {verb} never predicted: {some}."
+
+
+def worst_classes(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The classes of lowest F1, Dice or AP, the lowest first, of those that occur."""
+    by = next(name for name in ("f1", "dice", "ap") if name in table)
+    return table.dropna(subset=[by]).sort_values(by, kind="stable").head(count)
+
+
+def write_classes(folder: Path, judged: Judged, data: ImageData, *, part: str) -> pd.DataFrame:
+    """Write classes.csv, and confusion.csv but for boxes; both name their `part`. The table."""
+    table = class_table(judged.matrix, data.classes, data.task)
+    write_text(folder / CLASSES, table.assign(part=part).to_csv(index=False))
+    if data.task != "detection":
+        pairs = confused_pairs(judged.matrix, data.classes)
+        write_text(folder / CONFUSION, pairs.assign(part=part).to_csv(index=False))
+    return table

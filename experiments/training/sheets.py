@@ -1,0 +1,146 @@
+"""Sheets of images as the network saw them: its surest mistakes, or masks beside predictions.
+
+They are made at the end of a training, when the images are at hand, so that a report needs no data.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from experiments.data.images import IGNORED, ImageData, Part
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import place
+from experiments.training.judging import Judged
+
+MISTAKES = 24  # images on a sheet; with labels about 300 kB
+_COLUMNS = 6
+_SIDE = 1.5  # inches of an image; at 100 dots an inch
+_MASKED = 3  # images each of the best, the middle and the worst
+
+
+def make_sheet(
+    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+) -> bytes | None:
+    """PNG of the images that tell most; None where there are none, and for boxes."""
+    if data.task == "segmentation":
+        return _masks(network, part, judged, data=data, prepare=prepare)
+    if data.task != "classification":
+        return None
+    wrong = np.flatnonzero(judged.told.numpy() != part.labels)
+    order = np.argsort(-judged.sure.numpy()[wrong], kind="stable")
+    chosen = wrong[order][:MISTAKES].tolist()
+    if not chosen:
+        return None
+    inputs, _ = _seen(part, chosen, prepare)
+    rows = -(-len(chosen) // _COLUMNS)
+    figure = _figure(_COLUMNS * _SIDE, rows * (_SIDE + 0.45))
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, number in zip(grid, inputs, chosen, strict=False):
+        _show(axes, image)
+        truth, told = data.classes[part.labels[number]], data.classes[judged.told[number]]
+        score = f"{_short(told)} {judged.sure[number]:.0%}"
+        axes.set_title(f"is {_short(truth)}\ntold {score}", fontsize=7, pad=2)
+    return _png(figure)
+
+
+def _masks(
+    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+) -> bytes | None:
+    """A row an image: input, truth, prediction; the best, the middle and the worst by Dice."""
+    ranked = np.argsort(-judged.sure.numpy(), kind="stable")
+    middle = max(0, len(ranked) // 2 - _MASKED // 2)
+    kinds: dict[int, str] = {}
+    for name, some in (
+        ("best", ranked[:_MASKED]),
+        ("median", ranked[middle : middle + _MASKED]),
+        ("worst", ranked[-_MASKED:]),
+    ):
+        kinds |= {int(n): name for n in some if int(n) not in kinds}
+    chosen = list(kinds)
+    if not chosen:
+        return None
+    inputs, masks = _seen(part, chosen, prepare)
+    told = _predicted(network, part, chosen, prepare)
+    colours = [*_colours(data.num_classes), (1.0, 1.0, 1.0)]
+    shades = ListedColormap(colours)
+    figure = _figure(3 * _SIDE + 2.6, len(chosen) * (_SIDE + 0.05) + 0.3)
+    grid = figure.subplots(len(chosen), 3, squeeze=False)
+    for row, number, image, mask, guess in zip(grid, chosen, inputs, masks, told, strict=True):
+        _show(row[0], image)
+        row[0].set_ylabel(f"{kinds[number]}\nDice {judged.sure[number]:.2f}", fontsize=8)
+        for axes, drawn in ((row[1], mask), (row[2], guess)):
+            drawn = np.where(drawn == IGNORED, data.num_classes, drawn)
+            axes.imshow(drawn, cmap=shades, vmin=-0.5, vmax=data.num_classes + 0.5)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, title in zip(grid[0], ("input", "truth", "prediction"), strict=True):
+        axes.set_title(title, fontsize=9)
+    names = [*data.classes, "no class"]
+    keys = [Patch(color=c, label=_short(n)) for c, n in zip(colours, names, strict=True)]
+    keys[-1].set_edgecolor("grey")
+    figure.legend(handles=keys[-40:], loc="outside right upper", fontsize=7, frameon=False)
+    return _png(figure)
+
+
+def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any, Any]:
+    """The network's input, in 0 to 1 again, float32 (n, R, R, C), and labels or masks."""
+    placed = place(part, prepare.scale.device, workers=0)
+    images, labels = next(iter(placed.batches([torch.tensor(chosen)])))
+    raw = (prepare(images) - prepare.shift) / prepare.scale / 255
+    return raw.clamp(0, 1).movedim(1, -1).cpu().numpy(), labels.cpu().numpy()
+
+
+@torch.inference_mode()
+def _predicted(network: nn.Module, part: Part, chosen: Sequence[int], prepare: Preparation) -> Any:
+    """The classes of each pixel of the masks, (n, H, W)."""
+    placed = place(part, prepare.scale.device, workers=0)
+    network.eval()
+    told = []
+    for images, masks in placed.batches([torch.tensor([number]) for number in chosen]):
+        scores: Tensor = network(prepare(images))
+        if scores.shape[2:] != masks.shape[1:]:
+            scores = functional.interpolate(scores, size=masks.shape[1:], mode="bilinear")
+        told.append(scores.argmax(1)[0].cpu().numpy())
+    return told
+
+
+def _show(axes: Any, image: Any) -> None:
+    grey = image.shape[2] != 3
+    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=1)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
+
+
+def _colours(count: int) -> list[tuple[float, float, float]]:
+    """So many colours that are told apart; from 21 on they come again in other shades."""
+    table = [
+        colormaps[name](i)[:3] for name in ("tab10", "tab20b") for i in range(colormaps[name].N)
+    ]
+    return [table[i % len(table)] for i in range(count)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
