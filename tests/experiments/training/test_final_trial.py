@@ -2,6 +2,8 @@
 
 import resource
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -87,3 +89,25 @@ def test_a_training_takes_its_memory_once(data, small):
     )
     faults = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt for _ in training.run()]
     assert faults[-1] - faults[-2] < 1_000  # pages of 4 kB
+
+
+def test_beside_the_weights_lies_what_was_told_of_each_class(data, small, tmp_path):
+    told = final_trial(data, 0.1, small.replace(resolution=8), tmp_path)
+    classes, pairs = (pd.read_csv(tmp_path / name) for name in ("classes.csv", "confusion.csv"))
+    assert set(classes["part"]) == {"test"}
+    assert classes["images"].tolist() == np.bincount(data.test.labels).tolist()
+    right = pairs[pairs["truth"] == pairs["prediction"]]["count"].sum()
+    assert right / pairs["count"].sum() == pytest.approx(told["test_accuracy"])
+    assert (tmp_path / "sheet.png").is_file() == (told["test_accuracy"] < 1)
+
+
+def test_a_trial_that_is_to_tell_by_class_leaves_the_validation_part_alone(data, small, tmp_path):
+    shared, recipe = settings(data, 0.1)
+    evaluation = TrainingEvaluation(train_config=recipe, by_class=True, **{**shared, "epochs": 1})
+    small = small.replace(resolution=8)
+    told = evaluation(small, report=lambda *_: None, seed=0, checkpoint_dir=tmp_path)
+    assert "test_accuracy" not in told
+    pairs = pd.read_csv(tmp_path / "confusion.csv")
+    right = pairs[pairs["truth"] == pairs["prediction"]]["count"].sum()
+    assert right / len(data.validation) == pytest.approx(told["accuracy"])
+    assert {path.name for path in tmp_path.iterdir()} == {"classes.csv", "confusion.csv"}

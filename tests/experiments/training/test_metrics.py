@@ -1,12 +1,19 @@
-"""Metrics and tables a class against scikit-learn, and the metrics that data cannot have."""
+"""Metrics, tables a class and class weights against scikit-learn and torch; what a sheet shows."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn import metrics as theirs
 
+from experiments.config.recipe import TrainConfig
+from experiments.training.augmentation import Preparation
+from experiments.training.gradients import make_loss, weights_of
 from experiments.training.judging import class_table, confused_pairs, never_predicted
 from experiments.training.metrics import METRICS, confusion, metric_of
+from experiments.training.sheets import _seen
 from search_spaces import InputError
 
 DRAW = np.random.RandomState(0)
@@ -79,3 +86,25 @@ def test_top_5_of_five_classes_is_refused():
     with pytest.raises(InputError, match="top5 needs at least 6 classes, but the data have 5"):
         metric_of("top5", "classification", classes=5)
     assert metric_of("top5", "classification", classes=6).label == "top-5 accuracy"
+
+
+def test_class_weights_of_images_are_of_their_labels_and_cross_entropy_is_torchs(data):
+    some = np.concatenate(
+        [np.flatnonzero(data.train.labels == 0)[:5], np.flatnonzero(data.train.labels == 1)[:15]]
+    )
+    few = replace(data, train=data.train.take(some))
+    recipe = TrainConfig(class_weights="inverse", label_smoothing=0)
+    weights = weights_of(recipe, few)
+    assert weights.tolist() == pytest.approx([2.0, 2 / 3])  # 20 / (2 * 5), 20 / (2 * 15)
+    scores, labels = torch.from_numpy(SCORES[:, :2]), torch.from_numpy(TRUTH % 2)
+    expected = torch.nn.CrossEntropyLoss(weight=weights.double())(scores, labels)
+    assert torch.allclose(make_loss(recipe, weights.double())(scores, labels), expected)
+
+
+def test_a_sheet_shows_what_the_network_saw(data):
+    prepare = Preparation.of(data.statistics, resolution=5, device=torch.device("cpu"))
+    shown, labels = _seen(data.test, [3, 1], prepare)
+    raw = torch.from_numpy(data.test.images[[3, 1]]).float() / 255
+    expected = F.interpolate(raw, size=(5, 5), mode="bilinear", antialias=True)
+    assert torch.allclose(torch.from_numpy(shown).movedim(-1, 1), expected, atol=1e-5)
+    assert labels.tolist() == data.test.labels[[3, 1]].tolist()
