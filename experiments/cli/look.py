@@ -13,6 +13,7 @@ from experiments.cli.latency import (
     measured_latencies,
 )
 from experiments.cli.options import (
+    COUNT,
     PIXELS,
     CheckedCommand,
     complete_architecture,
@@ -72,6 +73,12 @@ def list_command(as_json: bool) -> None:
     help="Write it as a file to edit; - for standard output.",
 )
 @click.option("--code", is_flag=True, help="Print it as a PyTorch file that needs torch alone.")
+@click.option(
+    "--memory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to draw its RAM into, layer by layer: memory.png and memory.svg.",
+)
+@click.option("--max-ram", type=COUNT, help="With --memory: a limit to draw, as 256KiB.")
 @size_options
 @json_option
 def show_command(
@@ -79,6 +86,8 @@ def show_command(
     resolution: int | None,
     yaml_path: Path | None,
     code: bool,
+    memory: Path | None,
+    max_ram: float | None,
     num_classes: int | None,
     in_channels: int | None,
     as_json: bool,
@@ -89,10 +98,12 @@ def show_command(
     """
     from search_spaces.space import is_space, load_space
 
+    if max_ram is not None and memory is None:
+        raise click.UsageError("--max-ram is drawn by --memory; name a folder with it.")
     if is_space(architecture):
-        if yaml_path is not None or code:
-            option = "--code" if code else "--yaml"
-            raise click.UsageError(f"{option} writes a network, but {architecture} is a space.")
+        given = {"--code": code, "--yaml": yaml_path, "--memory": memory}
+        if option := next((name for name, value in given.items() if value), None):
+            raise click.UsageError(f"{option} is of a network, but {architecture} is a space.")
         space = load_space(architecture)
         space = space if resolution is None else space.at(resolution)
         sizes = counted_for([architecture], num_classes=num_classes, in_channels=in_channels)
@@ -109,6 +120,8 @@ def show_command(
         text = network_code(network, **sizes)
         click.echo(text, nl=False)
         return
+    if memory is not None:
+        _draw_memory(network, memory, max_ram, sizes)
     from scaler.stages import stage_rows
 
     rows = [vars(r) for r in stage_rows(network, **sizes)]
@@ -123,6 +136,19 @@ def show_command(
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations{_on_a_device(rows)}"
     )
+
+
+def _draw_memory(
+    network: "Architecture", folder: Path, limit: float | None, sizes: dict[str, int]
+) -> None:
+    from experiments.config.files import write_bytes
+    from experiments.report.charts.drawing import draw
+    from experiments.report.charts.memory import memory_chart
+
+    for ending, data in draw(memory_chart(network, limit=limit, **sizes)).items():
+        path = folder / f"memory.{ending}"
+        write_bytes(path, data)
+        click.echo(f"wrote {path}", err=True)
 
 
 def _on_a_device(rows: list[dict[str, Any]]) -> str:

@@ -331,6 +331,18 @@ def test_a_board_is_its_limits_and_a_limit_beside_it_counts_first(scaler):
     assert data["peak_ram"] <= 65536
 
 
+def test_show_draws_the_ram_of_each_layer_with_peak_and_limit(scaler, tmp_path):
+    command = ("show", "resnet8", "--num-classes", 10, "--max-ram", "64KiB")
+    status, out, _ = scaler(*command, "--memory", tmp_path)
+    assert status == 0
+    assert "49,152 bytes of RAM" in out
+    drawn = (tmp_path / "memory.svg").read_text()
+    assert "48.0 KiB" in drawn
+    assert "limit, 64 KiB" in drawn
+    status, _, err = scaler(*command)
+    assert (status, "name a folder" in err) == (2, True)
+
+
 def test_a_budget_within_limits_and_by_another_rule(scaler):
     arguments = ["scale", "efficientnet_b0", "--target-flops", "1e9", "--json"]
     _, out, _ = scaler(*arguments, "--max-params", "8e6", "--rule", "dWr")
