@@ -1,5 +1,6 @@
 """Every code block and command of the README and of docs/ runs, or says beside it why not."""
 
+import json
 import os
 import shutil
 import sys
@@ -45,7 +46,24 @@ def shelf(tmp_path_factory):
         for number in range(20):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(images / f"{number}.png")
+    _draw_boxes(folder / "path" / "to" / "boxes")
     return folder
+
+
+def _draw_boxes(folder):
+    """Twenty pictures, each with a bright square that COCO's file knows."""
+    (folder / "images").mkdir(parents=True)
+    images, boxes = [], []
+    for number in range(20):
+        pixels = np.full((48, 64, 3), number, dtype=np.uint8)
+        pixels[10:30, number : number + 24, number % 2] = 220
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
+        box = [number, 10, 24, 20]
+        boxes.append({"image_id": number, "category_id": number % 2, "bbox": box})
+    categories = [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
 
 
 @pytest.fixture

@@ -34,9 +34,9 @@ def read_coco(path: Path) -> tuple[dict[str, Annotation], tuple[str, ...], int]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        images = {image["id"]: image for image in content["images"]}
+        images = {each["id"]: (str(each["file_name"]), _size(each)) for each in content["images"]}
         classes = {each["id"]: str(each["name"]) for each in content["categories"]}
-        boxes = content["annotations"]
+        boxes = [dict(box) for box in content["annotations"]]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"'{path}' is no COCO file ({type(error).__name__}: {error}); it must be JSON with "
@@ -56,10 +56,8 @@ def read_coco(path: Path) -> tuple[dict[str, Annotation], tuple[str, ...], int]:
         corners[box["image_id"]].append([left, top, left + width, top + height])
         names[box["image_id"]].append(classes[box["category_id"]])
     found = {
-        str(image["file_name"]): Annotation(
-            str(path), _array(corners[number]), tuple(names[number]), _size(image)
-        )
-        for number, image in images.items()
+        name: Annotation(str(path), _array(corners[number]), tuple(names[number]), size)
+        for number, (name, size) in images.items()
     }
     return found, tuple(classes[number] for number in sorted(classes)), crowds
 
@@ -101,7 +99,7 @@ def read_yolo(path: Path, classes: tuple[str, ...] | None) -> Annotation:
     numbers are the names. Raises InputError, with the line, for what is no box or no class.
     """
     corners, names = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8-sig", "replace").splitlines(), start=1):
         if not (words := line.split()):
             continue
         place = f"'{path}', line {number}"

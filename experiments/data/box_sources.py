@@ -33,6 +33,7 @@ class Source(NamedTuple):
 
 def find_boxes(root: Path, config: DataConfig) -> dict[str, Source] | None:
     """{part: where its images and boxes lie}; None where no such files lie beside images."""
+    root = root.resolve()
     if config.parts is not None:
         named = {part: root / name for part, name in config.parts.named().items()}
         return _of_folders({part: path for part, path in named.items() if path.is_dir()}) or None

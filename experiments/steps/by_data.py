@@ -29,6 +29,17 @@ MASKS: Settings = {
     "train.loss": "cross_entropy_dice",
 }
 DENSE_SIDE = 96  # px
+# Boxes: what the config `bccd` was tuned to.
+BOXES: Settings = {
+    "search.space": "mbconv_detect",
+    "search.epochs": 5,
+    "train.optimizer": "adamw",
+    "train.learning_rate": 0.004,
+    "train.weight_decay": 0.01,
+    "train.epsilon": 1e-8,
+    "train.batch_size": 8,
+}
+DETECTION_SIDE = 160  # px
 
 
 def settings_by_data(config: SearchConfig) -> Settings:
@@ -56,6 +67,8 @@ def settings_of(data: ImageData, *, cards: bool) -> Settings:
     side = data.image_size
     if data.task == "segmentation":
         return {**MASKS, "search.resolution": min(side, DENSE_SIDE)}
+    if data.task == "detection":
+        return {**BOXES, "search.resolution": min(side, DETECTION_SIDE)}
     found: Settings = {}
     if side > 32:
         found["search.resolution"] = min(side, PHOTOGRAPH["cuda" if cards else "cpu"])

@@ -29,6 +29,7 @@ SMALL = 64  # pixels up to which networks for CIFAR fit
 SMALL_ONES = ("cifar_resnet20", "cifar_densenet40_k12")  # with two strides, for CIFAR
 LARGE_ONES = ("mobilenet_v2", "efficientnet_b0")
 SEGMENTERS = ("unet_bn", "fcn_resnet50")  # of any resolution: the solver takes layers away
+DETECTORS = ("fcos_resnet50_fpn", "retinanet_resnet50_fpn")
 STUDY = "known"
 
 
@@ -89,7 +90,7 @@ def _candidates(
     names = section.known
     if names is None:
         names = SMALL_ONES if like.resolution <= SMALL else LARGE_ONES
-        names = SEGMENTERS if like.task == "segmentation" else names
+        names = {"segmentation": SEGMENTERS, "detection": DETECTORS}.get(like.task, names)
     target, cost = budget_of(search, flops=winner.user_attrs["flops"])
     pricing = Pricing(search, **session.sizes)
     candidates = []

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from experiments.config.schema import SearchConfig
+from experiments.data.boxes import Boxes
 from experiments.data.images import ImageData, Split
 from experiments.steps.by_data import settings_by_data, settings_of
 
 
-def data_of(count, side, *, name="photos", masks=False):
+def data_of(count, side, *, name="photos", masks=False, boxes=None):
     images = np.zeros((count, 3, side, side), dtype=np.uint8)
     pixels = np.zeros((count, side, side), dtype=np.uint8) if masks else None
-    part = Split(images, np.zeros(count, dtype=np.int64), masks=pixels)
+    part = Split(images, np.zeros(count, dtype=np.int64), masks=pixels, boxes=boxes)
     return ImageData(name, ("a", "b"), part, part, part, fingerprint="")
 
 
@@ -32,11 +33,14 @@ def test_resolution_follows_from_the_images_and_the_batch_from_their_number(
     assert settings_of(data_of(count, side), cards=cards) == expected
 
 
-def test_digits_are_not_mirrored_and_masks_have_a_space_of_their_own():
+def test_digits_are_not_mirrored_and_masks_and_boxes_have_a_space_of_their_own():
     assert settings_of(data_of(4000, 32, name="digits"), cards=False) == {"data.flip": False}
     dense = settings_of(data_of(300, 256, masks=True), cards=False)
     assert dense["search.space"] == "mbconv_dense"
     assert dense["search.resolution"] == 96
+    none = Boxes.of([np.zeros((0, 4))] * 30, [np.zeros(0)] * 30)
+    found = settings_of(data_of(30, 224, boxes=none), cards=False)
+    assert (found["search.space"], found["search.resolution"]) == ("mbconv_detect", 160)
 
 
 def test_a_run_that_was_begun_keeps_its_settings(tmp_path):

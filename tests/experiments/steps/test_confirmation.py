@@ -9,7 +9,7 @@ from experiments.config.sections import ConfirmationSection
 from experiments.report.repeats import confirmation_table, worth_text
 from experiments.samplers import recommend
 from experiments.steps.confirmation import Round, finalists, rounds
-from experiments.steps.known import SEGMENTERS, known_at
+from experiments.steps.known import DETECTORS, SEGMENTERS, known_at
 from experiments.steps.search import check_search, run_search
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
@@ -281,5 +281,8 @@ def test_beside_a_found_segmenter_stand_known_ones_at_its_budget(name):
     known = known_at(name, target=7e6, cost="flops", like=like, **sizes)
     assert (known.task, known.resolution) == ("segmentation", 32)
     assert measure_cost(known, **sizes).flops == pytest.approx(7e6, rel=0.1)
+    detector = load_space("mbconv_detect").members(1, seed=0)[0]
+    known = known_at(DETECTORS[0], target=1e8, cost="flops", like=detector, **sizes)
+    assert (known.task, known.resolution) == ("detection", 160)
     with pytest.raises(InputError, match="it is for classification, but"):
         known_at("cifar_resnet20", target=7e6, cost="flops", like=like, **sizes)
