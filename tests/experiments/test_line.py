@@ -1,6 +1,10 @@
 """The whole line on real images: digits, and CIFAR-10 where it is at hand."""
 
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import load_trials
 from experiments.config.run_folder import RunFolder
@@ -102,3 +106,60 @@ def test_the_same_line_runs_on_cifar10_as_class_folders(cifar10, tmp_path):
     family = load_trials(folder.path, study="family")
     assert set(family.state) == {"complete"}
     assert folder.report.is_file()
+
+
+def squares(folder, *, count=24, side=32):
+    """Pictures with one bright square each, red or green, and COCO's file of their boxes."""
+    (folder / "images").mkdir(parents=True)
+    images, boxes = [], []
+    for number in range(count):
+        pixels = np.full((side, side, 3), number, dtype=np.uint8)
+        pixels[4:18, number % 16 : number % 16 + 14, number % 2] = 220
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png"})
+        box = [number % 16, 4, 14, 14]
+        boxes.append({"image_id": number, "category_id": number % 2, "bbox": box})
+    categories = [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
+    return folder
+
+
+DETECTORS = """
+resolution: 32
+stem: {channels: 8, stride: 2, block: {kind: conv, kernel_size: 3}}
+stages:
+  - channels: {choice: [8, 16]}
+    layers: 1
+    stride: 2
+    block: {kind: mbconv, expand_ratio: 2, kernel_size: 3, se_ratio: 0}
+  - channels: {choice: [16, 24]}
+    layers: {choice: [1, 2]}
+    stride: 2
+    block: {kind: mbconv, expand_ratio: 2, kernel_size: 3, se_ratio: 0}
+head:
+  {kind: fpn, channels: {choice: [16, 24]}, levels: [4, 8],
+   predictor: {kind: points, layers: 1, score_threshold: 0.0}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_line_searches_and_scales_detectors(tmp_path):
+    space = tmp_path / "detectors.yaml"
+    space.write_text(DETECTORS)
+    search = {**SHORT["search"], "space": str(space), "resolution": 32, "trials": 2}
+    run = short_run(
+        tmp_path / "run",
+        {"source": str(squares(tmp_path / "squares"))},
+        search=search,
+        confirmation=None,
+        family={**SHORT["family"], "ratios": [2]},
+        train={"batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01, "epsilon": 1e-8},
+    )
+    trials = load_trials(run.path)
+    assert set(trials.metric) == {"mAP50"}
+    family = trials[trials.study == "family"]
+    assert family.test_accuracy.between(0, 1).all()
+    assert run.baseline().task == "detection"
+    assert "mAP50" in run.report.read_text()

@@ -15,10 +15,11 @@ from experiments.data.boxes import Boxes
 from experiments.data.images import ImageData, Split
 from experiments.training import detection
 from experiments.training.augmentation import draw_crops, draw_moves, vary
-from experiments.training.checkpoint import TrainingState
+from experiments.training.checkpoint import TrainingState, read_metadata
 from experiments.training.detection import average_precision
 from experiments.training.moving import Moves, crop_boxes, move_boxes, targets_of
 from experiments.training.training import Training
+from experiments.training.trial import TrainingEvaluation
 from search_spaces import Architecture, InputError
 
 SIDE = 32
@@ -192,6 +193,24 @@ def test_a_detector_learns_squares_and_goes_on_as_if_never_stopped(training):
     second = next(iter(training.run(state=state)))
     assert second.accuracy == accuracies[1]
     assert second.train_loss == results[1].train_loss
+
+
+def test_a_trial_of_a_detector_keeps_its_best_weights_and_tests_them(training, tmp_path):
+    evaluation = TrainingEvaluation(
+        training.data, training.data_config, training.config, epochs=3, final=True
+    )
+    told = {}
+    figures = evaluation(
+        training.architecture,
+        report=lambda epoch, accuracy, more=None: told.update({epoch: (accuracy, more)}),
+        seed=0,
+        checkpoint_dir=tmp_path,
+    )
+    assert figures["accuracy"] == max(accuracy for accuracy, _ in told.values())
+    assert figures["test_accuracy"] == pytest.approx(figures["accuracy"])  # the same images
+    assert set(told[1][1]) == {"train_loss"}
+    facts = read_metadata(tmp_path / "weights.safetensors")
+    assert (facts["metric"], facts["fit"], facts["classes"]) == ("map50", "pad", ["red", "blue"])
 
 
 def test_what_boxes_cannot_do_is_refused(training):
