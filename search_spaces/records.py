@@ -119,6 +119,12 @@ def _line(mistake: ErrorDetails, model: type[BaseModel], *, brief: bool = False)
         return f"unknown key '{place}'{_hint(model, mistake['loc'], brief=brief)}"
     if mistake["type"] == "missing":
         return f"'{place}' is required and is missing"
+    if mistake["type"] == "union_tag_not_found":
+        return f"'{place}.kind' is required and is missing"
+    if mistake["type"] == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in mistake["ctx"]["expected_tags"].split(",")]
+        tag = mistake["ctx"]["tag"]
+        return f"{place}: unknown kind '{tag}'; {suggest(tag, known)}"
     if mistake["type"] == "value_error":  # raised by our own validators, in the user's words
         line = str(mistake["ctx"]["error"])
         return f"{place}: {line}" if place else line
@@ -129,11 +135,16 @@ def _line(mistake: ErrorDetails, model: type[BaseModel], *, brief: bool = False)
 
 def _hint(model: type[BaseModel], location: tuple[int | str, ...], *, brief: bool) -> str:
     """The keys that would have been accepted beside an unknown one, or only the nearest."""
-    kind: Any = model
+    found: list[type[BaseModel]] = [model]
     for part in location[:-1]:
-        fields = getattr(kind, "model_fields", {})
-        kind = _record_in(fields[part].annotation) if part in fields else None
-    known = list(getattr(kind, "model_fields", {}))
+        if isinstance(part, int):  # an item of a list
+            continue
+        fields = [record.model_fields[part] for record in found if part in record.model_fields]
+        if fields:
+            found = _records_in(fields[0].annotation)
+        else:  # the name of a kind, of which there are several
+            found = [record for record in found if part in _kinds_of(record)]
+    known = list(found[0].model_fields) if len(found) == 1 else []
     unknown = str(location[-1])
     if brief:
         known = difflib.get_close_matches(unknown, known, n=1)
@@ -141,10 +152,17 @@ def _hint(model: type[BaseModel], location: tuple[int | str, ...], *, brief: boo
     return f"; {suggest(unknown, known, printed_by='scaler schema')}" if known else ""
 
 
-def _record_in(annotation: Any) -> Any:
-    """The record that `Record` or `Record | None` speaks of."""
-    kinds = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
-    return kinds[0] if len(kinds) == 1 else None
+def _records_in(annotation: Any) -> list[type[BaseModel]]:
+    """The records that `Record | None`, `tuple[Record, ...]` or a choice of kinds speak of."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [record for part in get_args(annotation) for record in _records_in(part)]
+
+
+def _kinds_of(record: type[BaseModel]) -> tuple[Any, ...]:
+    """What its `kind` may be."""
+    field = record.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
 
 
 def suggest(unknown: str, known: Iterable[str], *, printed_by: str = "scaler list") -> str:

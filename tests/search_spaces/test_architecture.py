@@ -81,8 +81,8 @@ def test_network_maps_images_to_scores_and_taps_each_stride(small):
         ({"channels": 0}, r"stages\.0\.channels: .*greater than or equal to 1, but got 0"),
         ({"layers": 0}, r"stages\.0\.layers: .*greater than or equal to 1, but got 0"),
         ({"stride": 64}, r"stages\.0: stride 64 must not exceed the feature map, which is 16 px"),
-        ({"chanels": 8}, r"unknown key 'stages\.0\.chanels'"),
-        ({"block": {"kind": "mbcnv"}}, r"mbcnv.*'conv', 'mbconv'"),
+        ({"chanels": 8}, r"unknown key 'stages\.0\.chanels'; did you mean 'channels'"),
+        ({"block": {"kind": "mbcnv"}}, r"block: unknown kind 'mbcnv'; did you mean 'mbconv'"),
         (
             {"block": {"kind": "mbconv", "expand_ratio": 3, "kernel_size": 4}},
             "a kernel size must be odd .* but got 4",
