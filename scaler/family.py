@@ -4,9 +4,10 @@ What the papers print about scaled networks stands below, to be compared with wh
 Top-1 is ImageNet's, in per cent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from scaler.budget import CostName
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
 from scaler.scaled import Scaled, at_resolution, scale_to, scaled_by_phi
@@ -85,6 +86,7 @@ def scale_family(
     rounding: RoundingName = "ceil",
     resolution: int | None = None,
     max_resolution: int | None = None,
+    limits: Mapping[CostName, float] | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Iterator[Scaled]:
@@ -94,10 +96,13 @@ def scale_family(
     resolution of B1..B7, which no single phi gives; of a detector on a BiFPN the table of
     EfficientDet-D1..D7. `budgets`: scaled to the published ratios of
     FLOPs, or to `targets`, smallest first; no member is below the one before it in any dimension.
-    `resolution` and `max_resolution` are those of `scale_to`. `dimensions`: four times the depth,
-    twice the width, twice the resolution, and all three by 1.4, 1.2 and 1.3 (arXiv:1905.11946,
-    Tables 3 and 7).
+    `resolution`, `max_resolution` and, for `budgets`, `limits` are those of `scale_to`; a member
+    that cannot keep the limits raises InputError (see `members_within`). `dimensions`: four times
+    the depth, twice the width, twice the resolution, and all three by 1.4, 1.2 and 1.3
+    (arXiv:1905.11946, Tables 3 and 7).
     """
+    if limits and kind != "budgets":
+        raise InputError(f"limits go with a family of budgets, but its kind is '{kind}'")
     rule = coefficients or CompoundCoefficients()
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     held: dict[str, Any] = {"resolution": resolution, "max_resolution": max_resolution}
@@ -114,6 +119,7 @@ def scale_family(
     elif kind == "budgets":
         base = at_resolution(architecture, resolution, max_resolution)
         options: dict[str, Any] = {"tolerance": tolerance, "rounding": rounding, **held, **sizes}
+        options["limits"] = limits
         yield from _to_budgets(base, targets, coefficients=rule, **options)
     elif resolution is not None or max_resolution is not None:
         raise InputError(f"a family of kind {kind} has its own resolutions; leave resolution out")
@@ -128,6 +134,23 @@ def scale_family(
         raise InputError(
             f"unknown kind of family '{kind}' (known: phi, released, budgets, dimensions)"
         )
+
+
+def members_within(
+    members: Iterable[Scaled], limits: Mapping[CostName, float]
+) -> tuple[list[Scaled], str]:
+    """The members up to the first that cannot keep `limits`, and why it cannot; "" where all do.
+
+    Raises InputError where not even the smallest can, and for anything else that is wrong.
+    """
+    found: list[Scaled] = []
+    try:
+        found.extend(members)
+    except InputError as error:
+        if not limits or not found:
+            raise
+        return found, f"larger members than {found[-1].architecture.name} are left out: {error}"
+    return found, ""
 
 
 def _to_budgets(

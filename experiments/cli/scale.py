@@ -136,7 +136,7 @@ def scale_command(
         **sizes,
     }
     options |= {"tolerance": tolerance} if phi is None else {"phi": phi}
-    if within:
+    if within or (family is not None and limits):
         options["limits"] = limits
     if target is not None:
         options |= {"cost": target[0], "target": target[1], "limits": limits}
@@ -158,9 +158,14 @@ def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled
 
     baseline = load_architecture(name)
     if family is not None:
-        from scaler.family import scale_family
+        from scaler.family import members_within, scale_family
 
-        return scale_family(baseline, kind=family, **options)
+        found, left_out = members_within(
+            scale_family(baseline, kind=family, **options), options.get("limits") or {}
+        )
+        if left_out:
+            click.echo(left_out, err=True)
+        return found
     from scaler.scaled import scale_to, scaled_by_phi
     from scaler.within import scale_within
 
@@ -177,9 +182,9 @@ def _check_options(
             "Give exactly one of --phi, a budget (--target-flops), --family, and limits alone "
             "(--max-ram)."
         )
-    if limits and given and target is None:
+    if limits and phi is not None:
         raise click.UsageError(
-            "--max-flops, --max-params and their like go with a budget or alone."
+            "--max-flops, --max-params and their like go with a budget or a family, or stand alone."
         )
     if run is not None and family is None:
         raise click.UsageError("--run goes with --family: it draws a family's accuracies.")

@@ -6,13 +6,18 @@ import click
 
 from experiments.cli.configured import config_options, configured
 from experiments.cli.options import (
+    COUNT,
     CheckedCommand,
+    board_option,
     complete_architecture,
     from_run,
     json_option,
     print_json,
+    within_board,
 )
 from experiments.config.messages import say
+
+_LIMITS = {"max_flops": "flops", "max_ram": "peak_ram", "max_flash": "flash"}
 
 
 @click.command("coefficients", cls=CheckedCommand)
@@ -28,6 +33,10 @@ from experiments.config.messages import say
 @click.option("--target-ratio", type=float, help="FLOPs of all candidates over ARCHITECTURE's.")
 @click.option("--flops-tolerance", type=float, help="Of these FLOPs, as 0.01.")
 @click.option("--phi", type=float, help="Of --rule phi.")
+@click.option("--max-flops", type=COUNT, help="No candidate has more FLOPs. As 15M.")
+@click.option("--max-ram", type=COUNT, help="Likewise of bytes of RAM, as int8. As 256KiB.")
+@click.option("--max-flash", type=COUNT, help="Likewise of bytes of flash, as int8.")
+@board_option
 @click.option("--epochs", type=int, help="Of each training.")
 @click.option("--leaders", type=int, help="Of the first trainings, trained again with new seeds.")
 @click.option("--seeds", type=int, help="New seeds of each leader.")
@@ -45,7 +54,10 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     from search_spaces.reference import load_architecture
 
     baseline = load_architecture(architecture)
-    given = {name: options.pop(name) for name in CoefficientsSection.model_fields}
+    limited = within_board({name: options.pop(name) for name in ("board", *_LIMITS)})
+    limits = {cost: limited[name] for name, cost in _LIMITS.items() if limited[name] is not None}
+    given = {name: options.pop(name, None) for name in CoefficientsSection.model_fields}
+    given["limits"] = limits or None
     config = configured(**options)
     changes = {name: value for name, value in given.items() if value is not None}
     section = {**config.coefficients.model_dump(), **changes}

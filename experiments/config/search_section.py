@@ -7,18 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
-from experiments.config.sections import Positive
-from experiments.config.units import count_of
+from experiments.config.sections import Limit, Positive, counted
 from scaler.budget import UNITS, CostName
 from scaler.conditions import Conditions
 from search_spaces.records import KeyMistakeError, Record
-
-
-def _counted(value: object) -> object:
-    return count_of(value) if isinstance(value, str) else value
-
-
-Limit = Annotated[float, Field(gt=0), BeforeValidator(_counted)]  # `15M`, `256KiB`, or a number
 
 
 def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +20,7 @@ def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
         value = section[key]
         with suppress(ValueError):
             several = isinstance(value, list | tuple)
-            found[key] = [_counted(one) for one in value] if several else _counted(value)
+            found[key] = [counted(one) for one in value] if several else counted(value)
     return found
 
 
@@ -98,7 +90,7 @@ class SearchSection(Record):
     """The column that holds what is measured on the validation part; `train.metric` says what."""
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
-    target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(_counted)] | None = None
+    target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(counted)] | None = None
     """T of the reward, in the cost's unit. Latency is in seconds. Without it: the median FLOPs of
     the space's networks within the limits; `config.yaml` keeps it.
     """
@@ -115,7 +107,7 @@ class SearchSection(Record):
     """At which cost networks are compared: each at its own, by the reward's formula, or each scaled
     to the target before it is trained.
     """
-    min_flops: Annotated[FiniteFloat, Field(ge=0), BeforeValidator(_counted)] = 0.0
+    min_flops: Annotated[FiniteFloat, Field(ge=0), BeforeValidator(counted)] = 0.0
     """Networks with fewer FLOPs are never trained."""
     max_flops: Limit = float("inf")
     """Networks with more FLOPs are never trained."""

@@ -5,11 +5,38 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
+from experiments.config.units import count_of
+from scaler.budget import UNITS, CostName
 from search_spaces.records import KeyMistakeError, Record
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+def counted(value: object) -> object:
+    """A number as people write it, as a number; anything else as it is."""
+    return count_of(value) if isinstance(value, str) else value
+
+
+Limit = Annotated[float, Field(gt=0), BeforeValidator(counted)]  # `15M`, `256KiB`, or a number
+
+
+def _untimed(limits: dict[CostName, float]) -> dict[CostName, float]:
+    if "latency" in limits:
+        raise ValueError(f"limits are of {', '.join(c for c in UNITS if c != 'latency')}")
+    return limits
+
+
+Limits = Annotated[dict[CostName, Limit], AfterValidator(_untimed)]
 
 
 class ConfirmationSection(Record):
@@ -56,6 +83,8 @@ class CoefficientsSection(Record):
     """For `equal_flops`: FLOPs of every candidate over the baseline's."""
     flops_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """For `equal_flops`: how far a candidate's FLOPs may be from the target."""
+    limits: Limits = Field(default={})
+    """For `equal_flops`: the most that a candidate may have, as `{peak_ram: 256KiB}`."""
     phi: Annotated[float, Field(gt=0, le=8)] = 1.0
     """For `phi`: the exponent, the same for all."""
     epochs: Positive = 5
@@ -75,6 +104,10 @@ class FamilySection(Record):
     """For `budgets`: FLOPs of the members over the baseline's."""
     phis: tuple[Annotated[float, Field(gt=0, le=12)], ...] | None = None
     """For `phi`: the exponents, in place of 1 to 7."""
+    limits: Limits = Field(default={})
+    """For `budgets`: the most that a member may have, as `{peak_ram: 256KiB, flash: 1MiB}`. Members
+    that cannot keep them are left out.
+    """
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """How far a member's FLOPs may be from its budget."""
     epochs: Positive = 10

@@ -176,6 +176,7 @@ def _grown(
         target_flops=section.target_ratio * flops,
         coefficients=direction,
         tolerance=section.flops_tolerance,
+        limits=section.limits,
         num_classes=num_classes,
         in_channels=in_channels,
     )

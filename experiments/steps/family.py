@@ -10,7 +10,7 @@ from experiments.steps.noise import completed
 from experiments.store.trial import Candidate, training_of
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
-from scaler.family import scale_family
+from scaler.family import members_within, scale_family
 from scaler.scaled import Scaled
 from search_spaces.architecture import Architecture
 
@@ -22,16 +22,20 @@ def run_family(
     section = session.config.family
     cost = measure_cost(baseline, **session.sizes)
     targets = None if section.ratios is None else [r * cost.flops for r in section.ratios]
-    grown = scale_family(
+    family = scale_family(
         baseline,
         kind=section.kind,
         coefficients=coefficients,
         phis=section.phis,
         targets=targets,
         tolerance=section.tolerance,
+        limits=section.limits,
         num_classes=session.num_classes,
         in_channels=session.in_channels,
     )
+    grown, left_out = members_within(family, section.limits)
+    if left_out:
+        say(f"family: {left_out}")
     members = [Scaled(baseline, baseline, 0.0, 1.0, 1.0, 1.0, cost), *grown]
     members = [_named(member, f"b{i}") for i, member in enumerate(members)]
     for member in members:

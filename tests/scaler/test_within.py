@@ -6,6 +6,7 @@ import pytest
 
 from scaler import CompoundCoefficients
 from scaler.cost import device_cost
+from scaler.family import members_within, scale_family
 from scaler.scaled import scale_to
 from scaler.within import scale_within
 from search_spaces import load_architecture, resize
@@ -56,3 +57,17 @@ def test_limits_alone_are_none_or_of_latency_only_with_a_target():
         within(limits={"latency": 0.1})
     with pytest.raises(InputError, match="there is no limit"):
         within(limits={})
+
+
+def test_a_family_ends_with_the_largest_member_that_keeps_the_limits():
+    flops = counted(SMALL).flops
+    limits = {"flops": 2.0 * flops}
+    targets = [1.3 * flops, 4 * flops]
+    family = scale_family(
+        SMALL, kind="budgets", coefficients=RULE, targets=targets, limits=limits, **SIZES
+    )
+    found, reason = members_within(family, limits)
+    assert len(found) == 1
+    assert "are left out: target_flops" in reason
+    with pytest.raises(InputError, match="limits go with a family of budgets"):
+        list(scale_family(SMALL, kind="phi", limits=limits, **SIZES))
