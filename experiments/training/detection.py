@@ -14,6 +14,7 @@ from search_spaces.records import InputError
 
 # What is true and what was told of each image, on the CPU: `boxes`, `labels`, and told `scores`.
 Detections: TypeAlias = list[tuple[dict[str, Tensor], dict[str, Tensor]]]
+SURE = 0.3  # the least score of boxes that are shown to people
 _BATCH = 32  # images at a time; their maps are large
 
 
@@ -89,6 +90,32 @@ def precision_curves(found: Detections, *, num_classes: int) -> Tensor:
     own = values["precision"][:, :, :, 0, -1].double()
     curves[:, :, values["classes"].flatten().long()] = own.masked_fill(own < 0, torch.nan)
     return curves
+
+
+def sure_ones(told: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of the boxes that were found those with a score of SURE or more."""
+    sure = told["scores"] >= SURE
+    return {name: values[sure] for name, values in told.items()}
+
+
+def f1_of(truth: dict[str, Tensor], told: dict[str, Tensor]) -> float:
+    """2 right / (true + found) of one image, in [0, 1]; 1 where nothing is there nor found.
+
+    Of `sure_ones`, the best score first, each may meet one box of its class at an IoU of 0.5.
+    """
+    from torchvision.ops import box_iou  # a second to import, for boxes alone
+
+    told = sure_ones(told)
+    whole = len(truth["labels"]) + len(told["labels"])
+    overlaps = box_iou(told["boxes"], truth["boxes"])
+    overlaps[told["labels"][:, None] != truth["labels"][None]] = 0
+    right = 0
+    for row in told["scores"].argsort(descending=True).tolist() if overlaps.numel() else []:
+        best, column = overlaps[row].max(0)
+        if best >= 0.5:
+            right += 1
+            overlaps[:, column] = 0
+    return 2 * right / whole if whole else 1.0
 
 
 def check_metric() -> None:

@@ -13,7 +13,7 @@ from experiments.config.files import write_text
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import measure_confusion, place
-from experiments.training.measuring import measure
+from experiments.training.detection import average_precision, f1_of, measure_detections
 from experiments.training.metrics import Metric, dice_by_class, iou_by_class
 from search_spaces.heads import Task
 
@@ -22,10 +22,11 @@ CLASSES, CONFUSION = "classes.csv", "confusion.csv"  # their names, beside a net
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A network on one part. Of boxes `matrix` holds average precisions, and nothing is by image.
+    """A network on one part. Of boxes `matrix` holds average precisions.
 
     `told` and `sure` are of each image: the class of highest score and its share, or with masks
-    nothing and the Dice of the image alone, the mean over the classes that are there.
+    nothing and the Dice of the image alone, the mean over the classes that are there, or with boxes
+    nothing and `f1_of` the image alone.
     """
 
     value: float  # of the metric
@@ -48,8 +49,10 @@ def judge(
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     told, sure = torch.zeros(len(part), dtype=torch.int64), torch.zeros(len(part)).double()
     if data.task == "detection":
-        precisions = measure(network, placed, data=data, **how)
-        return Judged(metric.of(precisions), precisions, told, sure)
+        found = measure_detections(network, placed, **how)
+        precisions = average_precision(found, num_classes=data.num_classes)
+        by_image = torch.tensor([f1_of(*each) for each in found], dtype=torch.float64)
+        return Judged(metric.of(precisions), precisions, told, by_image)
 
     def each(numbers: Tensor, scores: Tensor, labels: Tensor) -> None:
         if scores.ndim == 4:

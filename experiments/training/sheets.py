@@ -1,4 +1,4 @@
-"""Sheets of images as the network saw them: its surest mistakes, or masks beside predictions.
+"""Sheets of images as the network saw them: its surest mistakes, or masks or boxes beside its own.
 
 They are made at the end of a training, when the images are at hand, so that a report needs no data.
 """
@@ -13,29 +13,31 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
+from experiments.training.detection import SURE, measure_detections, sure_ones
 from experiments.training.judging import Judged
 
 MISTAKES = 24  # images on a sheet; with labels about 300 kB
 _COLUMNS = 6
 _SIDE = 1.5  # inches of an image; at 100 dots an inch
 _MASKED = 3  # images each of the best, the middle and the worst
+_BOXED = 2.6  # inches of an image with boxes
 
 
 def make_sheet(
     network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
 ) -> bytes | None:
-    """PNG of the images that tell most; None where there are none, and for boxes."""
+    """PNG of the images that tell most; None where there are none."""
     if data.task == "segmentation":
         return _masks(network, part, judged, data=data, prepare=prepare)
-    if data.task != "classification":
-        return None
+    if data.task == "detection":
+        return _boxes(network, part, judged, data=data, prepare=prepare)
     wrong = np.flatnonzero(judged.told.numpy() != part.labels)
     order = np.argsort(-judged.sure.numpy()[wrong], kind="stable")
     chosen = wrong[order][:MISTAKES].tolist()
@@ -59,15 +61,7 @@ def _masks(
     network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
 ) -> bytes | None:
     """A row an image: input, truth, prediction; the best, the middle and the worst by Dice."""
-    ranked = np.argsort(-judged.sure.numpy(), kind="stable")
-    middle = max(0, len(ranked) // 2 - _MASKED // 2)
-    kinds: dict[int, str] = {}
-    for name, some in (
-        ("best", ranked[:_MASKED]),
-        ("median", ranked[middle : middle + _MASKED]),
-        ("worst", ranked[-_MASKED:]),
-    ):
-        kinds |= {int(n): name for n in some if int(n) not in kinds}
+    kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
         return None
@@ -93,6 +87,59 @@ def _masks(
     keys[-1].set_edgecolor("grey")
     figure.legend(handles=keys[-40:], loc="outside right upper", fontsize=7, frameon=False)
     return _png(figure)
+
+
+def _ranked(judged: Judged) -> dict[int, str]:
+    """{number of an image: best, median or worst}, in this order."""
+    ranked = np.argsort(-judged.sure.numpy(), kind="stable")
+    middle = max(0, len(ranked) // 2 - _MASKED // 2)
+    kinds: dict[int, str] = {}
+    for name, some in (
+        ("best", ranked[:_MASKED]),
+        ("median", ranked[middle : middle + _MASKED]),
+        ("worst", ranked[-_MASKED:]),
+    ):
+        kinds |= {int(n): name for n in some if int(n) not in kinds}
+    return kinds
+
+
+def _boxes(
+    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+) -> bytes | None:
+    """A row an image: its boxes, and those found with a score of SURE or more."""
+    kinds = _ranked(judged)
+    chosen = list(kinds)
+    if not chosen:
+        return None
+    inputs, _ = _seen(part, chosen, prepare)
+    own = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
+    found = measure_detections(network, own, prepare=prepare)
+    shades = _colours(data.num_classes)
+    figure = _figure(2 * _BOXED + 1.6, len(chosen) * (_BOXED + 0.05) + 0.3)
+    grid = figure.subplots(len(chosen), 2, squeeze=False)
+    for row, number, image, (truth, told) in zip(grid, chosen, inputs, found, strict=True):
+        row[0].set_ylabel(f"{kinds[number]}\nF1 {judged.sure[number]:.2f}", fontsize=8)
+        for axes, boxes in zip(row, (truth, sure_ones(told)), strict=True):
+            _show(axes, image)
+            _draw_boxes(axes, boxes, shades)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+    for axes, title in zip(grid[0], ("truth", f"found, scores of {SURE} or more"), strict=True):
+        axes.set_title(title, fontsize=9)
+    keys = [Patch(color=c, label=_short(n)) for c, n in zip(shades, data.classes, strict=True)]
+    figure.legend(handles=keys[:40], loc="outside right upper", fontsize=7, frameon=False)
+    return _png(figure)
+
+
+def _draw_boxes(axes: Any, boxes: dict[str, Tensor], shades: list[Any]) -> None:
+    """Outlines in the colours of their classes; what was found has its score."""
+    for i, (left, top, right, bottom) in enumerate(boxes["boxes"].tolist()):
+        colour = shades[int(boxes["labels"][i])]
+        size = (right - left, bottom - top)
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, ec=colour, lw=1.2))
+        if "scores" in boxes:
+            score = f"{float(boxes['scores'][i]):.2f}"
+            axes.text(left, top, score, fontsize=5, color=colour, va="bottom", clip_on=True)
 
 
 def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -16,7 +17,7 @@ from experiments.data.images import ImageData, Split
 from experiments.training import detection
 from experiments.training.augmentation import draw_crops, draw_moves, vary
 from experiments.training.checkpoint import TrainingState, read_metadata
-from experiments.training.detection import average_precision
+from experiments.training.detection import average_precision, f1_of
 from experiments.training.moving import Moves, crop_boxes, move_boxes, targets_of
 from experiments.training.training import Training
 from experiments.training.trial import TrainingEvaluation
@@ -125,6 +126,15 @@ def test_average_precision_by_hand():
     assert nothing.isnan().all()
 
 
+def test_the_f1_of_an_image_counts_each_box_once():
+    truth = one([0, 0, 10, 10], [20, 20, 30, 30], labels=[0, 1])
+    told = one([0, 0, 10, 9], [0, 0, 9, 10], [20, 20, 30, 30], [20, 20, 30, 30],
+               labels=[0, 0, 0, 1], scores=[0.9, 0.8, 0.7, 0.1])  # fmt: skip
+    assert f1_of(truth, told) == pytest.approx(2 / 5)  # the second is twice, the third another's
+    assert f1_of(one(), one(scores=[])) == 1
+    assert f1_of(truth, one(scores=[])) == 0
+
+
 def test_without_torchmetrics_the_error_names_the_way_out(monkeypatch):
     monkeypatch.setattr(detection, "find_spec", lambda _: None)
     with pytest.raises(
@@ -210,6 +220,8 @@ def test_a_trial_of_a_detector_keeps_its_best_weights_and_tests_them(training, t
     assert figures["test_accuracy"] == pytest.approx(figures["accuracy"])  # the same images
     assert set(told[1][1]) == {"train_loss"}
     facts = read_metadata(tmp_path / "weights.safetensors")
+    table = pd.read_csv(tmp_path / "classes.csv")
+    assert table["ap50"].mean() == pytest.approx(figures["test_accuracy"])
     assert (facts["metric"], facts["fit"], facts["classes"]) == ("map50", "pad", ["red", "blue"])
 
 
