@@ -62,14 +62,14 @@ def commands(folder: RunFolder) -> list[tuple[str, str]]:
     scale = f"scaler scale {name} --target-flops {twice:g}"
     if folder.coefficients() is not None:
         scale += f" --coefficients {name}/coefficients.yaml"
-    return [
+    found = [
         ("Train the baseline fully", f"scaler train {name} --epochs 100"),
         ("Scale it to another budget", f"{scale} -o scaled/"),
-        (
-            "Take the trained network away",
-            f"scaler export {name} -o exported/ --format onnx",
-        ),
     ]
+    if baseline.task != "detection":  # these are not exported yet
+        export = f"scaler export {name} -o exported/ --format onnx"
+        found.append(("Take the trained network away", export))
+    return found
 
 
 def _budget(folder: RunFolder, trials: pd.DataFrame, key: str, flops: int) -> Tile:
