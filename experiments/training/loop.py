@@ -34,7 +34,7 @@ from experiments.training.optimizer import (
     restore_optimizer,
     set_rate,
 )
-from experiments.training.workers import Workers
+from experiments.training.workers import Workers, batch_size
 from scaler.conditions import find_device
 from search_spaces.records import InputError
 
@@ -134,7 +134,7 @@ class _Training:
         self.network, self.config, self.epochs, self.seed = network, config, epochs, seed
         self.augmentation = augmentation
         self.workers, self.device = workers, workers.device
-        self.batch_size = _batch_size(len(data.train), config, workers=workers.count)
+        self.batch_size = batch_size(len(data.train), config, workers=workers.count)
         self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
         self.data, self.num_classes = data, data.num_classes
         self.train, self.validation = (
@@ -348,16 +348,3 @@ def _train_mode(network: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             frozen = module.weight is not None and not module.weight.requires_grad
             module.train(not frozen)
-
-
-def _batch_size(images: int, config: TrainConfig, *, workers: int) -> int:
-    """The whole set where it is smaller than a batch; never 1, which batch norm cannot take."""
-    if images < 2:
-        raise InputError(f"training needs at least 2 training images, but there is {images}")
-    if config.batch_size % workers or images < 2 * workers:
-        raise InputError(
-            f"every worker takes an equal share of a batch, but got "
-            f"(batch_size={config.batch_size}, workers={workers}) for {images} images; "
-            f"choose a batch_size that is a multiple of the workers"
-        )
-    return min(images // workers * workers, config.batch_size)

@@ -8,6 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from experiments.config.recipe import TrainConfig
+from search_spaces.records import InputError
+
 T = TypeVar("T")
 
 
@@ -62,3 +65,19 @@ class Workers:
             first += choose() == torch.channels_last
         dist.broadcast(first, src=0)
         return torch.channels_last if first else torch.contiguous_format
+
+
+def batch_size(images: int, config: TrainConfig, *, workers: int) -> int:
+    """The whole set where it is smaller than a batch; never 1, which batch norm cannot take.
+
+    Raises InputError for fewer than 2 images, and for a batch that `workers` do not divide.
+    """
+    if images < 2:
+        raise InputError(f"training needs at least 2 training images, but there is {images}")
+    if config.batch_size % workers or images < 2 * workers:
+        raise InputError(
+            f"every worker takes an equal share of a batch, but got "
+            f"(batch_size={config.batch_size}, workers={workers}) for {images} images; "
+            f"choose a batch_size that is a multiple of the workers"
+        )
+    return min(images // workers * workers, config.batch_size)
