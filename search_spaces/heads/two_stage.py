@@ -103,17 +103,24 @@ class TwoStage(nn.Module):
         self, maps: list[Tensor], size: tuple[int, int], targets: list[Target] | None = None
     ) -> dict[str, Tensor] | list[Target]:
         """In training the losses of `targets`, else each image's boxes, labels and scores."""
-        levels = self.pyramid(maps)
-        named = {str(stride): x for stride, x in zip(self.pyramid.levels, levels, strict=True)}
-        images = placed_images(maps, size)
+        levels = [x.float() for x in self.pyramid(maps)]
         given = None
         if self.training:  # torchvision counts its background as class 0
             given = [
                 {"boxes": target["boxes"], "labels": target["labels"] + 1}
                 for target in wanted(targets, len(maps[0]))
             ]
+        # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
+        with torch.autocast(maps[0].device.type, enabled=False):
+            return self._found(levels, size, given)
+
+    def _found(
+        self, levels: list[Tensor], size: tuple[int, int], given: list[Target] | None
+    ) -> dict[str, Tensor] | list[Target]:
+        named = {str(stride): x for stride, x in zip(self.pyramid.levels, levels, strict=True)}
+        images = placed_images(levels, size)
         regions, losses = self.regions(images, named, given)
         found, more = self.boxes(named, regions, images.image_sizes, given)
-        if self.training:
+        if given is not None:
             return {**losses, **more}
         return [{**boxes, "labels": boxes["labels"] - 1} for boxes in found]

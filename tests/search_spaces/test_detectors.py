@@ -12,10 +12,11 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from search_spaces import Architecture, InputError, build_network, load_architecture, load_space
-from search_spaces.heads import BiFPNHead
+from search_spaces.heads import BiFPNHead, FPNHead
 from tests.search_spaces.test_heads import random_statistics, taught
 
 CLASSES = 5
+POINTS = {"kind": "points", "layers": 1}
 TARGETS = [
     {
         "boxes": torch.tensor([[10.0, 10, 60, 50], [40, 30, 64, 60]]),
@@ -106,9 +107,15 @@ def test_with_the_same_weights_faster_r_cnn_is_torchvisions_whose_class_0_is_the
     assert drawn[0] == drawn[1]
 
 
+def fpn(predictor):
+    """A small pyramid with this predictor."""
+    data = {"kind": "fpn", "channels": 16, "levels": [8, 16, 32], "predictor": predictor}
+    return FPNHead.model_validate(data)
+
+
 def heads():
     """The small network's head, and the same levels by a BiFPN with EfficientDet's predictor."""
-    first = small().head
+    first = fpn(POINTS)
     anchors = {"kind": "anchors", "layers": 1, "convolution": "separable", "norm": "batch_norm"}
     second = {"kind": "bifpn", "channels": 16, "layers": 2, "levels": first.levels}
     return [first, BiFPNHead.model_validate({**second, "predictor": anchors})]
@@ -139,6 +146,20 @@ def test_a_step_of_training_lowers_the_losses_of_images_with_and_without_boxes(h
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", ["points", "anchors", "proposals"])
+def test_places_of_boxes_have_32_bits_where_the_network_has_16(kind):
+    torch.manual_seed(0)
+    options = {"proposals": {"count": 5, "widths": [8]}}.get(kind, {})
+    predictor = {"kind": kind, "layers": 1, "score_threshold": 0.0, **options}
+    network = build_network(small(head=fpn(predictor)), num_classes=CLASSES)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses, found = network.train()(x, TARGETS), network.eval()(x)
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    assert {(len(one["boxes"]) > 0, one["boxes"].dtype) for one in found} == {(True, torch.float32)}
+
+
+@torch.no_grad()
 def test_a_copy_of_a_detector_finds_what_it_finds():
     network = build_network(small(), num_classes=CLASSES).eval()
     network.head.detector.score_thresh = 0.0
@@ -158,7 +179,6 @@ def test_training_without_targets_is_refused():
         network(torch.randn(2, 3, 64, 64))
 
 
-POINTS = {"kind": "points"}
 REFUSED = [
     ({"levels": [8, 32]}, r"each twice the one before, but got \[8, 32\]"),
     ({"levels": [1, 2, 4, 8, 16, 32]}, r"stride 1, but the body has 5 maps, at strides 2, 4"),
