@@ -22,8 +22,8 @@ SPACES = list_spaces()
 # A thousand members of one space take longer than the 300 seconds that a test is given elsewhere.
 LONG = (pytest.mark.slow, pytest.mark.timeout(3600))
 few = pytest.mark.parametrize("count", [1, pytest.param(20, marks=LONG)])
-counts = pytest.mark.parametrize("count", [4, pytest.param(1000, marks=LONG)])
-pairs = pytest.mark.parametrize("count", [12, pytest.param(500, marks=LONG)])
+counts = pytest.mark.parametrize("count", [2, pytest.param(1000, marks=LONG)])
+pairs = pytest.mark.parametrize("count", [6, pytest.param(500, marks=LONG)])
 spaces = pytest.mark.parametrize("name", SPACES)
 
 
