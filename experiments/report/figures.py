@@ -7,11 +7,14 @@ import pandas as pd
 
 from experiments.config.files import write_bytes
 from experiments.config.run_folder import RunFolder
-from experiments.report.charts import analysis, growth, network, search, side_by_side
+from experiments.report.analysis import at_common_epoch
+from experiments.report.by_class import ByClass
+from experiments.report.charts import analysis, classes, growth, network, search, side_by_side
 from experiments.report.charts import family as families
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.drawing import FORMATS, draw
 from experiments.report.charts.overview import overview
+from experiments.report.charts.parallel import parallel
 from experiments.report.front import for_main_target
 from experiments.report.repeats import (
     coefficients_standings,
@@ -27,6 +30,7 @@ FIGURES = (
     "search_history",
     "flops_accuracy",
     "importance",
+    "parallel",
     "effects",
     "learning_curves",
     "confirmation",
@@ -34,6 +38,7 @@ FIGURES = (
     "surface",
     "coefficients",
     "family",
+    "confusion",
     "costs",
     "comparison",
     "gradient_norms",
@@ -41,10 +46,13 @@ FIGURES = (
 Tables = dict[str, pd.DataFrame]
 
 
-def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
+def make_figures(
+    folder: RunFolder, tables: Tables, told: ByClass | None = None
+) -> dict[str, Figure]:
     """Figures by name of FIGURES; one for which no trial has what it shows is not there.
 
-    `tables` are those of `make_tables` and `make_analysis` together.
+    `tables` are those of `make_tables` and `make_analysis` together; `told` is what a network told
+    of each class.
     """
     metric = folder.metric
     found = {
@@ -53,6 +61,9 @@ def make_figures(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         **_scaled(folder, tables),
         **_compared(folder, tables),
     }
+    if told is not None and told.pairs is not None and len(told.pairs):
+        how = {"name": told.name, "part": told.part}
+        found["confusion"] = classes.confusion(told.pairs, told.table, **how)
     if "costs" in tables and tables["costs"]["seconds"].sum() > 0:
         regret = tables.get("regret", pd.DataFrame())
         found["costs"] = analysis.costs(tables["costs"], regret)
@@ -92,6 +103,10 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     }
     if len(told):
         figures["learning_curves"] = search.learning_curves(scored, told, metric=metric)
+    if len(told) and "effects" in tables:
+        alike = at_common_epoch(scored, told)
+        if drawn := parallel(alike, order=_order(tables), metric=metric):
+            figures["parallel"] = drawn
     return figures
 
 
@@ -99,18 +114,24 @@ def _choices(tables: Tables, metric: str) -> dict[str, Figure]:
     if "effects" not in tables:
         return {}
     effects = tables["effects"]
-    order = list(dict.fromkeys(effects.sort_values("p", kind="stable")["choice"]))
+    order = _order(tables)
     figures = {}
     if "importance" in tables:
-        importance = tables["importance"]
-        figures["importance"] = analysis.importance(importance, metric=metric)
-        important = importance[importance["of"] == "reward"]["parameter"]
-        order = list(dict.fromkeys([*important, *order]))
+        figures["importance"] = analysis.importance(tables["importance"], metric=metric)
     first = effects.iloc[0]
     return {
         **figures,
         "effects": analysis.effects(effects, overall=first["mean"] - first["effect"], order=order),
     }
+
+
+def _order(tables: Tables) -> list[str]:
+    """The choices that differ, the most important for the reward first."""
+    order = list(tables["effects"].sort_values("p", kind="stable")["choice"])
+    if "importance" in tables:
+        importance = tables["importance"]
+        order = [*importance[importance["of"] == "reward"]["parameter"], *order]
+    return list(dict.fromkeys(order))
 
 
 def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:

@@ -1,5 +1,6 @@
 """The one page of a run."""
 
+import base64
 import shlex
 from pathlib import PurePath
 from typing import Any
@@ -11,6 +12,7 @@ from experiments.config.search_section import SearchSection
 from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.engine.limits import searched_space
+from experiments.report.by_class import ByClass
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import FIGURES, leads
@@ -31,6 +33,8 @@ _TABLES = (
     "coefficients",
     "dropped",
     "family",
+    "classes",
+    "mistakes",
     "comparison",
     "gradient_norms",
     "failures",
@@ -61,6 +65,7 @@ def make_page(
     tables: dict[str, pd.DataFrame],
     charts: dict[str, Figure],
     drawn: dict[str, dict[str, bytes]],
+    told: ByClass | None = None,
     reload: int | None = None,
 ) -> str:
     """HTML that loads nothing from anywhere; whatever a run's names and errors hold is escaped.
@@ -107,6 +112,8 @@ def make_page(
         few=_few(tables, searched),
         seeds=_seeds(tables),
         failed=_failed(tables),
+        told=told,
+        sheet=base64.b64encode(told.sheet).decode() if told and told.sheet else "",
         spent=_spent(tables),
         line=line,
         config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
@@ -163,7 +170,8 @@ def _parts(tables: dict[str, pd.DataFrame], *, line: bool) -> list[str]:
     """The ids of the page's sections, in order."""
     parts = ["search", "front", "confirmation", "baseline"] if line else []
     parts += ["coefficients", "family"] if line else []
-    optional = {"front", "confirmation", "comparison", "failures"}
+    parts += ["classes"]
+    optional = {"front", "confirmation", "classes", "comparison", "failures"}
     parts += ["comparison", "failures"]
     parts = [part for part in parts if part not in optional or part in tables]
     return [*parts, *(["cost"] if "costs" in tables else []), "repeat"]

@@ -8,6 +8,7 @@ import pandas as pd
 from experiments.config.files import in_use, write_text
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
+from experiments.report.by_class import look_by_class
 from experiments.report.cells import plain
 from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import draw_figures, make_figures, write_figures
@@ -33,9 +34,13 @@ def write_report(folder: RunFolder, *, reload: int | None = None) -> Path:
     """
     tables = make_tables(folder)
     tables |= make_analysis(folder, tables["trials"])
-    charts = make_figures(folder, tables)
+    told = look_by_class(folder, tables)
+    if told is not None:
+        tables["classes"] = told.table
+        tables |= {"mistakes": told.mistakes} if len(told.mistakes) else {}
+    charts = make_figures(folder, tables, told)
     drawn = draw_figures(charts)
-    page = make_page(folder, tables=tables, charts=charts, drawn=drawn, reload=reload)
+    page = make_page(folder, tables=tables, charts=charts, drawn=drawn, told=told, reload=reload)
     write_tables(folder.tables, tables)
     write_figures(folder.figures, drawn)
     write_text(folder.report, page)

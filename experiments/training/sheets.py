@@ -52,8 +52,8 @@ def make_sheet(
     for axes, image, number in zip(grid, inputs, chosen, strict=False):
         _show(axes, image)
         truth, told = data.classes[part.labels[number]], data.classes[judged.told[number]]
-        score = f"{_short(told)} {judged.sure[number]:.0%}"
-        axes.set_title(f"is {_short(truth)}\ntold {score}", fontsize=7, pad=2)
+        score = f"{_short(told)}, {judged.sure[number]:.0%}"
+        axes.set_title(f"{_short(truth)}\ntaken for {score}", fontsize=7, pad=2)
     return _png(figure)
 
 

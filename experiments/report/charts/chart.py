@@ -9,9 +9,11 @@ from typing import Any, Literal
 import pandas as pd
 
 Numbers = Any  # a sequence, an array or a column of numbers
-Side = Literal["above", "below", "right", "left"]
-Kind = Literal["dots", "line", "steps", "bars", "across"]  # across: bars that lie
-Colour = Literal["ink", "grey", "blue", "orange", "green", "red", "purple", "sky"]
+Side = Literal["above", "below", "right", "left", "middle"]
+# across: bars that lie; heat: cells of side 1, coloured by values from 0 to 1; parallel: x are
+# axes with ticks from 0 to 1, y the places of each line on them (lines, axes), values the colours
+Kind = Literal["dots", "line", "steps", "bars", "across", "heat", "parallel"]
+Colour = Literal["ink", "grey", "blue", "orange", "green", "red", "purple", "sky", "paper"]
 Rule = tuple[Literal["x", "y"], float, str]  # a dotted line: axis, place, name
 Symbol = Literal["circle", "ring", "star", "cross", "tick", "square", "diamond"]
 CYCLE: tuple[Colour, ...] = ("blue", "orange", "green", "purple", "sky", "red")

@@ -21,6 +21,7 @@ _SIDES: dict[str, dict[str, Any]] = {
     "below": {"yanchor": "top", "yshift": -3},
     "right": {"xanchor": "left", "xshift": 4},
     "left": {"xanchor": "right", "xshift": -4},
+    "middle": {"xanchor": "center", "yanchor": "middle"},
 }
 
 
@@ -45,6 +46,8 @@ def to_plotly(chart: Chart) -> dict[str, Any]:
 
 
 def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
+    if marks.kind == "parallel":
+        return _parallel(marks)
     colour = f"@{marks.colour}"
     trace: dict[str, Any] = {
         "name": html.escape(marks.name),
@@ -54,6 +57,8 @@ def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
         "opacity": marks.opacity,
         **_hover(marks, chart),
     }
+    if marks.kind == "heat":
+        return trace | _heat(marks)
     if marks.kind in ("bars", "across"):
         lies = marks.kind == "across"
         trace |= {"type": "bar", "orientation": "h" if lies else "v"}
@@ -76,6 +81,43 @@ def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
             trace["marker"] = {"symbol": _SYMBOLS[marks.symbol], "size": marks.size * 0.8}
             trace["marker"]["color"] = colour
     return trace
+
+
+def _parallel(marks: Marks) -> dict[str, Any]:
+    bar = {"title": {"text": html.escape(marks.scale), "side": "right"}, "thickness": 12}
+    dimensions = [
+        {
+            "label": html.escape(axis.label),
+            "values": _numbers([line[place] for line in marks.y]),
+            "range": [0, 1],
+            "tickvals": _numbers([at for at, _ in axis.ticks or ()]),
+            "ticktext": [html.escape(text) for _, text in axis.ticks or ()],
+        }
+        for place, axis in enumerate(marks.x)
+    ]
+    values = _numbers(marks.values if marks.values is not None else [])
+    return {
+        "type": "parcoords",
+        "dimensions": dimensions,
+        "line": {"color": values, "colorscale": "Viridis", "showscale": True, "colorbar": bar},
+        "labelangle": -20,
+        "labelfont": {"size": 11, "color": "@ink"},
+        "tickfont": {"size": 11, "color": "@ink"},
+        "rangefont": {"size": 1, "color": "@paper"},
+    }
+
+
+def _heat(marks: Marks) -> dict[str, Any]:
+    """Cells that are not there are as the page."""
+    bar = {"title": {"text": html.escape(marks.scale), "side": "right"}, "thickness": 12}
+    return {
+        "type": "heatmap",
+        "z": _numbers(marks.values if marks.values is not None else []),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "@paper"], [1, "@blue"]],
+        "colorbar": {**bar, "tickformat": ".0%"},
+    }
 
 
 def _dots(marks: Marks, colour: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@
     if (typeof value === "string") {
       return /color$/i.test(key) && value.startsWith("@") ? colour(value.slice(1)) : value;
     }
+    if (key === "colorscale" && Array.isArray(value)) return value.map(([at, role]) => [at, coloured(role, "color")]);
     if (Array.isArray(value)) return key === "shapes" || key === "annotations" ? value.map((v) => coloured(v)) : value;
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v, k)]));

@@ -1,0 +1,68 @@
+"""Which class is taken for which: the confusion matrix as a map of shares."""
+
+import pandas as pd
+
+from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+
+MOST = 30  # classes drawn; of more those that are told worst
+_WRITTEN = 12  # classes up to which each cell has its count
+
+
+def confusion(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str) -> Figure:
+    """A row a true class, a column a told one; `table` names the classes in their order."""
+    by = "dice" if "dice" in table else "f1"
+    names = table["class"].tolist()
+    if len(names) > MOST:
+        worst = table.fillna({by: 1.0}).sort_values(by, kind="stable").head(MOST)["class"]
+        names = [one for one in names if one in set(worst)]
+    place = {one: float(i) for i, one in enumerate(names)}
+    share = pairs["count"] / pairs.groupby("truth")["count"].transform("sum")
+    kept = pairs["truth"].isin(names) & pairs["prediction"].isin(names)
+    rows, shares = pairs[kept], share[kept].to_numpy(dtype=float)
+    x = [place[one] for one in rows["prediction"]]
+    y = [-place[one] for one in rows["truth"]]
+    unit = "pixels" if by == "dice" else "images"
+    texts = [
+        f"{count:,} {unit} of {truth}\ntold as {told}: {one:.1%}"
+        for truth, told, count, one in zip(
+            rows["truth"], rows["prediction"], rows["count"], shares, strict=True
+        )
+    ]
+    cells = Marks("heat", x, y, values=shares, scale="share of the true class", texts=texts)
+    notes: tuple[Note, ...] = ()
+    if len(names) <= _WRITTEN:
+        written = [
+            f"{one:.0%}" if by == "dice" else str(n)
+            for one, n in zip(shares, rows["count"], strict=True)
+        ]
+        notes = tuple(
+            Note(a, b, text, "middle", "paper" if one > 0.5 else "ink")
+            for a, b, text, one in zip(x, y, written, shares, strict=True)
+        )
+    ends = (-0.5, len(names) - 0.5)
+    chart = Chart(
+        title=f"{name}: which class is taken for which",
+        x=Axis("told", limits=ends, ticks=_ticks(names, 1)),
+        y=Axis("truth", limits=(-ends[1], -ends[0]), ticks=_ticks(names, -1)),
+        marks=(cells,),
+        notes=notes,
+        height=max(360, 140 + 26 * len(names)),
+    )
+    left = f" Of {len(table)} classes the {MOST} that are told worst are drawn." * (
+        len(table) > MOST
+    )
+    what = "the share of the true class" if by == "dice" else f"the number of {unit}"
+    number = f" A cell's number is {what}." if notes else ""
+    return Figure(
+        (chart,),
+        alt=f"Confusion matrix of {name} on the {part} part: rows are true classes, columns told "
+        f"ones, coloured by the share of the true class.",
+        caption=f"On the {part} part. A row is a true class, a column a told one; on the diagonal "
+        f"all is right. The colour is the share of the true class.{number}{left}",
+    )
+
+
+def _ticks(names: list[str], sign: int) -> tuple[tuple[float, str], ...]:
+    return tuple(
+        (float(sign * i), one if len(one) <= 16 else f"{one[:15]}…") for i, one in enumerate(names)
+    )
