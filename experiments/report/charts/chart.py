@@ -10,9 +10,8 @@ import pandas as pd
 
 Numbers = Any  # a sequence, an array or a column of numbers
 Side = Literal["above", "below", "right", "left", "middle"]
-# across: bars that lie; heat: cells of side 1, coloured by values from 0 to 1; parallel: x are
-# axes with ticks from 0 to 1, y the places of each line on them (lines, axes), values the colours
-Kind = Literal["dots", "line", "steps", "bars", "across", "heat", "parallel"]
+# across: bars that lie; heat: cells of side 1, coloured by values from 0 to 1
+Kind = Literal["dots", "line", "steps", "bars", "across", "heat"]
 Colour = Literal["ink", "grey", "blue", "orange", "green", "red", "purple", "sky", "paper"]
 Rule = tuple[Literal["x", "y"], float, str]  # a dotted line: axis, place, name
 Symbol = Literal["circle", "ring", "star", "cross", "tick", "square", "diamond"]
@@ -45,7 +44,7 @@ class Marks:
     x: Numbers
     y: Numbers
     name: str = ""
-    colour: Colour = "blue"
+    colour: Colour | str = "blue"  # a role, or of a scale `#rrggbb`
     symbol: Symbol | None = "circle"  # of dots; of a line: None for none
     size: float = 8
     width: float = 2

@@ -1,5 +1,6 @@
 """Which class is taken for which: the confusion matrix as a map of shares."""
 
+import numpy as np
 import pandas as pd
 
 from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
@@ -16,35 +17,36 @@ def confusion(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str)
         worst = table.fillna({by: 1.0}).sort_values(by, kind="stable").head(MOST)["class"]
         names = [one for one in names if one in set(worst)]
     place = {one: float(i) for i, one in enumerate(names)}
-    share = pairs["count"] / pairs.groupby("truth")["count"].transform("sum")
-    kept = pairs["truth"].isin(names) & pairs["prediction"].isin(names)
-    rows, shares = pairs[kept], share[kept].to_numpy(dtype=float)
-    x = [place[one] for one in rows["prediction"]]
-    y = [-place[one] for one in rows["truth"]]
+    found = pairs.pivot(index="truth", columns="prediction", values="count")
+    truths = pairs.groupby("truth")["count"].sum()
+    cells = [(truth, told) for truth in names for told in names]
+    counts = found.reindex(index=names, columns=names).fillna(0).to_numpy().ravel().astype(int)
+    whole = truths.reindex(names).fillna(0).to_numpy().repeat(len(names))
+    shares = counts / np.maximum(whole, 1)
+    x = [place[told] for _, told in cells]
+    y = [-place[truth] for truth, _ in cells]
     unit = "pixels" if by == "dice" else "images"
     texts = [
-        f"{count:,} {unit} of {truth}\ntold as {told}: {one:.1%}"
-        for truth, told, count, one in zip(
-            rows["truth"], rows["prediction"], rows["count"], shares, strict=True
-        )
+        f"{count:,} {unit} of {truth}\ntold as {told}: {share:.1%}"
+        for (truth, told), count, share in zip(cells, counts, shares, strict=True)
     ]
-    cells = Marks("heat", x, y, values=shares, scale="share of the true class", texts=texts)
+    marks = Marks("heat", x, y, values=shares, scale="share of the true class", texts=texts)
     notes: tuple[Note, ...] = ()
     if len(names) <= _WRITTEN:
-        written = [
-            f"{one:.0%}" if by == "dice" else str(n)
-            for one, n in zip(shares, rows["count"], strict=True)
-        ]
         notes = tuple(
-            Note(a, b, text, "middle", "paper" if one > 0.5 else "ink")
-            for a, b, text, one in zip(x, y, written, shares, strict=True)
+            Note(
+                *(a, b, f"{share:.0%}" if by == "dice" else str(count)),
+                *("middle", "paper" if share > 0.5 else "ink"),
+            )
+            for a, b, count, share in zip(x, y, counts, shares, strict=True)
+            if count
         )
     ends = (-0.5, len(names) - 0.5)
     chart = Chart(
         title=f"{name}: which class is taken for which",
         x=Axis("told", limits=ends, ticks=_ticks(names, 1)),
         y=Axis("truth", limits=(-ends[1], -ends[0]), ticks=_ticks(names, -1)),
-        marks=(cells,),
+        marks=(marks,),
         notes=notes,
         height=max(360, 140 + 26 * len(names)),
     )

@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
@@ -104,10 +103,7 @@ def _axis(axes: Axes, axis: Axis, side: str) -> None:
 
 
 def _mark(axes: Axes, marks: Marks) -> None:
-    if marks.kind == "parallel":
-        _parallel(axes, marks)
-        return
-    colour, name = LIGHT[marks.colour], marks.name or "_"
+    colour, name = LIGHT.get(marks.colour, marks.colour), marks.name or "_"
     x, y = np.asarray(marks.x, dtype=float), np.asarray(marks.y, dtype=float)
     style: dict[str, Any] = {"color": colour, "label": name, "alpha": marks.opacity}
     if marks.kind == "heat":
@@ -170,31 +166,6 @@ def _dots(axes: Axes, marks: Marks, x: Any, y: Any, style: dict[str, Any]) -> No
         figure = axes.get_figure(root=True)
         assert figure is not None
         figure.colorbar(drawn, ax=axes, label=marks.scale, shrink=0.8)
-
-
-def _parallel(axes: Axes, marks: Marks) -> None:
-    count = len(marks.x)
-    segments = [list(enumerate(line)) for line in marks.y]
-    lines = LineCollection(segments, cmap="viridis", array=marks.values, linewidths=1, alpha=0.6)
-    axes.add_collection(lines)
-    axes.set(xlim=(-0.4, count - 0.6), ylim=(-0.06, 1.06), yticks=[])
-    axes.set_xticks(range(count), [axis.label.replace(" ", "\n") for axis in marks.x], fontsize=8)
-    for place, axis in enumerate(marks.x):
-        axes.axvline(place, color=LIGHT["soft"], linewidth=0.8)
-        for at, text in axis.ticks or ():
-            axes.annotate(
-                text,
-                (place, at),
-                xytext=(4, 0),
-                textcoords="offset points",
-                fontsize=7,
-                va="center",
-            )
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.grid(visible=False)
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.colorbar(lines, ax=axes, label=marks.scale, shrink=0.8)
 
 
 def _heat(axes: Axes, marks: Marks, x: Any, y: Any) -> None:

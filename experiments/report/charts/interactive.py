@@ -46,9 +46,7 @@ def to_plotly(chart: Chart) -> dict[str, Any]:
 
 
 def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
-    if marks.kind == "parallel":
-        return _parallel(marks)
-    colour = f"@{marks.colour}"
+    colour = marks.colour if marks.colour.startswith("#") else f"@{marks.colour}"
     trace: dict[str, Any] = {
         "name": html.escape(marks.name),
         "showlegend": bool(marks.name),
@@ -81,30 +79,6 @@ def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
             trace["marker"] = {"symbol": _SYMBOLS[marks.symbol], "size": marks.size * 0.8}
             trace["marker"]["color"] = colour
     return trace
-
-
-def _parallel(marks: Marks) -> dict[str, Any]:
-    bar = {"title": {"text": html.escape(marks.scale), "side": "right"}, "thickness": 12}
-    dimensions = [
-        {
-            "label": html.escape(axis.label),
-            "values": _numbers([line[place] for line in marks.y]),
-            "range": [0, 1],
-            "tickvals": _numbers([at for at, _ in axis.ticks or ()]),
-            "ticktext": [html.escape(text) for _, text in axis.ticks or ()],
-        }
-        for place, axis in enumerate(marks.x)
-    ]
-    values = _numbers(marks.values if marks.values is not None else [])
-    return {
-        "type": "parcoords",
-        "dimensions": dimensions,
-        "line": {"color": values, "colorscale": "Viridis", "showscale": True, "colorbar": bar},
-        "labelangle": -20,
-        "labelfont": {"size": 11, "color": "@ink"},
-        "tickfont": {"size": 11, "color": "@ink"},
-        "rangefont": {"size": 1, "color": "@paper"},
-    }
 
 
 def _heat(marks: Marks) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from experiments.report.charts.analysis import readable_choice
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks
+from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
 
 MOST = 8  # choices drawn
 LINES = 400  # trials drawn
+SHADES = 5  # of the metric, each an entry of the legend
 FEW = 30  # trials below which the figure says so
 
 
@@ -33,30 +36,59 @@ def parallel(trials: pd.DataFrame, *, order: list[str], metric: str) -> Figure |
     values = shown["accuracy"].to_numpy(dtype=float)
     low, high = float(values.min()), float(values.max())
     places.append((values - low) / max(high - low, 1e-9))
-    ends = ((0.0, f"{low:.3f}"), (1.0, f"{high:.3f}"))
-    axes.append(Axis(metric, ticks=ends))
-    lines = Marks(
-        "parallel",
-        axes,
-        np.stack(places, axis=1),
-        values=values,
-        scale=f"validation {metric}",
-        numbers=[int(n) for n in shown["number"]],
-    )
+    axes.append(Axis(metric, ticks=((0.0, f"{low:.3f}"), (1.0, f"{high:.3f}"))))
+    lines = _lines(np.stack(places, axis=1), values, shown["number"].tolist(), metric)
     few = f" {len(trials)} trials say little: take it as a hint." if len(trials) < FEW else ""
     left = len(
         [name for name in order if name in trials and trials[name].nunique(dropna=False) > 1]
     )
     rest = f" The {len(names)} most important of {left} choices." if left > len(names) else ""
     thinned = f" Of {len(trials):,} trials {LINES} are drawn, evenly." * (len(trials) > LINES)
-    chart = Chart("Search: the choices of each trial", Axis(), Axis(), (lines,), height=440)
+    bars = [
+        Marks("line", [i, i], [0, 1], colour="grey", symbol=None, width=1) for i in range(len(axes))
+    ]
+    chart = Chart(
+        "Search: the choices of each trial",
+        x=Axis(
+            limits=(-0.3, len(axes) - 0.4),
+            ticks=tuple((float(i), one.label.replace(" ", "\n")) for i, one in enumerate(axes)),
+        ),
+        y=Axis(limits=(-0.05, 1.05), hidden=True),
+        marks=(*bars, *lines),
+        notes=tuple(
+            Note(float(i), at, text, "right")
+            for i, one in enumerate(axes)
+            for at, text in one.ticks or ()
+        ),
+        height=440,
+    )
     return Figure(
         (chart,),
         alt=f"Parallel coordinates: an axis for each choice, a line for each trial, coloured by "
         f"its validation {metric}.",
-        caption=f"A line is a trial, as it stood after the same epoch as the others. Drag along an "
-        f"axis to keep the trials that go through there.{rest}{thinned}{few}",
+        caption=f"A line is a trial, as it stood after the same epoch as the others. A value's "
+        f"place on an axis is its rank.{rest}{thinned}{few}",
     )
+
+
+def _lines(places: Any, values: Any, numbers: list[int], metric: str) -> list[Marks]:
+    """The trials in so many shades of the metric, the lowest first; parted by gaps."""
+    low, high = float(values.min()), float(values.max())
+    bins = np.minimum((SHADES * (values - low) / max(high - low, 1e-9)).astype(int), SHADES - 1)
+    marks = []
+    for shade in sorted(set(bins.tolist())):
+        xs, ys, texts = [], [], []
+        for i in np.flatnonzero(bins == shade):
+            xs += [*range(places.shape[1]), np.nan]
+            ys += [*places[i], np.nan]
+            texts += [f"trial {numbers[i]}\n{metric} {values[i]:.4f}"] * (places.shape[1] + 1)
+        own = values[bins == shade]
+        name = f"{metric} {own.min():.3f} to {own.max():.3f} ({len(own)})"
+        colour = to_hex(colormaps["viridis"](0.9 * shade / (SHADES - 1)))
+        marks.append(
+            Marks("line", xs, ys, name, colour, None, width=1.5, opacity=0.65, texts=texts)
+        )
+    return marks
 
 
 def _axis(values: "pd.Series[Any]", name: str) -> tuple[Any, Axis]:

@@ -10,7 +10,6 @@ import torch
 from experiments.report.by_class import look_by_class
 from experiments.report.charts import classes
 from experiments.report.charts.drawing import draw
-from experiments.report.charts.interactive import to_plotly
 from experiments.report.charts.parallel import parallel
 from experiments.report.report import write_report
 from experiments.report.tables import make_tables
@@ -82,11 +81,11 @@ def test_a_line_goes_through_each_trials_choices_and_what_does_not_differ_is_lef
     columns = {"number": [0, 1, 2], "accuracy": [0.2, 0.8, 0.5]}
     trials = pd.DataFrame({**columns, "a": [3, 5, 7], "b": ["x", None, "x"], "same": [1, 1, 1]})
     figure = parallel(trials, order=["a", "same", "b"], metric="Dice")
-    (marks,) = figure.panels[0].marks
-    assert [axis.label for axis in marks.x] == ["a", "b", "Dice"]
-    assert np.allclose(marks.y, [[0, 1, 0], [1, 1, 0.5], [0.5, 0, 1]])  # by rising Dice
+    (chart,) = figure.panels
+    assert [text for _, text in chart.x.ticks] == ["a", "b", "Dice"]
+    lines = [m for m in chart.marks if m.name]
+    assert [m.name for m in lines] == [f"Dice {v} to {v} (1)" for v in ("0.200", "0.500", "0.800")]
+    assert np.allclose([m.y[:3] for m in lines], [[0, 1, 0], [1, 1, 0.5], [0.5, 0, 1]])
     assert "3 trials say little" in figure.caption
-    (trace,) = to_plotly(figure.panels[0])["data"]
-    assert [one["label"] for one in trace["dimensions"]] == ["a", "b", "Dice"]
     assert draw(figure)["png"][:4] == b"\x89PNG"
     assert parallel(trials, order=["same"], metric="Dice") is None
