@@ -29,6 +29,7 @@ class Axis:
     format: str = ""  # of figures: as .1%, .3s; both drawers know these
     whole: bool = False  # whole numbers only
     hidden: bool = False
+    slanted: bool = False  # long names of ticks side by side
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Marks:
     x: Numbers
     y: Numbers
     name: str = ""
-    colour: Colour | str = "blue"  # a role, or of a scale `#rrggbb`
+    colour: Colour = "blue"
     symbol: Symbol | None = "circle"  # of dots; of a line: None for none
     size: float = 8
     width: float = 2

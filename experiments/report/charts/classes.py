@@ -36,7 +36,7 @@ def confusion(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str)
         notes = tuple(
             Note(
                 *(a, b, f"{share:.0%}" if by == "dice" else str(count)),
-                *("middle", "paper" if share > 0.5 else "ink"),
+                *("middle", "paper" if share > 0.65 else "ink"),
             )
             for a, b, count, share in zip(x, y, counts, shares, strict=True)
             if count

@@ -94,6 +94,9 @@ def _axis(axes: Axes, axis: Axis, side: str) -> None:
     if axis.ticks is not None:
         own.set_ticks([place for place, _ in axis.ticks], [text for _, text in axis.ticks])
         own.set_tick_params(labelsize=8)
+        if axis.slanted:
+            for label in own.get_ticklabels():
+                label.set(rotation=-30, ha="left", rotation_mode="anchor")
     elif axis.format:
         own.set_major_formatter(FuncFormatter(lambda v, _: readable_number(v, axis.format)))
     if axis.whole:
@@ -103,7 +106,7 @@ def _axis(axes: Axes, axis: Axis, side: str) -> None:
 
 
 def _mark(axes: Axes, marks: Marks) -> None:
-    colour, name = LIGHT.get(marks.colour, marks.colour), marks.name or "_"
+    colour, name = LIGHT[marks.colour], marks.name or "_"
     x, y = np.asarray(marks.x, dtype=float), np.asarray(marks.y, dtype=float)
     style: dict[str, Any] = {"color": colour, "label": name, "alpha": marks.opacity}
     if marks.kind == "heat":

@@ -46,7 +46,7 @@ def to_plotly(chart: Chart) -> dict[str, Any]:
 
 
 def _trace(marks: Marks, chart: Chart) -> dict[str, Any]:
-    colour = marks.colour if marks.colour.startswith("#") else f"@{marks.colour}"
+    colour = f"@{marks.colour}"
     trace: dict[str, Any] = {
         "name": html.escape(marks.name),
         "showlegend": bool(marks.name),
@@ -150,8 +150,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
     if axis.ticks is not None:
         own["tickvals"] = _numbers([place for place, _ in axis.ticks])
         own["ticktext"] = [html.escape(text).replace("\n", "<br>") for _, text in axis.ticks]
-        if len(axis.ticks) <= 12:
-            own["tickangle"] = 0
+        if axis.slanted or len(axis.ticks) <= 12:
+            own["tickangle"] = 45 * axis.slanted
     if axis.format:
         hover = {".3s": ".4s", ".1~%": ".2%"}.get(axis.format, axis.format)
         own |= {"tickformat": axis.format, "hoverformat": hover}

@@ -4,15 +4,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 from experiments.report.charts.analysis import readable_choice
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks, Note
 
 MOST = 8  # choices drawn
 LINES = 400  # trials drawn
-SHADES = 5  # of the metric, each an entry of the legend
+# Of the metric, the lowest first, each an entry of the legend.
+SHADES: tuple[Colour, ...] = ("purple", "blue", "sky", "green", "orange")
 FEW = 30  # trials below which the figure says so
 
 
@@ -51,7 +50,8 @@ def parallel(trials: pd.DataFrame, *, order: list[str], metric: str) -> Figure |
         "Search: the choices of each trial",
         x=Axis(
             limits=(-0.3, len(axes) - 0.4),
-            ticks=tuple((float(i), one.label.replace(" ", "\n")) for i, one in enumerate(axes)),
+            ticks=tuple((float(i), one.label) for i, one in enumerate(axes)),
+            slanted=True,
         ),
         y=Axis(limits=(-0.05, 1.05), hidden=True),
         marks=(*bars, *lines),
@@ -74,7 +74,8 @@ def parallel(trials: pd.DataFrame, *, order: list[str], metric: str) -> Figure |
 def _lines(places: Any, values: Any, numbers: list[int], metric: str) -> list[Marks]:
     """The trials in so many shades of the metric, the lowest first; parted by gaps."""
     low, high = float(values.min()), float(values.max())
-    bins = np.minimum((SHADES * (values - low) / max(high - low, 1e-9)).astype(int), SHADES - 1)
+    count = len(SHADES)
+    bins = (count * (values - low) / max(high - low, 1e-9)).astype(int).clip(max=count - 1)
     marks = []
     for shade in sorted(set(bins.tolist())):
         xs, ys, texts = [], [], []
@@ -84,9 +85,8 @@ def _lines(places: Any, values: Any, numbers: list[int], metric: str) -> list[Ma
             texts += [f"trial {numbers[i]}\n{metric} {values[i]:.4f}"] * (places.shape[1] + 1)
         own = values[bins == shade]
         name = f"{metric} {own.min():.3f} to {own.max():.3f} ({len(own)})"
-        colour = to_hex(colormaps["viridis"](0.9 * shade / (SHADES - 1)))
         marks.append(
-            Marks("line", xs, ys, name, colour, None, width=1.5, opacity=0.65, texts=texts)
+            Marks("line", xs, ys, name, SHADES[shade], None, width=1.5, opacity=0.65, texts=texts)
         )
     return marks
 
