@@ -11,6 +11,7 @@ from experiments.cli.doctor import doctor_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import demo_command, report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, schema_command, show_command
+from experiments.cli.predict import predict_command
 from experiments.cli.scale import scale_command
 from experiments.cli.studies import coefficients_command, compare_command, proxy_command
 from experiments.cli.train import export_command, train_command
@@ -50,6 +51,7 @@ for _command in (
     train_command,
     report_command,
     export_command,
+    predict_command,
     doctor_command,
     schema_command,
 ):

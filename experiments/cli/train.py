@@ -130,7 +130,9 @@ def _by_class(folder: Path) -> str:
 def _next(architecture: "Architecture", best: Path) -> str:
     """The command that uses the weights."""
     if architecture.task != "detection":
-        return f"Take it away: scaler export {best} -o exported"
+        return (
+            f"Try it: scaler predict {best} IMAGES\nTake it away: scaler export {best} -o exported"
+        )
     return "It finds boxes: `search_spaces.build_network` builds it, the checkpoint fills it"
 
 
@@ -192,31 +194,6 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 
-def _weights_in(folder: Path) -> Path:
-    """The weights that a folder stands for: a training's best epoch, or a run's baseline.
-
-    Raises InputError where there are none, with the command that makes them.
-    """
-    from search_spaces.records import InputError
-    from search_spaces.reference import load_architecture
-
-    best = folder / "checkpoints" / "best.safetensors"
-    if best.is_file():
-        return best
-    found = sorted(folder.glob("checkpoints/*/weights.safetensors"))
-    if not found:
-        way = "name a checkpoint"
-        if (folder / "baseline.yaml").is_file():
-            way = f"`scaler train {folder}` trains its baseline"
-        raise InputError(f"'{folder}' is a folder with no weights yet; {way}")
-    baseline = load_architecture(folder / "baseline.yaml").key
-    members = {path: folder / "family" / f"{path.parent.name}.yaml" for path in found}
-    for path, member in members.items():
-        if member.is_file() and load_architecture(member).key == baseline:
-            return path
-    raise InputError(f"'{folder}' has several networks with weights; name one, as {found[0]}")
-
-
 @click.command("export", cls=CheckedCommand)
 @click.argument("model", metavar="ARCH|CHECKPOINT", shell_complete=complete_architecture)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
@@ -276,9 +253,10 @@ def export_command(
     calibration = None
     if in_int8:
         from experiments.export.int8 import calibration_data
+        from experiments.export.model import weights_in
 
         place = Path(model)
-        weights = _weights_in(place) if place.is_dir() else place
+        weights = weights_in(place) if place.is_dir() else place
         calibration = calibration_data(weights, exported, data)
     files = write_exported(
         exported, output, formats=formats, folded=folded, calibration=calibration
@@ -292,7 +270,7 @@ def export_command(
 
 
 def _model(name: str, *, architecture: str | None, **options: Any) -> "Model":
-    from experiments.export.model import checkpoint_model, untrained_model
+    from experiments.export.model import checkpoint_model, untrained_model, weights_in
     from search_spaces.records import choose
 
     given = {key: value for key, value in options.items() if value is not None}
@@ -303,7 +281,7 @@ def _model(name: str, *, architecture: str | None, **options: Any) -> "Model":
             raise click.UsageError(f"{option} goes with an architecture, but '{name}' is weights.")
         return checkpoint_model(path, architecture=architecture)
     if path.is_dir():
-        found = _weights_in(path)
+        found = weights_in(path)
         if given:
             option = f"--{next(iter(given)).replace('_', '-').replace('weights', 'init-from')}"
             raise click.UsageError(f"{option} goes with an architecture, but '{name}' is a folder.")

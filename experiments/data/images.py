@@ -169,6 +169,7 @@ class ImageData:
     validation: Part
     test: Part
     fingerprint: str  # see fingerprint()
+    colours: tuple[tuple[int, int, int], ...] = ()  # of the classes, where masks are in colours
 
     @property
     def num_classes(self) -> int:

@@ -38,6 +38,11 @@ class Classes:
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int, int], ...] = ()  # r, g, b, and the class or IGNORED
 
+    @property
+    def of_classes(self) -> tuple[tuple[int, int, int], ...]:
+        """The colour of each class; empty where the table has none."""
+        return tuple((r, g, b) for r, g, b, label in self.colours if label != IGNORED)
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -104,7 +104,9 @@ def _from_arrays(source: UndividedData, config: DataConfig) -> UndividedData:
     tell_contents(source.name, source.classes, labels)
     if config.image_size is None or config.image_size == source.train.shape[1]:
         return source
-    sized = {name: _resized(part, config.image_size) for name, part in parts.items()}
+    sized: dict[str, Any] = {
+        name: _resized(part, config.image_size) for name, part in parts.items()
+    }
     return UndividedData(source.name, source.classes, **sized)
 
 
@@ -125,7 +127,8 @@ def read_files(listing: Listing, config: DataConfig) -> UndividedData:
     fit = config.fitted("classification")
     stream = streams(config.placement, images=len(listing.files), image_size=image_size)
     whole = (_stream_files if stream else _hold_files)(listing, image_size, fit, config)
-    parts, start = {}, 0
+    parts: dict[str, Any] = {}
+    start = 0
     for part, files in listing.parts.items():
         parts[part] = whole.take(slice(start, start + len(files)))
         start += len(files)
@@ -145,11 +148,12 @@ def read_pairs(pairs: Pairs, config: DataConfig) -> UndividedData:
     classes = class_names(pairs, masks)
     train = masks[: len(listing.parts["train"])]
     tell_masks(pairs, classes, train, share=lambda share: f"{share:.1%}")
-    parts = {
+    parts: dict[str, Any] = {
         part: replace(whole.take(own), labels=strata(masks[own], len(classes)), masks=masks[own])
         for part, own in _places_of(listing).items()
     }
-    return UndividedData(listing.name, classes, **parts)
+    colours = () if pairs.table is None else pairs.table.of_classes
+    return UndividedData(listing.name, classes, **parts, colours=colours)
 
 
 def read_boxes(found: Labelled, config: DataConfig) -> UndividedData:
@@ -162,7 +166,7 @@ def read_boxes(found: Labelled, config: DataConfig) -> UndividedData:
     whole = _hold_dense(listing, fit, config, what="boxes")
     boxes, faults = place_boxes(found, sizes, image_size=whole.shape[1], fit=fit)
     tell_boxes(found, boxes, faults, fit)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, own in _places_of(listing).items():
         counts = boxes.take(own).by_class(len(listing.classes))
         empty = counts.sum(axis=1, keepdims=True) == 0  # a stratum of their own

@@ -22,6 +22,7 @@ class UndividedData:
     train: Part
     validation: Part | None = None
     test: Part | None = None
+    colours: tuple[tuple[int, int, int], ...] = ()  # of the classes, where masks are in colours
 
 
 def divide(source: UndividedData, config: DataConfig, *, seed: int) -> ImageData:
@@ -49,6 +50,7 @@ def divide(source: UndividedData, config: DataConfig, *, seed: int) -> ImageData
         validation=validation,
         test=test,
         fingerprint=fingerprint(source.classes, train, validation, test),
+        colours=source.colours,
     )
 
 

@@ -59,6 +59,8 @@ class Exported:
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     metrics: dict[str, Any]
+    num_classes: int
+    colours: tuple[tuple[int, int, int], ...] = ()  # of the classes, where masks had some
 
 
 def write_exported(
@@ -133,6 +135,8 @@ def load_exported(folder: str | Path) -> Exported:
         preprocessing=Preprocessing.parse(preprocessing, source=str(path / "preprocessing.json")),
         classes=tuple(config.get("label_names", ())),
         metrics=read_mapping(path / "metrics.json"),
+        num_classes=arguments.num_classes,
+        colours=tuple((r, g, b) for r, g, b in config.get("label_colours", ())),
     )
 
 
@@ -142,6 +146,11 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"'{folder}' is a file; name a folder with -o")
     if folder.is_dir() and any(folder.iterdir()) and _read_config(folder) is None:
         raise InputError(f"'{folder}' is not empty and not an export; name a new folder with -o")
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `scaler export` wrote it."""
+    return _read_config(folder) is not None
 
 
 def _read_config(folder: Path) -> dict[str, Any] | None:
@@ -216,6 +225,7 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
         "num_classes": model.num_classes,
         "num_features": model.network.num_features,
         **({"label_names": list(model.classes)} if model.classes else {}),
+        **({"label_colours": model.colours} if model.colours else {}),
         "model_args": {
             "architecture": model.architecture.model_dump(mode="json", exclude_defaults=True),
             "num_classes": model.num_classes,

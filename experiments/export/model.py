@@ -122,6 +122,11 @@ class Model:
     training: dict[str, Any]  # the checkpoint's metadata; empty for an untrained network
     origin: str  # one sentence
 
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """Of the classes, where the training's masks had some."""
+        return tuple((r, g, b) for r, g, b in self.training.get("colours", ()))
+
 
 def untrained_model(
     name_or_path: str,
@@ -204,6 +209,28 @@ def checkpoint_model(path: Path, *, architecture: str | None = None) -> Model:
         training=metadata,
         origin=_told(metadata),
     )
+
+
+def weights_in(folder: Path) -> Path:
+    """The weights that a folder stands for: a training's best epoch, or a run's baseline.
+
+    Raises InputError where there are none, with the command that makes them.
+    """
+    best = folder / "checkpoints" / "best.safetensors"
+    if best.is_file():
+        return best
+    found = sorted(folder.glob("checkpoints/*/weights.safetensors"))
+    if not found:
+        way = "name a checkpoint"
+        if (folder / "baseline.yaml").is_file():
+            way = f"`scaler train {folder}` trains its baseline"
+        raise InputError(f"'{folder}' is a folder with no weights yet; {way}")
+    baseline = load_architecture(folder / "baseline.yaml").key
+    members = {path: folder / "family" / f"{path.parent.name}.yaml" for path in found}
+    for path, member in members.items():
+        if member.is_file() and load_architecture(member).key == baseline:
+            return path
+    raise InputError(f"'{folder}' has several networks with weights; name one, as {found[0]}")
 
 
 def _told(metadata: dict[str, Any]) -> str:

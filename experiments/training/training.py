@@ -142,6 +142,7 @@ class Training:
         return {
             "architecture": self.architecture.model_dump(mode="json", exclude_defaults=True),
             "classes": list(data.classes),
+            **({"colours": data.colours} if data.colours else {}),
             "metric": self.metric.name,
             "in_channels": data.channels,
             "data": data.fingerprint,

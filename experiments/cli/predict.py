@@ -1,0 +1,51 @@
+"""`scaler predict`: what a trained network tells of images."""
+
+from pathlib import Path
+
+import click
+
+from experiments.cli.options import PIXELS, CheckedCommand, print_table, progress_options
+
+_SHOWN = 10  # images in the table; all of them are in the file
+
+
+@click.command("predict", cls=CheckedCommand)
+@click.argument("network")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("predictions"),
+    show_default=True,
+    help="The folder to write.",
+)
+@click.option(
+    "--window",
+    type=PIXELS,
+    help="Side of a segmenter's windows in pixels of the image; default its shorter side.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@progress_options
+def predict_command(
+    network: str, images: tuple[Path, ...], output: Path, window: int | None, device: str
+) -> None:
+    """Tell the class of IMAGES (files or folders), or the class of each pixel, by NETWORK.
+
+    NETWORK is a folder of `scaler train`, `run` or `export`, a checkpoint, or a member's file.
+
+    predictions.csv has a row an image: the class and each class's share of belief, or the share of
+    the pixels of each class. A network that scores pixels also writes masks/ and overlays/.
+    """
+    from experiments.export.predicting import TABLE, predict
+
+    table = predict(network, images, output=output, window=window, device=device)
+    print_table(
+        [{str(k): v for k, v in row.items()} for row in table.head(_SHOWN).to_dict("records")]
+    )
+    more = len(table) - _SHOWN
+    beside = ", masks/, overlays/ and classes.csv beside it" if "class" not in table else ""
+    click.echo(
+        (f"\nand {more:,} more" if more > 0 else "") + f"\nWritten: {output / TABLE}{beside}",
+        err=True,
+    )

@@ -1,0 +1,128 @@
+"""What `predict` tells is what the training's own evaluation counted, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments.config.recipe import TrainConfig
+from experiments.config.schema import DataConfig
+from experiments.data.sources import load_data
+from experiments.export import load_exported, predict
+from experiments.export.folder import write_exported
+from experiments.export.model import checkpoint_model
+from experiments.export.predicting import score_pixels
+from experiments.training.checkpoint import save_checkpoint
+from experiments.training.metrics import METRICS
+from experiments.training.training import Training
+from search_spaces import InputError
+from tests.experiments.training.test_masks import SMALL
+
+COLOURS = np.array([[10, 20, 30], [200, 100, 50]], dtype=np.uint8)
+RECIPE = TrainConfig(batch_size=4, device="cpu", precision="float32")
+
+
+def trained(folder, source, architecture):
+    """A checkpoint after one epoch, the data, and what the training measured on the test part."""
+    config = DataConfig(source=str(source))
+    data = load_data(config, seed=0)
+    training = Training(architecture, data, config, RECIPE, epochs=1, seed=0)
+    network = next(training.run()).network
+    tested = training.test(network)
+    path = folder / "checkpoints" / "best.safetensors"
+    save_checkpoint(path, network, metadata=training.metadata(test_accuracy=tested))
+    return path, data, tested
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """Bright squares on noise of 20 px, with masks in colours, and a segmenter of them."""
+    draw = np.random.RandomState(0)
+    for part, count in (("train", 8), ("test", 4)):
+        for number in range(count):
+            image = draw.randint(0, 90, (20, 20, 3)).astype(np.uint8)
+            mask = np.zeros((20, 20), dtype=int)
+            top, left = draw.randint(0, 12, 2)
+            image[top : top + 8, left : left + 8] += 120
+            mask[top : top + 8, left : left + 8] = 1
+            for name, pixels in (("images", image), ("masks", COLOURS[mask])):
+                path = tmp_path / "data" / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    lines = [f"{name},{','.join(map(str, c))}" for name, c in zip("ab", COLOURS, strict=True)]
+    (tmp_path / "data" / "classes.csv").write_text("\n".join(["name,r,g,b", *lines]))
+    return (tmp_path / "data", *trained(tmp_path, tmp_path / "data", SMALL))
+
+
+def test_masks_that_are_told_have_the_trainings_test_dice_exactly(masked, tmp_path):
+    source, path, data, tested = masked
+    out = tmp_path / "out"
+    table = predict(tmp_path, [source / "test" / "images"], output=out)
+    told = [Image.open(out / "masks" / name) for name in table["file"]]
+    cells = data.test.masks.astype(int) * 2 + np.stack([np.asarray(mask) for mask in told])
+    matrix = np.bincount(cells.ravel(), minlength=4).reshape(2, 2)
+    assert METRICS["dice"].of(torch.from_numpy(matrix)) == tested
+    assert table["b"].tolist() == [(np.asarray(mask) == 1).mean() for mask in told]
+    assert np.array_equal(np.asarray(told[0].convert("RGB")), COLOURS[np.asarray(told[0])])
+    assert Image.open(out / "overlays" / "0.png").size == (20, 20)
+    assert (out / "classes.csv").read_text().splitlines()[1] == '"a",10,20,30'
+    write_exported(checkpoint_model(path), tmp_path / "export")
+    again = predict(tmp_path / "export", [source / "test" / "images"], output=tmp_path / "again")
+    assert again.equals(table)
+    assert load_exported(tmp_path / "export").colours == ((10, 20, 30), (200, 100, 50))
+
+
+def test_a_window_as_large_as_the_image_is_one_pass_and_smaller_ones_cover_all(masked):
+    model = checkpoint_model(masked[1])
+    pixels = torch.from_numpy(masked[2].test.images[0])
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    with torch.no_grad():
+        whole = model.network(model.preprocessing(pixels[None]))
+    resized = torch.nn.functional.interpolate(whole, size=(20, 20), mode="bilinear")[0]
+    assert torch.equal(score_pixels(model, image), resized)
+    wide = Image.fromarray(np.concatenate([np.asarray(image)] * 3, axis=1))
+    scores = score_pixels(model, wide, window=13)
+    assert scores.shape == (2, 20, 60)
+    assert scores.isfinite().all()
+    # The same square thrice: where a window holds just one of them, the scores are that pass's.
+    assert torch.allclose(score_pixels(model, wide)[:, :, :4], resized[:, :, :4], atol=1e-5)
+
+
+def test_a_classifiers_table_has_the_trainings_test_accuracy(tmp_path, tiny):
+    draw = np.random.RandomState(1)
+    for part in ("train", "test"):
+        for number in range(12):
+            label = ("dark", "light")[number % 2]
+            pixels = draw.randint(0, 150, (10, 14, 3)) + 60 * (number % 2)
+            path = tmp_path / "data" / part / label / f"{label}{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    path, _, tested = trained(tmp_path, tmp_path / "data", tiny)
+    table = predict(path, [tmp_path / "data" / "test"], output=tmp_path / "out")
+    pairs = zip(table["file"], table["class"], strict=True)
+    right = [file.split("/")[0] == told for file, told in pairs]
+    assert np.mean(right) == tested
+    assert np.allclose(table[["dark", "light"]].sum(axis=1), 1)
+    assert (tmp_path / "out" / "predictions.csv").read_text().startswith("file,class,dark,light")
+
+
+def test_what_cannot_be_told_is_refused_before_anything_is_written(masked, tmp_path):
+    source, path, _, _ = masked
+    out, images = tmp_path / "out", source / "test" / "images"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    (tmp_path / "0.jpg").write_bytes((images / "0.png").read_bytes())
+    refused = [
+        (path, [tmp_path / "empty"], "'.*empty' holds no images"),
+        (path, [tmp_path / "bad.png"], r"cannot decode image '.*bad\.png'"),
+        (path, [tmp_path / "none.png"], r"no image '.*none\.png': there is no such file"),
+        (path, [images, tmp_path / "0.jpg"], r"'.*0\.png' and '.*0\.jpg' have one name"),
+        ("efficientnet_b0", [images], "'efficientnet_b0' has no trained weights; name a folder"),
+        (tmp_path / "empty", [images], "is a folder with no weights yet"),
+    ]
+    for network, some, words in refused:
+        with pytest.raises(InputError, match=words):
+            predict(network, some, output=out)
+        assert not out.exists()
+    with pytest.raises(InputError, match=r"is not empty and holds no predictions\.csv"):
+        predict(path, [images], output=source)
