@@ -41,8 +41,9 @@ def initial_weights(
 
     A tensor of the same name and shape is taken as it is. One of another shape, as where a member
     is wider than the one that was trained, is laid into the leading corner of what the `seed`
-    initialises; layers that the file lacks begin as initialised. The classifier is new unless the
-    file is of the same `classes`. The architecture takes over the epsilon of batch norm, the
+    initialises; layers that the file lacks begin as initialised, as a dense head does beside a
+    classifier's body. What scores classes is new unless the file is of the same `classes`. The
+    architecture takes over the epsilon of batch norm, the
     padding and the average pooling that the weights were trained with. Raises InputError for a file
     without weights of such a network.
     """
@@ -53,8 +54,13 @@ def initial_weights(
     theirs, of = found.weights, found.classes
     new_head = of != classes
     if new_head:
-        head = [name for name in mine if name.startswith("head.")][-2:]  # weight and bias
-        theirs = {name: tensor for name, tensor in theirs.items() if name not in head}
+        with torch.device("meta"):  # what the number of classes makes another shape
+            more = build_network(
+                architecture, num_classes=len(classes) + 1, in_channels=in_channels
+            )
+        other = more.state_dict()
+        scores = {name for name in mine if other[name].shape != mine[name].shape}
+        theirs = {name: tensor for name, tensor in theirs.items() if name not in scores}
     start, same, grown = {}, 0, 0
     for name, tensor in mine.items():
         if name not in theirs or theirs[name].ndim != tensor.ndim:

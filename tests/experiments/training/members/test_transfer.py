@@ -8,7 +8,7 @@ from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
 from experiments.training.members.transfer import initial_weights
 from scaler import CompoundCoefficients, scale
-from search_spaces import build_network, load_architecture
+from search_spaces import Architecture, build_network, load_architecture
 from search_spaces.records import InputError
 
 TEN = tuple("abcdefghij")
@@ -96,3 +96,23 @@ def test_freezing_more_stages_than_there_are_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match=r"at most 2.*but is 3"):
         train_member(request, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("head", [{"kind": "unet", "widths": [8]}, {"kind": "fcn", "skips": 2}])
+def test_a_dense_network_begins_with_a_classifiers_body(tmp_path, tiny, head):
+    body = build_network(tiny, num_classes=2, in_channels=1)
+    table = tiny.model_dump(mode="json", exclude_defaults=True)
+    path = tmp_path / "body.safetensors"
+    facts = {"architecture": table, "classes": ["cat", "dog"]}
+    save_checkpoint(path, body, metadata=facts)
+    dense = Architecture.parse({**table, "head": head}, source="test")
+    classes = ("land", "water", "road")
+    start = initial_weights(path, dense, classes=classes, in_channels=1, seed=0)
+    wanted = {n: w for n, w in body.state_dict().items() if not n.startswith("head.")}
+    assert start.weights.keys() == wanted.keys()
+    assert all(torch.equal(start.weights[name], tensor) for name, tensor in wanted.items())
+    assert f"{len(wanted)} tensors as they are" in start.told
+    network = build_network(dense, num_classes=2, in_channels=1)
+    save_checkpoint(path, network, metadata={**facts, "classes": ["cat", "dog"]})
+    again = initial_weights(path, dense, classes=classes, in_channels=1, seed=0).weights
+    assert not [name for name in again if "scores" in name]
