@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments.config.messages import say
+from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig, Fit
 from experiments.data.decoding import fit_square, read_each, read_image, upright_size
 from experiments.data.images import IGNORED
@@ -309,7 +309,7 @@ def tell_masks(
     ]
     if counts[IGNORED]:
         shares.append(f"no class {share(counts[IGNORED] / counts.sum())}")
-    say(
+    say_once(
         f"data: '{pairs.images.name}': segmentation, as images lie beside masks: "
         f"{', '.join(told)}; {len(classes)} classes by pixels of train: {', '.join(shares)}"
     )
