@@ -250,10 +250,7 @@ def scale_to(
         above=above,
         pixels=rounding_of(rounding).pixels,
     )
-    member = found.member
-    if member is not base:
-        unit = {"latency": "s", "peak_ram": "ram"}.get(cost, cost)
-        member = member.replace(name=f"{architecture.name}_{target:.4g}{unit}".replace("+", ""))
+    member = _named(found.member, base, f"{architecture.name}_{target:.4g}", cost)
     return Scaled(
         member,
         base,
@@ -266,6 +263,12 @@ def scale_to(
         moved=found.moved,
         limits=kept,
     )
+
+
+def _named(member: Architecture, base: Architecture, name: str, cost: CostName) -> Architecture:
+    """The member by its target, as `b0_5e06flops`; the base itself keeps its name."""
+    unit = {"latency": "s", "peak_ram": "ram"}.get(cost, cost)
+    return member if member is base else member.replace(name=f"{name}{unit}".replace("+", ""))
 
 
 def begun(

@@ -3,9 +3,11 @@
 from typing import Any
 
 from experiments.config.messages import say
+from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
+from experiments.engine.cluster_check import check_cluster
 from experiments.engine.session import begun_with
 from experiments.steps.search import check_search
 from scaler.conditions import find_device
@@ -47,8 +49,11 @@ def settings_by_data(config: SearchConfig) -> Settings:
 
     A run that was begun keeps those that it was begun with. Raises InputError as the data do.
     """
-    check_search(config)
+    check_search(config)  # all of these before the data, which may take minutes
+    check_cluster(config.cluster)
     before = begun_with(config)
+    if before is None:
+        RunFolder.check(config, set())
     data = load_data(config.data, seed=config.seed)
     found = settings_of(data, cards=find_device(config.train.device).type == "cuda")
     if before is not None:
