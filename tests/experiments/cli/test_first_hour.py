@@ -32,10 +32,10 @@ def test_help_prints_the_defaults_of_the_schema(scaler):
     assert f"[default: {SearchSection().space}]" in words
 
 
-def test_list_names_configs_and_recipes(scaler):
+def test_list_names_configs_recipes_and_boards(scaler):
     _, out, _ = scaler("list")
-    assert "\n  digits\n" in out
-    assert out.rstrip().endswith("vgg")
+    for name in ("digits", "vgg", "stm32f4-discovery"):
+        assert any(line.split()[:1] == [name] for line in out.splitlines())
 
 
 def test_a_name_that_several_begin_with_lists_them(scaler):

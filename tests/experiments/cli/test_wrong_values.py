@@ -22,6 +22,7 @@ ARGUMENTS = {
     "export": [NETWORK, "-o", "out"],
     "latency": [NETWORK, "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "mobilenet_v1"],
     "list": [],
+    "predict": ["nosuch", "nosuch"],
     "proxy": [],
     "report": ["nosuch"],
     "run": ["--config", "digits"],
@@ -37,7 +38,7 @@ ANY_SIGN = {"--phi", "--exponent"}
 FROM_ZERO = {"--seed", "--min-flops", "--freeze", "--gpus-per-worker", *ANY_SIGN}
 UNLIMITED = {"--max-flops", "--max-params", "--max-activations", "--max-latency"}
 # Texts that say only what to look for elsewhere, or name what is made.
-MADE = {"--run", "--output", "--out", "--yaml", "--folder", "runs"}
+MADE = {"--run", "--output", "--out", "--yaml", "--folder", "--memory", "runs"}
 
 
 class Begun(BaseException):
