@@ -47,6 +47,7 @@ def shelf(tmp_path_factory):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(images / f"{number}.png")
     _draw_boxes(folder / "path" / "to" / "boxes")
+    _draw_masks(folder / "path" / "to" / "masks")
     return folder
 
 
@@ -64,6 +65,17 @@ def _draw_boxes(folder):
     categories = [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}]
     content = {"images": images, "annotations": boxes, "categories": categories}
     (folder / "instances.json").write_text(json.dumps(content))
+
+
+def _draw_masks(folder):
+    """Twenty pictures, each with a bright square that its mask knows."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(20):
+        mask = np.zeros((48, 48), dtype=np.uint8)
+        mask[10:30, number : number + 24] = 1
+        Image.fromarray(200 * mask).convert("RGB").save(folder / "images" / f"{number}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
 
 
 @pytest.fixture
