@@ -97,10 +97,17 @@ _NORM = "gradient_norm."  # what the curve's columns of norms begin with
 _MAPS = 8  # of each tap, whose images are drawn
 
 
-def draw(network: Network, folder: TrainingFolder, *, data: ImageData, resolution: int) -> None:
-    """Write the pictures of a finished training into its folder."""
+def draw(
+    network: Network,
+    folder: TrainingFolder,
+    *,
+    data: ImageData,
+    resolution: int,
+    metric: str = "accuracy",
+) -> None:
+    """Write the pictures of a finished training into its folder; `metric` is its label."""
     rows = folder.rows()
-    write_bytes(folder.figures / "curves.png", curves_png(rows))
+    write_bytes(folder.figures / "curves.png", curves_png(rows, metric=metric))
     norms = gradient_norms_png(rows)
     if norms is not None:
         write_bytes(folder.figures / "gradient_norms.png", norms)
@@ -124,20 +131,27 @@ def draw(network: Network, folder: TrainingFolder, *, data: ImageData, resolutio
     write_bytes(folder.figures / "activations.png", activations_png(found, strides=strides))
 
 
-def curves_png(rows: pd.DataFrame) -> bytes:
-    """Loss, and error in training and on the validation part, by epoch."""
+def curves_png(rows: pd.DataFrame, *, metric: str) -> bytes:
+    """By epoch: the loss, and the error in training and on the validation part.
+
+    Of another metric than accuracy its value on the validation part alone: what a training shows
+    of itself is the share of right labels.
+    """
     figure = _figure(9.6, 4.2)
     loss, error = figure.subplots(1, 2)
     epochs = rows["epoch"].to_numpy()
     loss.plot(epochs, rows["train_loss"], color=BLUE, marker="o", markersize=3)
     loss.set(ylabel="training loss")
-    for column, colour, label in (
-        ("train_accuracy", BLUE, "training (augmented)"),
-        ("accuracy", ORANGE, "validation"),
-    ):
-        if column in rows:  # of boxes nothing is measured in training
-            error.plot(epochs, 1 - rows[column], c=colour, marker="o", markersize=3, label=label)
-    error.set(ylabel="error")
+    told = {"accuracy": rows["accuracy"]}
+    if metric == "accuracy":
+        told = {"train_accuracy": 1 - rows["train_accuracy"], "accuracy": 1 - rows["accuracy"]}
+    for column, values in told.items():
+        colour, label = {
+            "train_accuracy": (BLUE, "training (augmented)"),
+            "accuracy": (ORANGE, "validation"),
+        }[column]
+        error.plot(epochs, values, c=colour, marker="o", markersize=3, label=label)
+    error.set(ylabel="error" if metric == "accuracy" else metric)
     error.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     error.legend(frameon=False)
     for axes in (loss, error):

@@ -183,7 +183,13 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
     network = training.network()
     network.load_state_dict(load_tensors(folder.best))
     test_accuracy = training.judged(network, folder.path, sheet=folder.figures / SHEET).value
-    draw(network, folder, data=training.data, resolution=training.architecture.resolution)
+    draw(
+        network,
+        folder,
+        data=training.data,
+        resolution=training.architecture.resolution,
+        metric=training.metric.label,
+    )
     best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy)
     write_bytes(folder.best, checkpoint_bytes(network, metadata=best))
     state = folder.read_state()

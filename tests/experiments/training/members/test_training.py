@@ -48,7 +48,7 @@ def test_a_training_leaves_curve_checkpoints_and_pictures(tiny, tmp_path):
     assert (best["accuracy"], best["test_accuracy"]) == (trained.accuracy, trained.test_accuracy)
     assert checkpoint_model(trained.folder.best).architecture == tiny
     drawn = sorted(path.name for path in trained.folder.figures.iterdir())
-    assert drawn == ["activations.png", "curves.png"]
+    assert drawn == ["activations.png", "curves.png", "sheet.png"]
     assert not trained.folder.state.exists()
 
 
