@@ -16,6 +16,9 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("analysis")
     for name, seed in (("digits", 0), ("other", 1)):
         sample(folder / "runs" / name, trials=60, seed=seed)
+    told = folder / "runs" / "digits" / "checkpoints" / "digits_b0" / "classes.csv"
+    told.parent.mkdir(parents=True)
+    told.write_text("class,images,predicted,precision,recall,f1\n0,9,8,1,0.9,0.94\n1,9,9,1,1,1\n")
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
     with pytest.MonkeyPatch.context() as patch:

@@ -70,7 +70,7 @@ def test_a_space_is_not_written_as_a_network(scaler, option, tmp_path, monkeypat
     )
     status, out, err = scaler("show", "mine.yaml", *option)
     assert (status, out) == (2, "")
-    assert f"{option[0]} writes a network, but mine.yaml is a space" in err
+    assert f"{option[0]} is of a network, but mine.yaml is a space" in err
     assert not (tmp_path / "net.yaml").exists()
 
 

@@ -208,6 +208,7 @@ def searched(tmp_path_factory):
     return {"said": done.stderr, **json.loads(done.stdout.splitlines()[-1])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "share", "sees", "most"),
     [
@@ -225,6 +226,7 @@ def test_a_trial_sees_its_own_card_or_none_and_no_more_run_than_fit(
     assert 1 < searched[setting]["most"] <= most
 
 
+@pytest.mark.slow
 def test_the_choice_is_told_in_a_line(searched):
     assert (
         "2 GPUs, 3 trials each (cluster.gpus_per_trial: 0.3333): the largest network takes"

@@ -59,6 +59,7 @@ def compare(path, *networks, seeds=1):
     return session.folder
 
 
+@pytest.mark.slow
 def test_more_seeds_are_added_to_what_was_trained(ray, small, tmp_path):  # noqa: ARG001
     network = small.model_dump(mode="json")
     compare(tmp_path / "run", network)

@@ -81,6 +81,7 @@ def test_an_own_evaluation_gets_the_training_and_the_best_is_kept(ray, config, o
     assert sorted(again["training.strength"]) == [2, 3]
 
 
+@pytest.mark.slow
 def test_the_shipped_space_is_searched_and_its_recipe_trains_the_family(ray, tmp_path):  # noqa: ARG001
     """On digits, end to end; a stored curve is what the same settings give without any search."""
     from experiments.line import run_line

@@ -100,6 +100,7 @@ def test_a_search_in_a_database_continues_and_is_reported_from_there(ray, shared
     assert not (shared.run / "study.db").exists()
 
 
+@pytest.mark.slow
 def test_no_password_stands_in_any_file_of_the_run(ray, shared, url, monkeypatch):  # noqa: ARG001
     monkeypatch.setattr(sys, "argv", ["scaler", "search", f"--storage={url}"])
     search(shared, evaluate=lambda *a, **k: evaluate(*a, **k), **SIZES)
@@ -124,6 +125,7 @@ def test_a_runs_notes_are_read_from_its_database(shared, url):
     assert not (shared.run / "study.db").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_in_another_store(ray, shared, config):  # noqa: ARG001
     search(shared, evaluate=lambda *a, **k: evaluate(*a, **k), **SIZES)
     with pytest.raises(InputError, match=r"has its trials in postgresql.*\*\*\*@"):

@@ -109,6 +109,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_does(tmp_path):
     plain = Architecture.parse(PLAIN, source="plain")
     recipe = TrainConfig(batch_size=32, learning_rate=0.02, device="cpu")
