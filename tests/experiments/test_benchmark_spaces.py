@@ -22,6 +22,7 @@ def found():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", ["tpe", "local_search"])
 def test_ours_is_not_significantly_worse_anywhere_and_ahead_in_the_mean(found, rival):
     worse = found["cost_aware"] - found[rival]  # (spaces, seeds)

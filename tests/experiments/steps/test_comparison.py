@@ -71,6 +71,7 @@ def test_more_seeds_are_added_to_what_was_trained(ray, small, tmp_path):  # noqa
     assert weights == {"small", "small_seed1"}
 
 
+@pytest.mark.slow
 def test_the_report_of_a_comparison_keeps_the_configs_order(ray, small, tmp_path):  # noqa: ARG001
     slow = small.replace(name="slow", resolution=32)  # ends last
     networks = [network.model_dump(mode="json") for network in (slow, small)]

@@ -132,6 +132,7 @@ def test_a_run_is_not_continued_in_another_store(ray, shared, config):  # noqa: 
         search(config, evaluate=evaluate, **SIZES)
 
 
+@pytest.mark.slow
 def test_another_run_of_the_same_name_is_refused(ray, shared, tmp_path):  # noqa: ARG001
     search(shared, evaluate=lambda *a, **k: evaluate(*a, **k), **SIZES)
     other = shared.replace(run=tmp_path / "b", search=shared.search.replace(epochs=2))
