@@ -161,7 +161,7 @@ def _planned(
     The plan is said. A run that was begun keeps its number of trials, so that the same command goes
     on with it.
     """
-    from experiments.engine.session import begun_with
+    from experiments.engine.begun import begun_with
     from experiments.steps.plan import plan_search, side_within, tell_plan, within
 
     if seconds is not None and (before := begun_with(config)) is not None:

@@ -46,10 +46,11 @@ def coefficients_command(architecture: str, **options: Any) -> None:
     Every direction with alpha * beta^2 * gamma^2 near 2 is scaled to the same measured FLOPs and
     trained; the leaders again with new seeds. Prints them ranked.
     """
+    from experiments.config.run_folder import RunFolder
     from experiments.config.sections import CoefficientsSection
     from experiments.engine.session import open_session
     from experiments.report.report import coefficients_text, write_report
-    from experiments.steps.coefficients import coefficient_grid, run_coefficients
+    from experiments.steps.coefficients import coefficient_grid, grown_members, run_coefficients
     from search_spaces.records import InputError
     from search_spaces.reference import load_architecture
 
@@ -65,13 +66,17 @@ def coefficients_command(architecture: str, **options: Any) -> None:
         coefficients=CoefficientsSection.parse(section, source="command line: coefficients")
     )
     coefficient_grid(step=config.coefficients.step, tolerance=config.coefficients.tolerance)
-    with open_session(config) as session:
-        before = session.folder.baseline()
+
+    def check(sizes: dict[str, int]) -> None:
+        before = RunFolder(config.run_folder, config).baseline()
         if before is not None and before.key != baseline.key:
             raise InputError(
-                f"'{session.folder.path}' has another baseline, {before.name}; "
+                f"'{config.run_folder}' has another baseline, {before.name}; "
                 f"name a new folder with --run"
             )
+        grown_members(baseline, config.coefficients, **sizes)
+
+    with open_session(config, check=check) as session:
         session.folder.write_baseline(baseline, recipe=session.folder.recipe(), sizes=session.sizes)
         run_coefficients(session, baseline)
     write_report(session.folder)

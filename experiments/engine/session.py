@@ -2,19 +2,18 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.config.messages import say
-from experiments.config.run_folder import RunFolder, check_facts, check_same
+from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.search_section import EarlyStopping
 from experiments.config.sections import ClusterSection
-from experiments.config.storage_url import masked
-from experiments.config.units import readable_cost
-from experiments.engine.budgets import check_targets, with_target
+from experiments.engine.begun import check_shared, look_at_store, note_shared, with_known_target
+from experiments.engine.budgets import check_targets
 from experiments.engine.candidates import Candidates
 from experiments.engine.cluster import ray_session, trials_at_a_time
 from experiments.engine.cluster_check import check_cluster
@@ -29,7 +28,6 @@ from experiments.engine.tracking import Tracking, check_tracking
 from experiments.engine.worker import Worker
 from experiments.store.checkpoints import Checkpoints
 from experiments.store.run_lock import RunLock
-from experiments.store.sqlite_file import backup_of
 from experiments.store.store import Store
 from scaler.conditions import find_device
 from scaler.cost import Cost
@@ -159,11 +157,13 @@ def open_session(
     num_classes: int = 1000,
     in_channels: int = 3,
     searches: bool = False,
+    check: Callable[[dict[str, int]], object] = lambda _: None,
 ) -> Iterator[Session]:
     """Check everything that can be wrong, then write the run folder, then start Ray.
 
     `num_classes` and `in_channels` are asked for only with an own `evaluate`; else the data say.
-    A session that `searches` has networks within its limits, and a target.
+    A session that `searches` has networks within its limits, and a target. `check` gets the data's
+    classes and channels (see `Session.sizes`) and raises InputError for what else is wrong.
     """
     data, metric = None, "accuracy"
     if evaluate is None:
@@ -172,10 +172,11 @@ def open_session(
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     check_cluster(config.cluster, on_cards=data is not None and config.train.device == "cuda")
     check_tracking(config.tracking)
-    store, begun = _look(config)
-    config, told = _with_target(config, store, begun, sizes if searches else None)
+    store, begun = look_at_store(config)
+    config, told = with_known_target(config, store, begun, sizes if searches else None)
     if searches:
         check_targets(config.search, **sizes)
+    check(sizes)
     folder = RunFolder.check(config, begun)
     facts = {
         "evaluation": "built-in training" if data else "own",
@@ -186,13 +187,13 @@ def open_session(
     if begun:
         folder.check_facts(facts)
     if store is not None:
-        _check_shared(store, config, facts, begun)
+        check_shared(store, config, facts, begun)
     with ExitStack() as stack:
         engine = None if store is None else store.engine
         lock = stack.enter_context(RunLock(folder.path, engine=engine, run=config.name))
         if store is not None:
-            _check_shared(store, config, facts, begun)  # again, as now nobody else writes
-            _note_shared(store, config, facts)
+            check_shared(store, config, facts, begun)  # again, as now nobody else writes
+            note_shared(store, config, facts)
         if told:
             say(told)
         folder.write_config()  # before the study: a stop in between leaves a run that goes on
@@ -230,90 +231,6 @@ def _loaded(config: SearchConfig, *, searches: bool) -> tuple["ImageData", str]:
             varied=config.data.varied(config.train.augmentation),
         )
     return data, metric
-
-
-def _look(config: SearchConfig) -> tuple[Store | None, set[str]]:
-    """The database, if the store is one, and the studies that hold trials; no file is made.
-
-    Raises InputError where the folder's run has its trials in another store.
-    """
-    path, now = config.run_folder / "study.db", _place(config)
-    before: str | None = None
-    if (config.run_folder / "config.yaml").is_file():
-        before = _place(RunFolder.open(config.run_folder).config)
-    in_file = Store(path).begun() if path.exists() or backup_of(path).exists() else set()
-    if (before or in_file) and before != now:
-        raise InputError(
-            f"'{config.run_folder}' has its trials in {before or path}, but now they would go to "
-            f"{now or path}; continue with the same, or name a new folder with --run"
-        )
-    if now is None:
-        return None, in_file
-    store = Store(path, database=config.cluster.storage, run=config.name)
-    return store, store.begun()
-
-
-def _with_target(
-    config: SearchConfig, store: Store | None, begun: set[str], sizes: dict[str, int] | None
-) -> tuple[SearchConfig, str]:
-    """The config with the target of its search, and what to tell of it.
-
-    One that is not given is that of the run as it was begun. For a new search it follows from the
-    space, counted for `sizes`; without them nothing is searched.
-    """
-    section = config.search
-    if section.target is not None:
-        return config, ""
-    before = _begun_with(config, store) if begun else None
-    if before is not None and (before.search.target is not None or "search" in begun):
-        targets = {"targets": before.search.budgets} if section.front else {}
-        kept = section.replace(target=before.search.known_target, **targets)
-        return config.replace(search=kept), ""
-    if sizes is None:
-        return config, ""
-    section = with_target(section, **sizes)
-    within = "the space's networks" + (" within the limits" if section.limits else "")
-    which, key = ("quartiles", "targets") if section.front else ("median", "target_flops")
-    target = ", ".join(readable_cost("flops", target) for target in section.budgets)
-    told = f"target: {target}, the {which} of {within}; set search.{key} to choose"
-    return config.replace(search=section), told
-
-
-def begun_with(config: SearchConfig) -> SearchConfig | None:
-    """The config that the run was begun with, in its folder or in the database; None if it is new.
-
-    Raises InputError as `_look` does.
-    """
-    return _begun_with(config, _look(config)[0])
-
-
-def _begun_with(config: SearchConfig, store: Store | None) -> SearchConfig | None:
-    """The config that the run was begun with: in its folder, or in the database."""
-    if (config.run_folder / "config.yaml").is_file():
-        return RunFolder.open(config.run_folder).config
-    kept = {} if store is None else store.notes("run")
-    return SearchConfig.parse(kept["config"], source=f"{_place(config)}") if kept else None
-
-
-def _place(config: SearchConfig) -> str | None:
-    """Where a config's trials are in a database."""
-    storage = config.cluster.storage
-    return None if storage is None else f"{masked(storage)} (run {config.name})"
-
-
-def _check_shared(
-    store: Store, config: SearchConfig, facts: dict[str, Any], begun: set[str]
-) -> None:
-    """In a database a run's name is its own: raise InputError where another run has it."""
-    where, kept = f"{_place(config)}", store.notes("run")
-    if begun and kept:
-        check_same(SearchConfig.parse(kept["config"], source=where), config, where, begun)
-        check_facts(kept["facts"], facts, where)
-
-
-def _note_shared(store: Store, config: SearchConfig, facts: dict[str, Any]) -> None:
-    store.note("run", "config", config.model_dump(mode="json", exclude={"run", "cluster"}))
-    store.note("run", "facts", facts)
 
 
 def run_study(searcher: StudySearcher, *, evaluate: "Evaluate", cluster: ClusterSection) -> None:

@@ -7,8 +7,8 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
+from experiments.engine.begun import begun_with
 from experiments.engine.cluster_check import check_cluster
-from experiments.engine.session import begun_with
 from experiments.steps.search import check_search
 from scaler.conditions import find_device
 

@@ -64,8 +64,13 @@ def search(
     from experiments.store.trials import load_trials
 
     check_search(config, evaluate)
-    sizes = {"num_classes": num_classes, "in_channels": in_channels}
-    with open_session(config, evaluate=evaluate, searches=True, **sizes) as session:
+    with open_session(
+        config,
+        evaluate=evaluate,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        searches=True,
+    ) as session:
         best = run_search(session)
     trials = load_trials(session.folder.path, study="search")
     return SearchResult(session.folder, best, trials, session.folder.recipe())
