@@ -5,6 +5,7 @@ from typing import Any
 from experiments.config.messages import say
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
+from experiments.config.search_section import SearchSection
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.engine.begun import begun_with
@@ -55,7 +56,9 @@ def settings_by_data(config: SearchConfig) -> Settings:
     if before is None:
         RunFolder.check(config, set())
     data = load_data(config.data, seed=config.seed)
-    found = settings_of(data, cards=find_device(config.train.device).type == "cuda")
+    found = settings_of(data, cards=_on_cards(config))
+    if config.search.space != SearchSection().space:
+        found.pop("search.resolution", None)  # a space that was named has its own
     if before is not None:
         return {place: _at(before, place) for place in found}
     if found:
@@ -85,6 +88,14 @@ def settings_of(data: ImageData, *, cards: bool) -> Settings:
     if data.name in UPRIGHT:
         found["data.flip"] = False
     return found
+
+
+def _on_cards(config: SearchConfig) -> bool:
+    """Whether trials run on GPUs. A cluster may have them where this machine has none."""
+    device = config.train.device
+    if config.cluster.address is not None:
+        return device == "cuda"
+    return find_device(device, setting="train.device").type == "cuda"
 
 
 def _at(config: SearchConfig, place: str) -> Any:

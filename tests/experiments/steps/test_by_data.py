@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from experiments.config.recipe import TrainConfig
 from experiments.config.schema import SearchConfig
+from experiments.config.sections import ClusterSection
 from experiments.data.boxes import Boxes
 from experiments.data.images import ImageData, Split
 from experiments.steps.by_data import settings_by_data, settings_of
@@ -41,6 +43,19 @@ def test_digits_are_not_mirrored_and_masks_and_boxes_have_a_space_of_their_own()
     none = Boxes.of([np.zeros((0, 4))] * 30, [np.zeros(0)] * 30)
     found = settings_of(data_of(30, 224, boxes=none), cards=False)
     assert (found["search.space"], found["search.resolution"]) == ("mbconv_detect", 160)
+
+
+def test_a_space_that_was_named_keeps_its_resolution(tmp_path):
+    config = SearchConfig(name="digits", run=tmp_path)
+    named = config.replace(search=config.search.replace(space="residual"))
+    assert "search.resolution" not in settings_by_data(named)
+
+
+def test_the_cards_of_a_cluster_are_not_looked_for_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.steps.by_data.check_cluster", lambda _: None)
+    cluster, train = ClusterSection(address="10.0.0.1:6379"), TrainConfig(device="cuda")
+    config = SearchConfig(name="digits", run=tmp_path, cluster=cluster, train=train)
+    assert settings_by_data(config)["search.resolution"] == 16
 
 
 def test_a_run_that_was_begun_keeps_its_settings(tmp_path):
