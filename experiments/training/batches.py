@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -227,6 +227,8 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
     )
 
 
+T = TypeVar("T")
+
 # (numbers of the images (B,), scores, labels): what one looks at image by image
 Each = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -242,18 +244,30 @@ def measure_confusion(
 ) -> Tensor:
     """The confusion matrix (K, K) on `split` in eval mode; the network's own mode comes back.
 
-    `first` is that of `confusion`. `each` is called with every batch, perhaps twice with an image.
-    Where memory runs out, as when another trial on the card took it, it begins again with smaller
-    batches.
+    `first` is that of `confusion`. `each` is called with every batch, perhaps twice with an image
+    (see `in_eval_mode`).
+    """
+    pixels = math.prod(split.labels.shape[1:])
+    most = _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
+
+    def measure(batch_size: int) -> Tensor:
+        return _confusion(network, split, prepare, precision, batch_size, first, each)
+
+    return in_eval_mode(network, measure, batch_size=most)
+
+
+def in_eval_mode(network: nn.Module, measure: Callable[[int], T], *, batch_size: int) -> T:
+    """`measure(batch_size)` with the network in eval mode; its own mode comes back.
+
+    Where memory runs out, as when another trial on the card took it, it begins again with half the
+    batch. Raises RuntimeError where one image is too much.
     """
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    pixels = math.prod(split.labels.shape[1:])
-    batch_size = _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
     try:
         while True:
             try:
-                return _confusion(network, split, prepare, precision, batch_size, first, each)
+                return measure(batch_size)
             except RuntimeError as error:
                 if not card_is_full(error) or batch_size == 1:
                     raise

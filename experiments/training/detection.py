@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import Placed, in_order
-from experiments.training.hardware import autocast, card_is_full
+from experiments.training.batches import Placed, in_eval_mode, in_order
+from experiments.training.hardware import autocast
 from experiments.training.moving import resize_boxes, targets_of
 from search_spaces.records import InputError
 
@@ -25,21 +25,11 @@ def measure_detections(
 
     Where memory runs out it begins again with smaller batches.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    batch_size = _BATCH
-    try:
-        while True:
-            try:
-                return _detections(network, split, prepare, precision, batch_size)
-            except RuntimeError as error:
-                if not card_is_full(error) or batch_size == 1:
-                    raise
-                batch_size //= 2
-            torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+
+    def measure(batch_size: int) -> Detections:
+        return _detections(network, split, prepare, precision, batch_size)
+
+    return in_eval_mode(network, measure, batch_size=_BATCH)
 
 
 @torch.no_grad()  # in inference mode torchvision's anchors would be lost to the next training step
