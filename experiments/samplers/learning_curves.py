@@ -43,6 +43,7 @@ PAST = 8.0  # made-up curves
 ALIKE = 0.3  # correlation of two marks far apart
 SCALE = 0.25  # variance of the made-up curves where no two real ones can be compared
 FADES = 0.6
+LEAST_SPREAD = 1e-6  # variance
 LEAST_TOLD = 1e-6  # share of the variance; a curve that tells less has evidence of no weight
 
 
@@ -60,7 +61,9 @@ class LearningCurves:
         """From the curves `table` (N, G) at `marks` (G,), with nan after the end of each curve."""
         reached = np.isfinite(table)
         spreads = [table[reached[:, j], j].var(ddof=1) for j in np.flatnonzero(reached.sum(0) > 2)]
-        made_up = PAST * _alike(marks) * (float(np.mean(spreads)) if spreads else SCALE)
+        spread = float(np.mean(spreads)) if spreads else SCALE
+        # Equal curves, as of detectors that find nothing yet, would leave nothing to solve with.
+        made_up = PAST * _alike(marks) * max(spread, LEAST_SPREAD)
         count = len(marks)
         slopes, shifts, variances = np.zeros((count, count)), np.zeros(count), np.zeros(count)
         usual = np.zeros(count)  # the mean curve

@@ -76,6 +76,16 @@ def test_a_curve_that_tells_nothing_has_no_weight():
     assert (model.evidence(asked)[1] > 25 * 0.5**2).all()
 
 
+@pytest.mark.parametrize("count", [3, 9])
+def test_curves_that_are_all_equal_foretell_the_same_again(count):
+    table = np.full((count, EPOCHS), np.nan)
+    table[:, :3] = 0.0
+    model = LearningCurves.fit(table, range(1, EPOCHS + 1))
+    mean, variance = model.evidence(table)
+    assert mean == pytest.approx(np.zeros(count), abs=1e-6)
+    assert np.isfinite(variance).all()
+
+
 def tabled(curves):
     steps = compared(set().union(*curves))
     return np.array([row_of(curve, steps) for curve in curves]), marks_of(steps)
