@@ -1,6 +1,7 @@
 """What the files of boxes say: COCO JSON, Pascal VOC XML, YOLO txt, read into `Annotation`s."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ def read_coco(path: Path) -> tuple[dict[str, Annotation], tuple[str, ...], int]:
         left, top, width, height = _numbers(box.get("bbox"), 4, f"{place}: bbox")
         corners[box["image_id"]].append([left, top, left + width, top + height])
         names[box["image_id"]].append(classes[box["category_id"]])
+    repeated = [name for name, count in Counter(n for n, _ in images.values()).items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"'{path}' has the image '{repeated[0]}' more than once; give it one entry in `images`"
+        )
     found = {
         name: Annotation(str(path), _array(corners[number]), tuple(names[number]), size)
         for number, (name, size) in images.items()

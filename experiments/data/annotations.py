@@ -146,6 +146,10 @@ def _by_stem(
     found: dict[str, Path] = {}
     for entry in sorted(filter(is_wanted, files_below(folder)), key=lambda each: each.path):
         stem = composed(os.path.splitext(os.path.relpath(entry.path, folder))[0])
+        if stem in found:
+            raise InputError(
+                f"'{found[stem]}' and '{entry.path}' have one name; remove one of them"
+            )
         if stems is None or stem in stems:
             found[stem] = Path(entry.path)
     return found

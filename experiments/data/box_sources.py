@@ -5,8 +5,9 @@ Each part may have its own folder (`train/images/*`, `train/instances.json`), or
 """
 
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from os import DirEntry
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -64,18 +65,19 @@ def _of_folder(folder: Path) -> Source | None:
     """Images and their boxes in one folder; of several forms COCO's goes first, then VOC's."""
     images, labels = _child(folder, _IMAGES), _child(folder, _LABELS)
     # Right in the folder, and not below: there class folders may lie.
-    of_images = entries(folder) if images is None else files_below(images)
+    of_images = list(entries(folder) if images is None else files_below(images))
     if not any(map(is_image, of_images)):
         return None
+    stems = {os.path.splitext(entry.name)[0] for entry in of_images if is_image(entry)}
     files = [path for place in (folder, labels) if place is not None for path in _jsons(place)]
     if files:
         first = [path for path in files if "instances" in path.name] or files
         return Source("coco", images or folder, first[0])
     for place in (labels, images):
-        form = None if place is None else _form_of(files_below(place))
+        form = None if place is None else _form_of(files_below(place), stems)
         if place is not None and form is not None:
             return Source(form, images or folder, place)
-    form = _form_of(entries(folder))
+    form = _form_of(entries(folder), stems)
     # txt files right beside images may be anything, so there the classes must be named too.
     if form == "voc" or (form == "yolo" and yolo_classes([folder]) is not None):
         return Source(form, images or folder, folder)
@@ -97,8 +99,13 @@ def _is_coco(path: Path) -> bool:
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
 
 
-def _form_of(files: Iterable[DirEntry[str]]) -> Literal["voc", "yolo"] | None:
+def _form_of(
+    files: Iterable[DirEntry[str]], stems: Container[str] | None = None
+) -> Literal["voc", "yolo"] | None:
+    """By the first file of boxes; with `stems`, those of images, notes beside them are none."""
     for entry in files:
+        if stems is not None and os.path.splitext(entry.name)[0] not in stems:
+            continue
         if entry.name.lower().endswith(".xml"):
             return "voc"
         if entry.name.lower().endswith(".txt") and entry.name not in NAMES:

@@ -121,8 +121,13 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def to_square(image: Image.Image, size: int, *, fit: Fit = "crop") -> np.ndarray:
     """An image, upright as image viewers show it, as RGB uint8 (size, size, 3)."""
+    return np.asarray(fit_square(upright_rgb(image), size, fit=fit))
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, turned as image viewers show it."""
     _scale_transparency(image)
-    return np.asarray(fit_square(to_rgb(ImageOps.exif_transpose(image)), size, fit=fit))
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def fit_square(image: Any, size: int, *, fit: Fit, resample: int = BILINEAR) -> Any:

@@ -69,7 +69,12 @@ def pair_folders(root: Path, config: DataConfig) -> dict[str, tuple[Path, Path]]
         inner = [_by_part(folder) for folder in pair]
         if "train" not in inner[0]:
             return {"train": pair}
-        return {part: (path, inner[1].get(part, path)) for part, path in inner[0].items()}
+        if bare := [path for part, path in inner[0].items() if part not in inner[1]]:
+            raise InputError(
+                f"'{bare[0]}' has no masks: there is no '{pair[1] / bare[0].name}'; add them, or "
+                f"remove the images"
+            )
+        return {part: (path, inner[1][part]) for part, path in inner[0].items()}
     found = {part: _pair(path) for part, path in _by_part(root).items()}
     pairs = {part: pair for part, pair in found.items() if pair is not None}
     return pairs if "train" in pairs else None

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from experiments.config.files import write_bytes, write_text
 from experiments.config.messages import say
 from experiments.config.units import readable_seconds
-from experiments.data.decoding import LARGEST_IMAGE, read_image, to_rgb, upright_size
+from experiments.data.decoding import LARGEST_IMAGE, read_image, upright_rgb, upright_size
 from experiments.data.layout import SUFFIXES, images_below
 from experiments.export.folder import Exported, is_exported, load_exported
 from experiments.export.model import Model, check_task, checkpoint_model, weights_in
@@ -74,7 +74,7 @@ def predict(
     palette = _palette(model)
 
     def told(name: str, path: Path) -> list[object]:
-        picture = read_image(str(path), _upright, LARGEST_IMAGE)
+        picture = read_image(str(path), upright_rgb, LARGEST_IMAGE)
         if not segments:
             shares = _scores(model, [picture]).softmax(1)[0].cpu().tolist()
             return [name, names[int(np.argmax(shares))], *shares]
@@ -86,8 +86,9 @@ def predict(
     columns = ["file", *names] if segments else ["file", "class", *names]
     table = pd.DataFrame(rows, columns=columns)
     if segments:
-        lines = [f'"{n}",{r},{g},{b}' for n, (r, g, b) in zip(names, palette, strict=False)]
-        write_text(folder / "classes.csv", "\n".join(["name,r,g,b", *lines, ""]))
+        colours = [(n, *rgb) for n, rgb in zip(names, palette, strict=False)]
+        classes = pd.DataFrame(colours, columns=["name", "r", "g", "b"])
+        write_text(folder / "classes.csv", classes.to_csv(index=False))
     write_text(folder / TABLE, table.to_csv(index=False))
     return table
 
@@ -179,10 +180,6 @@ def _scores(model: Exported | Model, images: list[Image.Image]) -> Tensor:
     inputs = torch.cat([model.preprocessing(image) for image in images])
     scores: Tensor = model.network(inputs.to(device))
     return scores
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def _listed(given: Sequence[str | Path]) -> dict[str, Path]:

@@ -74,6 +74,9 @@ def _one(folder: Path, members: list[str], name: str, told: list[str]) -> ByClas
                 matrix[names[truth], names[prediction]] = count
             masks = "dice" in table
             table = class_table(matrix, tuple(names), "segmentation" if masks else "classification")
+    elif len(members) > 1:  # of boxes there is no matrix to add up
+        every = pd.concat([_read(folder / m / CLASSES).drop(columns="part") for m in members])
+        table = every.groupby("class", sort=False).mean().reset_index()[list(table)]
     sheet = folder / members[0] / SHEET
     drawn = sheet.read_bytes() if sheet.is_file() and len(members) == 1 else None
     return ByClass(name, part, table, pairs, drawn, tuple(one for one in told if one))

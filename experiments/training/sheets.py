@@ -144,8 +144,8 @@ def _draw_boxes(axes: Any, boxes: dict[str, Tensor], shades: list[Any]) -> None:
 
 def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any, Any]:
     """The network's input, in 0 to 1 again, float32 (n, R, R, C), and labels or masks."""
-    placed = place(part, prepare.scale.device, workers=0)
-    images, labels = next(iter(placed.batches([torch.tensor(chosen)])))
+    placed = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
+    images, labels = next(iter(placed.batches([torch.arange(len(chosen))])))
     raw = (prepare(images) - prepare.shift) / prepare.scale / 255
     return raw.clamp(0, 1).movedim(1, -1).cpu().numpy(), labels.cpu().numpy()
 
@@ -153,10 +153,10 @@ def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any,
 @torch.inference_mode()
 def _predicted(network: nn.Module, part: Part, chosen: Sequence[int], prepare: Preparation) -> Any:
     """The classes of each pixel of the masks, (n, H, W)."""
-    placed = place(part, prepare.scale.device, workers=0)
+    placed = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
     network.eval()
     told = []
-    for images, masks in placed.batches([torch.tensor([number]) for number in chosen]):
+    for images, masks in placed.batches([torch.tensor([number]) for number in range(len(chosen))]):
         scores: Tensor = network(prepare(images))
         if scores.shape[2:] != masks.shape[1:]:
             scores = functional.interpolate(scores, size=masks.shape[1:], mode="bilinear")

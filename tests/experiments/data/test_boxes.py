@@ -211,3 +211,20 @@ def test_boxes_without_image_or_of_another_size_are_refused(tmp_path):
         load(root)
     with pytest.raises(InputError, match=r"data\.task is detection, but .* has no COCO JSON"):
         load(tmp_path / "train" / "images", task="detection")
+
+
+def test_an_image_that_stands_twice_is_refused_as_its_boxes_would_be_lost(tmp_path):
+    root = folder(tmp_path, "coco")
+    path = root / "train" / "instances.json"
+    content = json.loads(path.read_text())
+    content["images"].append({**content["images"][0], "id": 99})
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"has the image '00.png' more than once"):
+        load(root)
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    root = folder(tmp_path, "voc")
+    picture(root / "train" / "images" / "00.jpg", 3)
+    with pytest.raises(InputError, match=r"00.jpg' and '.*00.png' have one name"):
+        load(root)

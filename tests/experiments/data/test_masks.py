@@ -212,3 +212,20 @@ def test_segmentation_is_not_found_where_there_are_no_masks(tmp_path):
         InputError, match=r"data.task is segmentation, but .* has no images/ beside"
     ):
         load_data(DataConfig(source=str(tmp_path), task="segmentation"), seed=0)
+
+
+def test_images_of_a_part_without_masks_are_refused_not_their_own_masks(tmp_path):
+    for number in range(8):
+        picture(tmp_path / "images" / "train" / f"{number}.png")
+        picture(tmp_path / "images" / "test" / f"{number}.png")
+        mask(tmp_path / "masks" / "train" / f"{number}.png", quarters(0, 1, 0, 255))
+    with pytest.raises(InputError, match=r"images/test' has no masks: there is no '.*masks/test'"):
+        load_data(DataConfig(source=str(tmp_path)), seed=0)
+
+
+def test_notes_beside_masks_are_no_boxes(tmp_path):
+    folder(tmp_path)
+    masks = tmp_path / "train" / "masks"
+    masks.rename(tmp_path / "train" / "annotations")
+    (tmp_path / "train" / "annotations" / "README.txt").write_text("made by hand\n")
+    assert load_data(DataConfig(source=str(tmp_path)), seed=0).task == "segmentation"

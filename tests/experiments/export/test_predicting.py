@@ -65,7 +65,7 @@ def test_masks_that_are_told_have_the_trainings_test_dice_exactly(masked, tmp_pa
     assert table["b"].tolist() == [(np.asarray(mask) == 1).mean() for mask in told]
     assert np.array_equal(np.asarray(told[0].convert("RGB")), COLOURS[np.asarray(told[0])])
     assert Image.open(out / "overlays" / "0.png").size == (20, 20)
-    assert (out / "classes.csv").read_text().splitlines()[1] == '"a",10,20,30'
+    assert (out / "classes.csv").read_text().splitlines()[1] == "a,10,20,30"
     write_exported(checkpoint_model(path), tmp_path / "export")
     again = predict(tmp_path / "export", [source / "test" / "images"], output=tmp_path / "again")
     assert again.equals(table)

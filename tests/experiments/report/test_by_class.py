@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.report.by_class import look_by_class
+from experiments.report.by_class import _one, look_by_class
 from experiments.report.charts import classes
 from experiments.report.charts.drawing import draw
 from experiments.report.charts.parallel import parallel
@@ -57,6 +57,16 @@ def test_before_a_family_the_confirmed_networks_seeds_count_together(repeated):
     assert told.table["images"].tolist() == [8, 8, 8]
     assert told.table["recall"].tolist() == pytest.approx([3 / 4, 2 / 4, 0])
     assert told.told == ("#1: 1 of 3 classes is never predicted: <b>.",)
+
+
+def test_of_boxes_the_seeds_average_precisions_are_a_mean(tmp_path):
+    for member, found in (("one", 0.1), ("two", 0.9)):
+        (tmp_path / member).mkdir()
+        rows = {"class": ["red", "1"], "boxes": [4, 2], "ap50": [found, 0.5], "part": "validation"}
+        pd.DataFrame(rows).to_csv(tmp_path / member / "classes.csv", index=False)
+    told = _one(tmp_path, ["one", "two"], "#3, 2 seeds together", [])
+    assert told.table["class"].tolist() == ["red", "1"]
+    assert told.table["ap50"].tolist() == [0.5, 0.5]
 
 
 def test_a_run_without_such_files_has_no_classes(done):
