@@ -28,7 +28,7 @@ from experiments.benchmarks import keep, summary
 from experiments.config.schema import SearchConfig
 from experiments.config.search_section import SearchSection
 from experiments.config.sections import ClusterSection
-from experiments.engine.cluster import ray_session
+from experiments.engine.machines.cluster import ray_session
 from experiments.engine.progress import Progress
 from experiments.store.trial import Trial
 from search_spaces.space import load_space

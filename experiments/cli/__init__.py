@@ -16,7 +16,7 @@ from experiments.cli.scale import scale_command
 from experiments.cli.studies import coefficients_command, compare_command, proxy_command
 from experiments.cli.train import export_command, train_command
 from experiments.config.messages import complain, speaking
-from experiments.engine.processes import Terminated, ending_with_signals, status_of_signal
+from experiments.engine.machines.processes import Terminated, ending_with_signals, status_of_signal
 
 _STOPPED = "stopped; every finished trial is kept, the same command goes on"
 

@@ -170,7 +170,7 @@ def _matmul_rate(device: str, seconds: float = 1.0) -> float:
 def _trials_a_card(memory: int, cards: int) -> int:
     """How many trials of a small search a card takes by default, on this machine."""
     from experiments.config.sections import ClusterSection
-    from experiments.engine.shares import trial_bytes, trials_a_card
+    from experiments.engine.machines.shares import trial_bytes, trials_a_card
     from scaler import measure_cost
     from search_spaces import load_space
 
@@ -221,6 +221,6 @@ def _data() -> Finding:
 
 
 def _ray() -> str:
-    from experiments.engine.cluster import run_one_task
+    from experiments.engine.machines.cluster import run_one_task
 
     return f"an embedded Ray ran a task, {run_one_task():g} at a time"

@@ -83,7 +83,7 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     run = options["run"] or Path("runs") / f"train-{request.architecture.name}"
     elsewhere, threads = None, None
     if options["workers"] > 1 or options["gpus_per_worker"] or options["address"] is not None:
-        from experiments.engine.distributed import on_workers
+        from experiments.engine.machines.distributed import on_workers
 
         cpus = options["cpus_per_worker"]
         threads = max(1, int(cpus))

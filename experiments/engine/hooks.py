@@ -11,8 +11,8 @@ from typing import Any
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler
 
-from experiments.engine import ray_internals
 from experiments.engine.evaluation import Job
+from experiments.engine.machines import ray_internals
 from experiments.engine.searcher import StudySearcher
 
 

@@ -15,15 +15,15 @@ from experiments.config.sections import ClusterSection
 from experiments.engine.begun import check_shared, look_at_store, note_shared, with_known_target
 from experiments.engine.budgets import check_targets
 from experiments.engine.candidates import Candidates
-from experiments.engine.cluster import ray_session, trials_at_a_time
-from experiments.engine.cluster_check import check_cluster
 from experiments.engine.early_stopping import rungs
 from experiments.engine.limits import searched_space
+from experiments.engine.machines.cluster import ray_session, trials_at_a_time
+from experiments.engine.machines.cluster_check import check_cluster
+from experiments.engine.machines.ray_internals import PENDING
+from experiments.engine.machines.shares import trial_bytes, with_share
 from experiments.engine.pricing import latency_facts
 from experiments.engine.progress import Progress
-from experiments.engine.ray_internals import PENDING
 from experiments.engine.searcher import StudySearcher
-from experiments.engine.shares import trial_bytes, with_share
 from experiments.engine.tracking import Tracking, check_tracking
 from experiments.engine.worker import Worker
 from experiments.store.checkpoints import Checkpoints

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.config.messages import warn
 from experiments.config.sections import TrackingSection
-from experiments.engine import ray_internals
+from experiments.engine.machines import ray_internals
 from experiments.store.trial import Candidate, EpochResult, Trial
 from search_spaces.records import InputError
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from experiments.engine.evaluation import Evaluation, Job
-from experiments.engine.processes import exit_after, kill_children
-from experiments.engine.shares import see_own_cards
+from experiments.engine.machines.processes import exit_after, kill_children
+from experiments.engine.machines.shares import see_own_cards
 
 if TYPE_CHECKING:
     from experiments.training.trial import Evaluate

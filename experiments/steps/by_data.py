@@ -9,7 +9,7 @@ from experiments.config.search_section import SearchSection
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.engine.begun import begun_with
-from experiments.engine.cluster_check import check_cluster
+from experiments.engine.machines.cluster_check import check_cluster
 from experiments.steps.search import check_search
 from scaler.conditions import find_device
 

@@ -18,8 +18,8 @@ from experiments.config.units import readable_cost, readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.engine.budgets import check_targets, with_target
-from experiments.engine.cluster_check import cpus_here
 from experiments.engine.limits import limits_text, searched_space
+from experiments.engine.machines.cluster_check import cpus_here
 from experiments.engine.pricing import Pricing
 from experiments.steps.confirmation import rounds
 from experiments.steps.known import known_trainings

@@ -13,7 +13,7 @@ from experiments.config.search_section import SearchSection
 from experiments.config.sections import ClusterSection
 from experiments.data.images import ImageData, Split
 from experiments.engine.candidates import ListedCandidates
-from experiments.engine.cluster import ray_session
+from experiments.engine.machines.cluster import ray_session
 from experiments.engine.progress import Progress
 from experiments.engine.searcher import StudySearcher
 from experiments.engine.session import Session, run_study

@@ -55,9 +55,9 @@ def train_member(
 ) -> Trained:
     """Train what `request` asks for in the folder `path`, or go on with it there.
 
-    `elsewhere` trains on several workers instead of in this process (`engine.distributed` has one),
-    each with `threads`; None: as many as torch takes. Raises InputError for input that cannot be
-    trained, before anything is written.
+    `elsewhere` trains on several workers instead of in this process, each with `threads`; None: as
+    many as torch takes. `engine.machines.distributed` has one. Raises InputError for input that
+    cannot be trained, before anything is written.
     """
     folder = TrainingFolder(path)
     folder.check(request)

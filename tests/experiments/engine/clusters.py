@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from experiments.engine.processes import descendants, kill
+from experiments.engine.machines.processes import descendants, kill
 from tests.postgres_server import free_port
 
 RAY = Path(sys.executable).with_name("ray")

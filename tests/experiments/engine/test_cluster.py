@@ -12,7 +12,7 @@ from experiments import SearchConfig, search
 from experiments.cli import _status
 from experiments.config.messages import speaking
 from experiments.config.sections import ClusterSection
-from experiments.engine.cluster_check import check_cluster
+from experiments.engine.machines.cluster_check import check_cluster
 from search_spaces import InputError
 from tests.experiments.engine.clusters import started
 from tests.postgres_server import free_port
@@ -159,7 +159,7 @@ def test_an_address_where_no_cluster_can_be_is_told(tmp_path, address, message):
 
 
 def test_a_server_that_is_no_ray_is_told(monkeypatch):
-    monkeypatch.setattr("experiments.engine.cluster_check.PATIENCE", 2.0)
+    monkeypatch.setattr("experiments.engine.machines.cluster_check.PATIENCE", 2.0)
     port = free_port()
     with (
         socket.create_server(("127.0.0.1", port)),

@@ -281,6 +281,6 @@ def test_a_search_stopped_in_its_first_moments_goes_on(tmp_path, sign):
 
 
 def below(pid: int) -> list[int]:
-    from experiments.engine.processes import descendants
+    from experiments.engine.machines.processes import descendants
 
     return descendants(pid)

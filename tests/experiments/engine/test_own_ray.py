@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.engine import ray_internals
-from experiments.engine.own_ray import own_ray_place
+from experiments.engine.machines import ray_internals
+from experiments.engine.machines.own_ray import own_ray_place
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments.engine.processes import children, descendants, kill
+from experiments.engine.machines.processes import children, descendants, kill
 
 
 def test_grandchildren_are_found_and_killed():
@@ -23,7 +23,7 @@ def test_grandchildren_are_found_and_killed():
 
 def test_a_process_that_holds_its_lock_too_long_ends_itself():
     code = (
-        "import ctypes\nfrom experiments.engine.processes import exit_after\n"
+        "import ctypes\nfrom experiments.engine.machines.processes import exit_after\n"
         "with exit_after(0.2): ctypes.PyDLL(None).sleep(60)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -33,7 +33,7 @@ def test_a_process_that_holds_its_lock_too_long_ends_itself():
 
 SIGNALLED = """
 import os, signal, sys
-from experiments.engine.processes import ending_with_signals, signals_kept
+from experiments.engine.machines.processes import ending_with_signals, signals_kept
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 with ending_with_signals():
     try:
@@ -57,7 +57,7 @@ def test_a_signal_ends_a_process_in_order_with_its_status(name, status):
 
 SWALLOWED = """
 import os, signal, sys
-from experiments.engine.processes import ending_with_signals, signals_kept
+from experiments.engine.machines.processes import ending_with_signals, signals_kept
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 def library(*_):
     raise SystemExit(15)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.engine import ray_internals
-from experiments.engine.ray_internals import NAMES, PENDING, RECONNECT, SETTINGS
+from experiments.engine.machines import ray_internals
+from experiments.engine.machines.ray_internals import NAMES, PENDING, RECONNECT, SETTINGS
 
 ROOM = Path(ray_internals.__file__).parent
 # Where the names stand that Ray documents for users.

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from experiments.config.sections import ClusterSection
-from experiments.engine import cluster_check, shares
-from experiments.engine.cluster_check import check_cluster
-from experiments.engine.shares import (
+from experiments.engine.machines import cluster_check, shares
+from experiments.engine.machines.cluster_check import check_cluster
+from experiments.engine.machines.shares import (
     AN_ACTIVATION,
     places,
     trial_bytes,

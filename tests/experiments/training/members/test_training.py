@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from experiments.cli import cli
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
-from experiments.engine.distributed import on_workers
+from experiments.engine.machines.distributed import on_workers
 from experiments.export.model import checkpoint_model
 from experiments.training.checkpoint import load_tensors, read_metadata
 from experiments.training.members.folder import TrainingFolder, TrainRequest

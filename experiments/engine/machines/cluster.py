@@ -14,17 +14,17 @@ from typing import Any
 
 from experiments.config.messages import WorkFailed
 from experiments.config.sections import ClusterSection
-from experiments.engine import ray_internals
-from experiments.engine.cluster_check import answers, fits, no_node, slots
-from experiments.engine.own_ray import own_ray_place
-from experiments.engine.processes import (
+from experiments.engine.machines import ray_internals
+from experiments.engine.machines.cluster_check import answers, fits, no_node, slots
+from experiments.engine.machines.own_ray import own_ray_place
+from experiments.engine.machines.processes import (
     children,
     descendants,
     ending_with_signals,
     kill,
     signals_kept,
 )
-from experiments.engine.shares import nodes_alive, places
+from experiments.engine.machines.shares import nodes_alive, places
 from search_spaces.records import InputError
 
 PAUSE = 2.0  # seconds between two looks at the head

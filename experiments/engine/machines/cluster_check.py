@@ -17,8 +17,8 @@ from typing import Any
 
 from experiments.config.messages import warn
 from experiments.config.sections import ClusterSection
-from experiments.engine import ray_internals
-from experiments.engine.shares import Node, nodes_alive, places
+from experiments.engine.machines import ray_internals
+from experiments.engine.machines.shares import Node, nodes_alive, places
 from search_spaces.records import InputError
 
 _NO_CARD = (
@@ -130,7 +130,7 @@ def _ask(address: str, *settings: dict[str, str]) -> list[dict[str, Any]]:
     """
     asked = [
         subprocess.Popen(
-            [sys.executable, "-m", "experiments.engine.cluster_probe", address],
+            [sys.executable, "-m", "experiments.engine.machines.cluster_probe", address],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **setting},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -12,9 +12,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.config.messages import WorkFailed, say
 from experiments.config.sections import ClusterSection
-from experiments.engine.cluster import ray_session
-from experiments.engine.cluster_check import check_cluster
-from experiments.engine.shares import nodes_alive, places, see_own_cards
+from experiments.engine.machines.cluster import ray_session
+from experiments.engine.machines.cluster_check import check_cluster
+from experiments.engine.machines.shares import nodes_alive, places, see_own_cards
 from experiments.training.checkpoint import TrainingState
 from experiments.training.members.folder import KeptEpoch, TrainingFolder
 from experiments.training.members.run import Elsewhere, Told, train_and_keep

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from experiments.config.files import replace_file
-from experiments.engine import ray_internals
 from experiments.engine.evaluation import TRIALS
+from experiments.engine.machines import ray_internals
 from search_spaces.records import InputError
 
 # A socket's path has at most 107 bytes (103 on macOS), of which Ray's folders in it take 64.

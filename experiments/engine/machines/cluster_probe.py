@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from experiments.engine import ray_internals
+from experiments.engine.machines import ray_internals
 
 
 def probe(address: str) -> dict[str, Any]:
