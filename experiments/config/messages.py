@@ -9,14 +9,19 @@ import io
 import json
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
+from experiments.config.units import readable_seconds
 from search_spaces.errors import one_line
 
 Mode = Literal["auto", "quiet", "json"]
+_T = TypeVar("_T")
+
+_PROGRESS_SECONDS = 10.0  # between two lines that say how far something is
 
 _mode: Mode = "auto"
 _said: set[str] | None = None  # by `say_once`, within the outermost `speaking`
@@ -89,6 +94,20 @@ def event(name: str, /, *, line: str | None = None, **fields: Any) -> None:
         print(json.dumps(record, default=str), file=_own(), flush=True)
     elif _mode == "auto" and line is not None:
         print(line, file=sys.stderr, flush=True)
+
+
+def told_now_and_then(things: Iterable[_T], count: int, *, what: str) -> Iterator[_T]:
+    """Each of `count` things; now and then a line says how many are done, and how long the rest is.
+
+    In `what` stands `{}` for `120 of 300`.
+    """
+    began = last = time.monotonic()
+    for done, thing in enumerate(things, start=1):
+        yield thing
+        if (now := time.monotonic()) - last > _PROGRESS_SECONDS and done < count:
+            last = now
+            left = readable_seconds((count - done) * (now - began) / done)
+            say(f"{what.format(f'{done:,} of {count:,}')}, {left} left")
 
 
 def shows_live_view() -> bool:

@@ -23,7 +23,8 @@ from experiments.data.annotation_files import (
     yolo_classes,
 )
 from experiments.data.box_sources import Source
-from experiments.data.boxes import LEAST, Boxes, area, cut, fit_boxes
+from experiments.data.boxes import LEAST, Boxes, area, cut
+from experiments.data.fitting import fit_boxes
 from experiments.data.layout import files_below, is_image
 from experiments.data.listing import (
     PARTS,

@@ -5,8 +5,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from experiments.config.schema import Fit
-
 LEAST = 0.1  # of a box's area that must be left of it where its image is cut, or it is dropped
 NO_BOX = -1  # the class of the rows that fill up `padded`
 
@@ -86,21 +84,3 @@ def cut(corners: np.ndarray, *, width: float, height: float, least: float = 0.0)
 def area(corners: np.ndarray) -> np.ndarray:
     """Of boxes (..., 4), in square pixels; 0 where left is not left of right."""
     return np.prod((corners[..., 2:] - corners[..., :2]).clip(min=0), axis=-1)
-
-
-def fit_boxes(corners: np.ndarray, *, width: int, height: int, size: int, fit: Fit) -> np.ndarray:
-    """Boxes (m, 4) of an image of `width` x `height` px where `fit_square` puts them; not yet cut.
-
-    The square has `size` pixels a side.
-    """
-    scale, shift = np.array([size / width, size / height]), np.zeros(2)
-    if fit == "crop":
-        side = min(width, height)
-        scale = np.full(2, size / side)
-        shift = -np.array([(width - side) // 2, (height - side) // 2]) * scale
-    elif fit == "pad" and width != height:
-        longest = max(width, height)
-        inner = np.array([max(1, round(length * size / longest)) for length in (width, height)])
-        scale = inner / [width, height]
-        shift = (size - inner) // 2
-    return corners * np.tile(scale, 2) + np.tile(shift, 2)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import time
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +13,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from experiments.config.files import replace_file
-from experiments.config.messages import say, warn
+from experiments.config.messages import told_now_and_then, warn
 from experiments.config.schema import Fit
-from experiments.config.units import readable_seconds
+from experiments.data.fitting import fit_square
 from experiments.data.images import FACTS, image_facts
 from experiments.data.listing import ImageFile, Listing
 from search_spaces.records import InputError
@@ -24,12 +24,10 @@ LARGEST_IMAGE = 178_956_970  # pixels; above it Pillow suspects a file made to f
 LARGEST_DEFAULT_SIZE = 224  # pixels; photographs of mixed sizes are not stored larger than this
 _THREADED_BYTES = 20_000  # mean file size from which decoding (without the GIL) outweighs Python;
 # on two cores 2 kB files took 1.5 times as long with two threads, 25 kB files 0.6 times
-_PROGRESS_SECONDS = 10.0
 _FORMAT = 2  # to be raised when decoding changes: older cache files are then no longer found
+_PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes
+_TURNS = (b"Raw profile type exif", b"XML:com.adobe.xmp")  # texts of a PNG with an orientation
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-# Pillow's number of the filter: `scaler show --code` prints `fit_square`, which imports nothing.
-BILINEAR = 2
 
 _T = TypeVar("_T")
 
@@ -85,18 +83,8 @@ def _decoded(
 
 
 def read_each(files: Sequence[ImageFile], use: Callable[[str], _T], *, what: str) -> Iterator[_T]:
-    """`use` of each path, in order, in threads where that pays; now and then a line says how far.
-
-    In `what` stands `{}` for `120 of 300`.
-    """
-    started = told = time.monotonic()
-    for done, result in enumerate(_map(files, use), start=1):
-        yield result
-        if (now := time.monotonic()) - told > _PROGRESS_SECONDS:
-            told = now
-            left = (len(files) - done) * (now - started) / done
-            far = what.format(f"{done:,} of {len(files):,}")
-            say(f"{far}, {readable_seconds(left)} left")
+    """`use` of each path, in order, in threads where that pays; see `told_now_and_then`."""
+    return told_now_and_then(_map(files, use), len(files), what=what)
 
 
 def default_size(files: Sequence[ImageFile], *, max_pixels: int = LARGEST_IMAGE) -> int:
@@ -114,9 +102,30 @@ def read_sizes(files: Sequence[ImageFile], *, max_pixels: int) -> Iterator[tuple
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) of an opened image as image viewers show it."""
-    lies = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    """(width, height) of an opened image as image viewers show it; its pixels are not decoded."""
+    # Pillow decodes a PNG for notes that may stand behind the pixels; almost none has such.
+    late = image.format == "PNG" and _notes_behind_pixels(image)
+    exif = image.getexif() if late or image.format != "PNG" else Image.Image.getexif(image)
+    lies = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     return image.size[::-1] if lies else image.size
+
+
+def _notes_behind_pixels(image: Image.Image) -> bool:
+    """Whether the file of a PNG may say behind its pixels how it is to be turned."""
+    file: Any = image.fp  # type: ignore[attr-defined]
+    place, behind = file.tell(), False
+    file.seek(len(_PNG))
+    try:
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            begins = file.read(min(length, 32))
+            behind = behind or kind == b"IDAT"
+            if behind and (kind == b"eXIf" or begins.startswith(_TURNS)):
+                return True
+            file.seek(length - len(begins) + 4, os.SEEK_CUR)
+    finally:
+        file.seek(place)
+    return False
 
 
 def to_square(image: Image.Image, size: int, *, fit: Fit = "crop") -> np.ndarray:
@@ -128,37 +137,6 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """An image as RGB, turned as image viewers show it."""
     _scale_transparency(image)
     return to_rgb(ImageOps.exif_transpose(image))
-
-
-def fit_square(image: Any, size: int, *, fit: Fit, resample: int = BILINEAR) -> Any:
-    """A Pillow image as `size` x `size` pixels, antialiased bilinear unless
-    another `resample` of Pillow's is given.
-
-    `crop` takes the centre square, `stretch` the whole image whatever its shape, and `pad` the
-    whole image in its shape, with black at both sides. Cropping is equal to resizing the shorter
-    side and cutting out the centre, without the pixels that are cut off.
-    """
-    width, height = image.size
-    if fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        return image.resize((size, size), resample, box=(left, top, left + side, top + side))
-    if fit == "stretch" or width == height:
-        return image.resize((size, size), resample)
-    longest = max(width, height)
-    wide, tall = (max(1, round(length * size / longest)) for length in (width, height))
-    left, top = (size - wide) // 2, (size - tall) // 2
-    inner = image.resize((wide, tall), resample)
-    return inner.crop((-left, -top, size - left, size - top))  # beyond the edges is black
-
-
-def fit_arrays(images: np.ndarray, size: int, *, fit: Fit) -> np.ndarray:
-    """uint8 (N, C, H, W) as (N, C, size, size), each plane as `fit_square` makes it."""
-    if images.shape[2:] == (size, size):
-        return images
-    planes = images.reshape(-1, *images.shape[2:])
-    squares = [np.asarray(fit_square(Image.fromarray(each), size, fit=fit)) for each in planes]
-    return np.stack(squares).reshape(*images.shape[:2], size, size)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -181,19 +159,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_image(path: str, use: Callable[[Image.Image], _T], max_pixels: int) -> _T:
-    """`use` of the opened file. A damaged or too large one is an InputError that names it."""
-    if max_pixels > LARGEST_IMAGE:  # Pillow has one limit a process; the user's may be higher
-        Image.MAX_IMAGE_PIXELS = max_pixels
+def read_image(path: str, use: Callable[[Image.Image], _T], max_pixels: int | None = None) -> _T:
+    """`use` of the opened file. A damaged or too large one is an InputError that names it.
+
+    `max_pixels` are those of the config; without one LARGEST_IMAGE holds.
+    """
+    most = max_pixels or LARGEST_IMAGE
+    if most > LARGEST_IMAGE:  # Pillow has one limit a process; the user's may be higher
+        Image.MAX_IMAGE_PIXELS = most
     try:
         with Image.open(path) as image:
-            if image.width * image.height > max_pixels:
+            if image.width * image.height > most:
                 raise Image.DecompressionBombError
             return use(image)
     except Image.DecompressionBombError:
+        way = "or raise `data.max_pixels` in the config" if max_pixels else "or cut it into several"
         raise InputError(
-            f"image '{Path(path)}' has more than {max_pixels:,} pixels; shrink it, or raise "
-            f"`data.max_pixels` in the config"
+            f"image '{Path(path)}' has more than {most:,} pixels; shrink it, {way}"
         ) from None
     except Exception as error:  # Pillow raises anything from OSError to KeyError on a bad file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

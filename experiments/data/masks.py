@@ -17,7 +17,8 @@ from PIL import Image
 
 from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig, Fit
-from experiments.data.decoding import fit_square, read_each, read_image, upright_size
+from experiments.data.decoding import read_each, read_image, upright_size
+from experiments.data.fitting import fit_square
 from experiments.data.images import IGNORED
 from experiments.data.layout import SUFFIXES, files_below, is_image, named_part, subfolders
 from experiments.data.listing import PARTS, ImageFile, Listing, composed, image_file

@@ -19,10 +19,10 @@ from experiments.data.decoding import (
     cached_array,
     decode_files,
     default_size,
-    fit_arrays,
     read_sizes,
     survey_files,
 )
+from experiments.data.fitting import fit_arrays
 from experiments.data.folder import list_folder
 from experiments.data.images import FileSplit, ImageData, Part, Split
 from experiments.data.listing import Listing, tell_contents

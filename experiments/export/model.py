@@ -5,7 +5,7 @@ It comes from an architecture, a checkpoint or a folder.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from experiments.config.schema import Fit
-from experiments.data.decoding import fit_arrays, fit_square, to_square
+from experiments.data.decoding import to_square
+from experiments.data.fitting import fit_arrays, fit_square
 from experiments.data.images import ChannelStatistics
 from experiments.training.augmentation import Preparation, normalise, resize, scale_and_shift
 from experiments.training.checkpoint import load_weights, read_metadata
@@ -101,6 +102,13 @@ def stored_side(shape: tuple[int, ...], *, image_size: int | None, fit: Fit) -> 
     return image_size or (max(shape) if fit == "pad" else min(shape))
 
 
+@torch.no_grad()  # in inference mode torchvision's anchors would be lost to a later training step
+def output_of(model: "Shown", image: Image.Image) -> Any:
+    """What the network gives of one RGB image, on the network's device: a batch of one."""
+    device = next(model.network.parameters()).device
+    return model.network(model.preprocessing(image).to(device))
+
+
 def conventional(*, size: int, channels: int) -> Preprocessing:
     """For weights whose data are not known: ImageNet's, and one half for other than 3 channels."""
     half = (0.5,) * channels
@@ -108,6 +116,18 @@ def conventional(*, size: int, channels: int) -> Preprocessing:
     return Preprocessing(
         size=size, channels=channels, mean=statistics.mean, std=statistics.std, measured=False
     )
+
+
+class Shown(Protocol):
+    """A network to which images may be shown."""
+
+    @property
+    def network(self) -> Network:
+        """In eval mode."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its images need."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,38 +1,34 @@
-"""What a trained network tells of images: the class of each, or the class of each pixel.
+"""What a trained network tells of images: the class of each, that of each pixel, or boxes.
 
-Images are prepared as the training's test part was. An image that a segmenter takes in windows is
-covered by squares that overlap; where they do, scores are averaged, the less the nearer a window's
-edge is.
+Images are prepared as the training's test part was.
 """
 
-import io
-import math
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
-from experiments.config.files import write_bytes, write_text
-from experiments.config.messages import say
-from experiments.config.units import readable_seconds
-from experiments.data.decoding import LARGEST_IMAGE, read_image, upright_rgb, upright_size
+from experiments.config.files import write_text
+from experiments.config.messages import say, told_now_and_then
+from experiments.data.decoding import read_image, upright_rgb, upright_size
 from experiments.data.layout import SUFFIXES, images_below
+from experiments.export.boxes import find_boxes, write_boxes
 from experiments.export.folder import Exported, is_exported, load_exported
-from experiments.export.model import Model, check_task, checkpoint_model, weights_in
+from experiments.export.model import Model, checkpoint_model, output_of, weights_in
+from experiments.export.pixels import score_pixels, write_mask
+from experiments.training.detection import SURE
 from scaler.conditions import find_device
+from search_spaces.heads.fpn import PyramidHead
 from search_spaces.records import InputError
 
 TABLE = "predictions.csv"
-OVERLAP = 0.25  # of a window's side, at least, that the next one covers too
-_BLEND = 0.5  # of an overlay that is the mask's colour
-_PROGRESS_SECONDS = 5.0
+BOXES = ("class", "score", "x1", "y1", "x2", "y2")  # columns of a detector's table, behind `file`
+_DIGITS = 4  # behind the point, of scores and pixels in that table
 # Of classes whose data name no colours: hues of Okabe and Ito, then steps around the circle.
 _COLOURS = (
     (0, 103, 179),
@@ -50,47 +46,108 @@ def predict(
     *,
     output: str | Path = "predictions",
     window: int | None = None,
+    score: float | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """What `network` tells of `images`, files and folders; a row an image, written to `output`.
+    """What `network` tells of `images`, files and folders: a table, which is written to `output`.
 
     `network` is a folder of `scaler export`, `train` or `run`, a checkpoint, or a member's file. A
-    classifier's rows have the columns file, class, and the share of each class (softmax). A
-    segmenter's have the share of the pixels that are of each class, and beside the table stand
+    classifier's table has a row an image: file, class, and the share of each class (softmax). A
+    segmenter's row has the share of the pixels that are of each class, and beside the table stand
     masks (the class's number at each pixel), overlays and classes.csv. `window` is the side of a
     segmenter's windows in pixels of the image; without it the image's shorter side, or all of the
-    image where the training stretched or padded its images. Raises InputError.
+    image where the training stretched or padded its images.
+
+    A detector's table has a row a box: file, class, score, x1, y1, x2, y2 in pixels of the image as
+    viewers show it, the surest of an image first; beside it stand overlays. Boxes with a score
+    below `score` (by default SURE) are left out. Raises InputError.
     """
     model = trained_network(network)
-    check_task(model.architecture, "classification", "segmentation", what="predict")
-    segments = model.architecture.task == "segmentation"
-    if window is not None and not segments:
+    task = model.architecture.task
+    if window is not None and task != "segmentation":
         raise InputError(f"a window is for networks that score pixels, but '{network}' does not")
+    if score is not None and task != "detection":
+        raise InputError(f"a score is for networks that find boxes, but '{network}' does not")
+    if score is not None and not 0 <= score <= 1:
+        raise InputError(f"score must be a number from 0 to 1, but is {score:g}")
     files, folder = _listed(images), Path(output)
     _check_output(folder)
-    place = find_device(device)
-    model.network.to(place)
+    model.network.to(find_device(device))
     names = model.classes or tuple(str(n) for n in range(model.num_classes))
     palette = _palette(model)
-
-    def told(name: str, path: Path) -> list[object]:
-        picture = read_image(str(path), upright_rgb, LARGEST_IMAGE)
-        if not segments:
-            shares = _scores(model, [picture]).softmax(1)[0].cpu().tolist()
-            return [name, names[int(np.argmax(shares))], *shares]
-        mask = score_pixels(model, picture, window=window).argmax(0).to(torch.uint8).cpu().numpy()
-        _write_pictures(folder, Path(name), picture, mask, palette)
-        return [name, *(np.bincount(mask.ravel(), minlength=len(names)) / mask.size).tolist()]
-
-    rows = list(_with_progress(files, told))
-    columns = ["file", *names] if segments else ["file", "class", *names]
-    table = pd.DataFrame(rows, columns=columns)
-    if segments:
+    columns: tuple[str, ...] = ("class", *names)
+    tell: _Tell = partial(_class, model, names)
+    if task == "segmentation":
+        columns, tell = names, partial(_pixels, model, folder, palette, window)
+    elif task == "detection":
+        columns, tell = BOXES, partial(_boxes, model, folder, names, palette, _sure(model, score))
+    rows: list[list[object]] = []
+    for name in told_now_and_then(files, len(files), what="predicted {} images"):
+        picture = read_image(str(files[name]), upright_rgb)
+        rows += [[name, *row] for row in tell(Path(name), picture)]
+    table = pd.DataFrame(rows, columns=["file", *columns])
+    if task == "segmentation":
         colours = [(n, *rgb) for n, rgb in zip(names, palette, strict=False)]
         classes = pd.DataFrame(colours, columns=["name", "r", "g", "b"])
         write_text(folder / "classes.csv", classes.to_csv(index=False))
     write_text(folder / TABLE, table.to_csv(index=False))
+    if task == "detection":
+        say(f"{len(table):,} boxes in {table['file'].nunique():,} of {len(files):,} images")
     return table
+
+
+_Palette = list[tuple[int, int, int]]
+_Tell = Callable[[Path, Image.Image], list[list[object]]]  # name, picture -> rows without the name
+
+
+def _class(
+    model: Exported | Model, names: tuple[str, ...], _: Path, picture: Image.Image
+) -> list[list[object]]:
+    shares = output_of(model, picture).softmax(1)[0].cpu().tolist()
+    return [[names[int(np.argmax(shares))], *shares]]
+
+
+def _pixels(
+    model: Exported | Model,
+    folder: Path,
+    palette: _Palette,
+    window: int | None,
+    name: Path,
+    picture: Image.Image,
+) -> list[list[object]]:
+    mask = score_pixels(model, picture, window=window).argmax(0).to(torch.uint8).cpu().numpy()
+    write_mask(folder, name, picture, mask, palette)
+    return [(np.bincount(mask.ravel(), minlength=model.num_classes) / mask.size).tolist()]
+
+
+def _boxes(
+    model: Exported | Model,
+    folder: Path,
+    names: tuple[str, ...],
+    palette: _Palette,
+    score: float,
+    name: Path,
+    picture: Image.Image,
+) -> list[list[object]]:
+    found = find_boxes(model, picture).sure(score)
+    overlay = (folder / "overlays" / name).with_suffix(".png")
+    write_boxes(overlay, picture, found, names=names, palette=palette)
+    figures = np.column_stack([found.scores, found.corners]).round(_DIGITS).tolist()
+    return [[names[n], *row] for n, row in zip(found.classes, figures, strict=True)]
+
+
+def _sure(model: Exported | Model, score: float | None) -> float:
+    """The least score of boxes that are told, said aloud where it was not given."""
+    head = model.architecture.head
+    assert isinstance(head, PyramidHead)
+    least = head.predictor.score_threshold
+    if score is None:
+        say(f"boxes with a score of {SURE} or more; --score sets another, and 0 tells all")
+    elif score < least:
+        say(f"boxes with a score of {least:g} or less are left out by the network's own head")
+    if model.preprocessing.fit == "crop":
+        say("of each image the centre square is looked at, as the training did (fit: crop)")
+    return SURE if score is None else score
 
 
 def trained_network(place: str | Path) -> Exported | Model:
@@ -114,72 +171,6 @@ def trained_network(place: str | Path) -> Exported | Model:
         f"'{place}' has no trained weights; name a folder of `scaler train`, `run` or `export`, or "
         f"a checkpoint (.safetensors)"
     )
-
-
-def score_pixels(
-    model: Exported | Model, image: Image.Image, *, window: int | None = None
-) -> Tensor:
-    """The scores (K, H, W) of an RGB image's pixels, on the network's device; see `predict`."""
-    width, height = image.size
-    fit = model.preprocessing.fit
-    if window is None and fit != "crop":
-        return _whole(model, image)
-    side = min(window or max(width, height), width, height)
-    boxes = [(x, y) for y in _starts(height, side) for x in _starts(width, side)]
-    if len(boxes) == 1:
-        return _resized(_scores(model, [image]), (side, side))[0]
-    weight = None
-    total = sums = torch.zeros(())
-    for x, y in boxes:
-        part = image.crop((x, y, x + side, y + side))
-        scores = _resized(_scores(model, [part]), (side, side))[0]
-        if weight is None:
-            weight = _fading(side).to(scores.device)
-            total = torch.zeros(len(scores), height, width, device=scores.device)
-            sums = torch.zeros(height, width, device=scores.device)
-        total[:, y : y + side, x : x + side] += weight * scores
-        sums[y : y + side, x : x + side] += weight
-    return total / sums
-
-
-def _starts(length: int, side: int) -> list[int]:
-    """Where windows of `side` begin, so that they cover `length` evenly and overlap."""
-    count = 1 + math.ceil((length - side) / (side * (1 - OVERLAP)))
-    return [int(place) for place in np.linspace(0, length - side, count).round()]
-
-
-def _fading(side: int) -> Tensor:
-    """(side, side): 1 in the middle, near 0 at the edges, above 0 everywhere."""
-    ramp = torch.minimum(torch.arange(side) + 0.5, side - torch.arange(side) - 0.5) / (side / 2)
-    return ramp[:, None] * ramp
-
-
-def _whole(model: Exported | Model, image: Image.Image) -> Tensor:
-    """The scores of an image that is stretched, or padded to a square, back in its own shape."""
-    width, height = image.size
-    scores = _scores(model, [image])
-    if model.preprocessing.fit == "pad":
-        # As `fit_square` lays it: the image fills the square's middle.
-        side, longest = scores.shape[-1], max(width, height)
-        wide, tall = (max(1, round(length * side / longest)) for length in (width, height))
-        left, top = (side - wide) // 2, (side - tall) // 2
-        scores = scores[:, :, top : top + tall, left : left + wide]
-    return _resized(scores, (height, width))[0]
-
-
-def _resized(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(scores.shape[2:]) == size:
-        return scores
-    return functional.interpolate(scores, size=size, mode="bilinear")
-
-
-@torch.inference_mode()
-def _scores(model: Exported | Model, images: list[Image.Image]) -> Tensor:
-    """(N, K), or (N, K, size, size), on the network's device."""
-    device = next(model.network.parameters()).device
-    inputs = torch.cat([model.preprocessing(image) for image in images])
-    scores: Tensor = model.network(inputs.to(device))
-    return scores
 
 
 def _listed(given: Sequence[str | Path]) -> dict[str, Path]:
@@ -206,7 +197,7 @@ def _listed(given: Sequence[str | Path]) -> dict[str, Path]:
             stems[stem] = path
         found |= named
     for path in found.values():  # the header, before anything is written
-        read_image(str(path), upright_size, LARGEST_IMAGE)
+        read_image(str(path), upright_size)
     return found
 
 
@@ -219,19 +210,7 @@ def _check_output(folder: Path) -> None:
         )
 
 
-def _with_progress(
-    files: dict[str, Path], told: Callable[[str, Path], list[object]]
-) -> Iterator[list[object]]:
-    began = last = time.monotonic()
-    for done, (name, path) in enumerate(files.items(), start=1):
-        yield told(name, path)
-        if (now := time.monotonic()) - last > _PROGRESS_SECONDS:
-            last = now
-            left = (len(files) - done) * (now - began) / done
-            say(f"predicted {done:,} of {len(files):,} images, {readable_seconds(left)} left")
-
-
-def _palette(model: Exported | Model) -> list[tuple[int, int, int]]:
+def _palette(model: Exported | Model) -> _Palette:
     """A colour a class: those of the data, or else colours of our own."""
     if len(model.colours) == model.num_classes:
         return list(model.colours)
@@ -241,20 +220,3 @@ def _palette(model: Exported | Model) -> list[tuple[int, int, int]]:
     turns = [hsv_to_rgb((n * 0.618) % 1, 0.6, 0.85) for n in more]  # far from each other
     made = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in turns]
     return [*_COLOURS, *made][: model.num_classes]
-
-
-def _write_pictures(
-    folder: Path,
-    name: Path,
-    picture: Image.Image,
-    mask: np.ndarray,
-    palette: list[tuple[int, int, int]],
-) -> None:
-    """masks/<name>.png with the classes' numbers, and overlays/<name>.png to look at."""
-    index = Image.fromarray(mask).copy()
-    index.putpalette([value for colour in palette for value in colour])
-    blended = Image.blend(picture, index.convert("RGB"), _BLEND)
-    for kind, image in (("masks", index), ("overlays", blended)):
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        write_bytes((folder / kind / name).with_suffix(".png"), file.getvalue())

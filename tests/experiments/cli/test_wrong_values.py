@@ -35,7 +35,7 @@ ARGUMENTS = {
 HUGE = "1" + "0" * 30
 # Where these are right: a rate or exponent of 0, a seed of 0, no limit, and a negative phi shrinks.
 ANY_SIGN = {"--phi", "--exponent"}
-FROM_ZERO = {"--seed", "--min-flops", "--freeze", "--gpus-per-worker", *ANY_SIGN}
+FROM_ZERO = {"--seed", "--min-flops", "--freeze", "--gpus-per-worker", "--score", *ANY_SIGN}
 UNLIMITED = {"--max-flops", "--max-params", "--max-activations", "--max-latency"}
 # Texts that say only what to look for elsewhere, or name what is made.
 MADE = {"--run", "--output", "--out", "--yaml", "--folder", "--memory", "runs"}

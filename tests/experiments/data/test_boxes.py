@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from experiments.config.schema import DataConfig
-from experiments.data.boxes import Boxes, fit_boxes
+from experiments.data.boxes import Boxes
+from experiments.data.fitting import fit_boxes, unfit_boxes
 from experiments.data.sources import load_data
 from search_spaces import InputError
 
@@ -150,6 +151,14 @@ def test_boxes_follow_each_fit():
     assert fit_boxes(box, fit="crop", **where).tolist() == [[0, 0, 10, 10]]
     assert fit_boxes(box, fit="stretch", **where).tolist() == [[2.5, 0, 7.5, 10]]
     assert fit_boxes(box, fit="pad", **where).tolist() == [[2.5, 2, 7.5, 7]]
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("shape", [(40, 20), (17, 31), (25, 25)])
+def test_boxes_come_back_from_each_fit(fit, shape):
+    where = {"width": shape[0], "height": shape[1], "size": 13, "fit": fit}
+    box = np.array([[3.0, 4.0, 15.5, 18.0]])
+    assert np.allclose(unfit_boxes(fit_boxes(box, **where), **where), box)
 
 
 def test_padding_fills_each_image_up_with_no_class():

@@ -3,12 +3,19 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 from torchvision.transforms.v2 import functional as oracle
 
 from experiments.config.schema import DataConfig
 from experiments.data import decoding
-from experiments.data.decoding import decode_files, default_size, to_rgb, to_square
+from experiments.data.decoding import (
+    decode_files,
+    default_size,
+    read_image,
+    to_rgb,
+    to_square,
+    upright_size,
+)
 from experiments.data.folder import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
@@ -157,6 +164,40 @@ def test_a_huge_image_is_refused_until_it_is_allowed(flat, monkeypatch, placemen
     with pytest.raises(InputError, match=r"huge\.png' has more than 1,000 pixels; shrink"):
         load_data(config, seed=0)
     assert load_data(config.replace(max_pixels=1200), seed=0).image_size == 8
+
+
+def lying(path, *, late: bool) -> None:
+    """A PNG of 4 x 2 px that is to be turned, which it says before or behind its pixels."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("L", (4, 2)).save(path, exif=exif)
+    parts, rest = {}, path.read_bytes()[8:]
+    while rest:
+        end = int.from_bytes(rest[:4]) + 12
+        parts[rest[4:8]], rest = rest[:end], rest[end:]
+    order = [b"IHDR", b"IDAT", b"eXIf"] if late else [b"IHDR", b"eXIf", b"IDAT"]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts[k] for k in [*order, b"IEND"]))
+
+
+def test_the_upright_size_of_a_png_is_read_without_its_pixels(tmp_path, monkeypatch):
+    path = tmp_path / "lying.png"
+    lying(path, late=True)
+    assert read_image(str(path), upright_size) == (2, 4)
+    assert read_image(str(path), lambda image: to_square(image, 2).shape) == (2, 2, 3)
+    lying(path, late=False)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert read_image(str(path), upright_size) == (2, 4)
+    Image.new("L", (4, 2)).save(path)
+    assert read_image(str(path), upright_size) == (4, 2)
+
+
+def test_a_file_that_no_config_speaks_of_is_refused_without_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "LARGEST_IMAGE", 100)
+    Image.new("1", (60, 20)).save(tmp_path / "huge.png")
+    with pytest.raises(
+        InputError, match=r"more than 100 pixels; shrink it, or cut it into several"
+    ):
+        read_image(str(tmp_path / "huge.png"), upright_size)
 
 
 def test_floating_point_image_is_refused(flat):

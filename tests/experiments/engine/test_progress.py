@@ -102,6 +102,14 @@ def test_the_json_log_is_an_object_a_line(ray, config, evaluate, capsys):  # noq
     )
 
 
+def test_how_far_something_is_is_said_now_and_then_but_not_at_its_end(monkeypatch, capsys):
+    monkeypatch.setattr(messages, "_PROGRESS_SECONDS", -1)
+    told = messages.told_now_and_then("abc", 3, what="decoded {} images")
+    assert "".join(told) == "abc"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"decoded {n} of 3 images, 0 s left" for n in (1, 2)]
+
+
 def test_quiet_says_nothing_and_a_file_gets_a_line_a_trial(ray, config, evaluate, capsys):  # noqa: ARG001
     few = config.replace(search=config.search.replace(trials=2, epochs=1))
     with messages.speaking("quiet"):

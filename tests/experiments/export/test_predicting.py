@@ -1,21 +1,30 @@
 """What `predict` tells is what the training's own evaluation counted, and what it refuses."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
+from experiments.data.boxes import cut
+from experiments.data.fitting import unfit_boxes
 from experiments.data.sources import load_data
 from experiments.export import load_exported, predict
 from experiments.export.folder import write_exported
-from experiments.export.model import checkpoint_model
-from experiments.export.predicting import score_pixels
+from experiments.export.model import Preprocessing, checkpoint_model
+from experiments.export.pixels import score_pixels
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import place
 from experiments.training.checkpoint import save_checkpoint
+from experiments.training.detection import measure_detections
 from experiments.training.metrics import METRICS
 from experiments.training.training import Training
 from search_spaces import InputError
+from tests.experiments.training.test_detection import DETECTOR
 from tests.experiments.training.test_masks import SMALL
 
 COLOURS = np.array([[10, 20, 30], [200, 100, 50]], dtype=np.uint8)
@@ -88,6 +97,91 @@ def test_a_window_as_large_as_the_image_is_one_pass_and_smaller_ones_cover_all(m
     assert torch.allclose(score_pixels(model, wide)[:, :, :4], resized[:, :, :4], atol=1e-5)
 
 
+class AsItIs(torch.nn.Module):
+    """Gives what it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.any = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize("image_size", [None, 20])
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_scores_of_a_whole_image_lie_on_the_pixels_that_they_are_of(fit, image_size):
+    x, y = np.meshgrid(np.arange(60), np.arange(37))
+    image = Image.fromarray(np.stack([4 * x, 6 * y, 2 * (x + y)], axis=2).astype(np.uint8))
+    how = Preprocessing(size=23, channels=3, mean=(0, 0, 0), std=(1, 1, 1), fit=fit,
+                        image_size=image_size)  # fmt: skip
+    model = SimpleNamespace(network=AsItIs(), preprocessing=how)
+    scores = score_pixels(model, image).movedim(0, 2)[6:-6, 6:-6] * 255
+    off = (scores - torch.from_numpy(np.array(image))[6:-6, 6:-6]).abs()
+    assert off.max() < 2  # of 255; a pixel beside is 4, 6 and 2 off
+
+
+def boxed(folder, *, count=4):
+    """Bright squares on wide and high pictures, some of them lying, with their boxes as COCO."""
+    draw = np.random.RandomState(0)
+    for part in ("train", "test"):
+        pictures, known = [], []
+        for number in range(count):
+            wide, tall = [(30, 19), (21, 33)][number % 2]
+            pixels = draw.randint(0, 90, (tall, wide, 3)).astype(np.uint8)
+            left, top = draw.randint(0, 10, 2)
+            pixels[top : top + 8, left : left + 8] += 120
+            exif = Image.Exif()
+            if number == 1:  # 270 degrees, so that viewers turn it back by 90
+                exif[ExifTags.Base.Orientation], pixels = 6, np.rot90(pixels)
+            path = folder / part / "images" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, exif=exif)
+            pictures.append({"id": number, "file_name": path.name, "width": wide, "height": tall})
+            known.append({"image_id": number, "category_id": 1 + number % 2,
+                          "bbox": [int(left), int(top), 8, 8]})  # fmt: skip
+        content = {"images": pictures, "annotations": known,
+                   "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}  # fmt: skip
+        (folder / part / "instances.json").write_text(json.dumps(content))
+    return folder
+
+
+def detector(folder, config):
+    """The checkpoint of a detector with scores of its own, its data, and the network itself."""
+    data = load_data(config, seed=0)
+    head = DETECTOR.head.predictor.replace(score_threshold=0.01)
+    table = DETECTOR.replace(head=DETECTOR.head.replace(predictor=head))
+    training = Training(table, data, config, RECIPE, epochs=1, seed=0)
+    network = training.network()
+    torch.nn.init.normal_(network.head.detector.head.classification_head.cls_logits.conv.weight)
+    path = folder / "checkpoints" / "best.safetensors"
+    save_checkpoint(path, network, metadata=training.metadata(test_accuracy=0.25))
+    return path, data, network
+
+
+def test_boxes_that_are_told_are_those_that_the_training_judged(tmp_path):
+    source = boxed(tmp_path / "data")
+    config = DataConfig(source=str(source), image_size=24)
+    path, data, network = detector(tmp_path, config)
+    prepare = Preparation.of(data.statistics, resolution=32, device=torch.device("cpu"))
+    judged = measure_detections(network, place(data.test, torch.device("cpu")), prepare=prepare)
+    table = predict(path, [source / "test" / "images"], output=tmp_path / "out", score=0)
+    assert list(table) == ["file", "class", "score", "x1", "y1", "x2", "y2"]
+    for number, (_, found) in enumerate(judged):
+        width, height = [(30, 19), (21, 33)][number % 2]
+        where = {"width": width, "height": height, "size": 24, "fit": "pad"}
+        own = table[table["file"] == f"{number}.png"]
+        inside = cut(
+            unfit_boxes(found["boxes"].numpy() * 24 / 32, **where), width=width, height=height
+        )
+        assert len(own) == len(inside.corners) > 5
+        assert np.allclose(own[["x1", "y1", "x2", "y2"]], inside.corners, atol=2e-3)
+        assert np.allclose(own["score"], found["scores"][inside.kept], atol=1e-3)
+        assert own["class"].tolist() == [data.classes[n] for n in found["labels"][inside.kept]]
+        with Image.open(tmp_path / "out" / "overlays" / f"{number}.png") as overlay:
+            assert overlay.width * height == overlay.height * width
+
+
 def test_a_classifiers_table_has_the_trainings_test_accuracy(tmp_path, tiny):
     draw = np.random.RandomState(1)
     for part in ("train", "test"):
@@ -124,5 +218,7 @@ def test_what_cannot_be_told_is_refused_before_anything_is_written(masked, tmp_p
         with pytest.raises(InputError, match=words):
             predict(network, some, output=out)
         assert not out.exists()
+    with pytest.raises(InputError, match="a score is for networks that find boxes"):
+        predict(path, [images], output=out, score=0.5)
     with pytest.raises(InputError, match=r"is not empty and holds no predictions\.csv"):
         predict(path, [images], output=source)

@@ -24,6 +24,26 @@ from experiments.training.trial import TrainingEvaluation
 from search_spaces import Architecture, InputError
 
 SIDE = 32
+_MBCONV = {"kind": "mbconv", "expand_ratio": 2, "kernel_size": 3, "se_ratio": 0}
+DETECTOR = Architecture.parse(
+    {
+        "name": "tiny",
+        "resolution": SIDE,
+        "stem": {"channels": 8, "stride": 2, "block": {"kind": "conv", "kernel_size": 3}},
+        "stages": [
+            {"channels": 16, "layers": 1, "stride": 2, "block": _MBCONV},
+            {"channels": 32, "layers": 1, "stride": 2, "block": _MBCONV},
+        ],
+        "head": {
+            "kind": "fpn",
+            "channels": 32,
+            "levels": [4, 8],
+            "predictor": {"kind": "points", "layers": 1, "score_threshold": 0.05},
+        },
+        "conventions": {"batch_norm_momentum": 0.1},
+    },
+    source="tiny",
+)
 
 
 def batch(count=16, *, seed=0):
@@ -159,29 +179,9 @@ def squares(count, *, seed):
 
 @pytest.fixture(scope="module")
 def training():
-    mbconv = {"kind": "mbconv", "expand_ratio": 2, "kernel_size": 3, "se_ratio": 0}
-    network = Architecture.parse(
-        {
-            "name": "tiny",
-            "resolution": SIDE,
-            "stem": {"channels": 8, "stride": 2, "block": {"kind": "conv", "kernel_size": 3}},
-            "stages": [
-                {"channels": 16, "layers": 1, "stride": 2, "block": mbconv},
-                {"channels": 32, "layers": 1, "stride": 2, "block": mbconv},
-            ],
-            "head": {
-                "kind": "fpn",
-                "channels": 32,
-                "levels": [4, 8],
-                "predictor": {"kind": "points", "layers": 1, "score_threshold": 0.05},
-            },
-            "conventions": {"batch_norm_momentum": 0.1},
-        },
-        source="tiny",
-    )
     parts = {"train": squares(96, seed=0), "validation": squares(24, seed=1)}
     return Training(
-        architecture=network,
+        architecture=DETECTOR,
         data=ImageData("squares", ("red", "blue"), **parts, test=parts["validation"],
                        fingerprint="squares"),
         data_config=DataConfig(),
