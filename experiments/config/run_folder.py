@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from experiments.config.files import sweep, unbegun, write_json, write_text
@@ -17,6 +18,7 @@ from search_spaces.records import InputError, dump_yaml, read_mapping
 from search_spaces.reference import load_architecture
 
 _PACKAGES = ("scaler-nas", "torch", "ray", "optuna", "fvcore", "numpy", "pandas")
+_LONGEST = 80  # characters of a value in an error
 _MAY_CHANGE = ("cluster", "run", "tracking")  # where it runs and is shown is not what it is
 _MAY_GROW = (
     "search.trials",
@@ -230,9 +232,28 @@ def check_same(before: SearchConfig, now: SearchConfig, path: Path | str, begun:
             continue
         if old.get(name) != new.get(name):
             raise InputError(
-                f"'{path}' holds a run with {name} = {old.get(name)}, but now it is "
-                f"{new.get(name)}; continue with the same config or name a new folder with --run"
+                f"'{path}' holds a run with {differing(name, old.get(name), new.get(name))}; "
+                f"continue with the same config or name a new folder with --run"
             )
+
+
+def differing(place: str, before: Any, now: Any) -> str:
+    """`place = before, but now it is now`, of the first value that differs within these two.
+
+    A network or a space is pages of values: it is told by its `name`, or by the one value that is
+    another. What is long all the same is cut.
+    """
+    pairs: dict[Any, tuple[Any, Any]] = {}
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys(), key=lambda key: (key != "name", str(key)))
+        pairs = {key: (before.get(key), now.get(key)) for key in keys}
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = dict(enumerate(zip(before, now, strict=True)))
+    for key, (old, new) in pairs.items():
+        if old != new:
+            return differing(f"{place}.{key}", old, new)
+    old, new = (shorten(str(value), width=_LONGEST, placeholder=" ...") for value in (before, now))
+    return f"{place} = {old}, but now it is {new}"
 
 
 def check_facts(before: dict[str, Any], now: dict[str, Any], path: Path | str) -> None:

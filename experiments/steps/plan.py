@@ -202,8 +202,9 @@ def tell_plan(plan: Plan) -> None:
     )
     parts = [f"{name} {readable_seconds(s)}" for name, s in plan.seconds.items() if s]
     in_all = readable_seconds(sum(plan.seconds.values()))
+    epoch = readable_seconds(plan.epoch) if plan.epoch >= 10 else f"{plan.epoch:.2g} s"
     say(
         f"time: at most about {in_all} with {plan.workers} workers ({', '.join(parts)}); an epoch "
-        f"of the space's median network takes {plan.epoch:.2g} s; early stopping saves some of it"
+        f"of the space's median network takes {epoch}; early stopping saves some of it"
     )
     say(f"run folder: {config.run_folder}")

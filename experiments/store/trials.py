@@ -37,7 +37,8 @@ FIXED: dict[str, Any] = {
     "number": "Int64",
     "state": STATE,
     "reason": "string",
-    "accuracy": "float64",  # of the validation part, in [0, 1]
+    "accuracy": "float64",  # of the validation part, in [0, 1]: what `metric` names
+    "metric": "string",  # accuracy, Dice, ...; one in a run
     "reward": "float64",
     "flops": "Int64",  # multiply-adds
     "params": "Int64",
@@ -187,11 +188,12 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
     run and for an unknown study.
     """
     fixed, sizes, own, whole = [], [], [], []
+    metrics = {name: folder.metric for name, folder in named_runs(run)}
     for name, part, studies in _studies(run, study):
         for trial in studies.rows(part):
             attributes = trial.attributes
             place = {"run": name, "study": part, "number": trial.number, "ended": trial.ended}
-            place["state"] = trial.state.lower()
+            place |= {"state": trial.state.lower(), "metric": metrics[name]}
             fixed.append({name: place.get(name, attributes.get(name)) for name in FIXED})
             source = f"the architecture of trial {trial.number} of study '{part}'"
             sizes.append(sizes_of(attributes.get("architecture", ""), source=source))

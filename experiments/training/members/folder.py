@@ -13,6 +13,7 @@ from pydantic import Field
 
 from experiments.config.files import locked, sweep, unbegun, write_text
 from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
+from experiments.config.run_folder import differing
 from experiments.config.schema import DELIVERY, DataConfig
 from experiments.config.sections import Positive
 from experiments.training.checkpoint import TrainingState, read_state, write_bytes
@@ -45,8 +46,9 @@ class TrainRequest(Record):
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
                 raise InputError(
-                    f"'{folder}' holds a training with {name} = {before.get(name)}, but now it is "
-                    f"{now.get(name)}; continue with the same, or name a new folder with --run"
+                    f"'{folder}' holds a training with "
+                    f"{differing(name, before.get(name), now.get(name))}; "
+                    f"continue with the same, or name a new folder with --run"
                 )
 
 

@@ -29,6 +29,23 @@ def test_a_training_goes_on_streamed_and_not_with_another_augmentation():
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "mine"}, "architecture.name = mnasnet_small, but now it is mine; continue"),
+        ({"resolution": 64}, "architecture.resolution = 224, but now it is 64; continue"),
+        ({"stages": load_architecture("mobilenet_v2").stages}, "architecture.stages.0.block.activation = relu, but now"),
+    ],
+)
+def test_another_network_is_told_by_what_differs_in_a_short_line(change, told):
+    network = load_architecture("mnasnet_small")
+    before = TrainRequest(architecture=network, epochs=1)
+    with pytest.raises(InputError) as caught:
+        before.check_same(before.replace(architecture=network.replace(**change)), Path("run"))
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 350
+
+
+@pytest.mark.parametrize(
     ("augmentation", "told"),
     [
         ({"cutuot": 0.5}, "unknown key 'data.augmentation.cutuot'; did you mean 'cutout'"),

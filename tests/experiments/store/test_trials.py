@@ -103,8 +103,10 @@ def test_training_choices_are_columns(run):
 def test_several_runs_stand_in_one_frame(searched, begin_run):
     other = begin_run("other")
     other.record("search")
+    other.folder.write_environment(metric="Dice")
     trials = load_trials([searched.folder.path, other.folder.path])
     assert trials["run"].tolist() == ["hand"] * 3 + ["other"]
+    assert trials["metric"].tolist() == ["accuracy"] * 3 + ["Dice"]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(begin_run):
