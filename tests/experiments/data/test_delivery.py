@@ -33,7 +33,10 @@ def test_a_training_goes_on_streamed_and_not_with_another_augmentation():
     [
         ({"name": "mine"}, "architecture.name = mnasnet_small, but now it is mine; continue"),
         ({"resolution": 64}, "architecture.resolution = 224, but now it is 64; continue"),
-        ({"stages": load_architecture("mobilenet_v2").stages}, "architecture.stages.0.block.activation = relu, but now"),
+        (
+            {"stages": load_architecture("mobilenet_v2").stages},
+            "architecture.stages.0.block.activation = relu, but now",
+        ),
     ],
 )
 def test_another_network_is_told_by_what_differs_in_a_short_line(change, told):
