@@ -118,7 +118,11 @@ class DenseNetwork(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """The scores of each pixel, as large as the image."""
-        return self.head(self._maps(x, self._read), (x.shape[-2], x.shape[-1]))
+        return self.head(self.read(x), (x.shape[-2], x.shape[-1]))
+
+    def read(self, x: Tensor) -> list[Tensor]:
+        """The maps that the head reads, finest first."""
+        return self._maps(x, self._read)
 
 
 class DetectionNetwork(DenseNetwork):
@@ -132,11 +136,11 @@ class DetectionNetwork(DenseNetwork):
 
     def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
         """The losses, or the boxes."""
-        return self.head(self._maps(x, self._read), (x.shape[-2], x.shape[-1]), targets)
+        return self.head(self.read(x), (x.shape[-2], x.shape[-1]), targets)
 
     def raw(self, x: Tensor) -> dict[str, Tensor]:
         """What the layers give, by torchvision's names, before it becomes boxes."""
-        found: dict[str, Tensor] = self.head.raw(self._maps(x, self._read))
+        found: dict[str, Tensor] = self.head.raw(self.read(x))
         return found
 
 

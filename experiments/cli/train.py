@@ -100,7 +100,7 @@ def train_command(architecture: str, as_json: bool, **options: Any) -> None:
     click.echo(
         f"\nBest after epoch {trained.epoch}: validation {trained.metric} {trained.accuracy:.4f}, "
         f"test {trained.metric} {trained.test_accuracy:.4f}\nPictures: {trained.folder.figures}\n"
-        f"{_by_class(trained.folder.path)}{_next(request.architecture, best)}",
+        f"{_by_class(trained.folder.path)}{_next(best)}",
         err=True,
     )
 
@@ -127,13 +127,9 @@ def _by_class(folder: Path) -> str:
     return f"\n{some}, on the test part:\n{plain(worst)}\n{missed}({where})\n\n"
 
 
-def _next(architecture: "Architecture", best: Path) -> str:
-    """The command that uses the weights."""
-    if architecture.task != "detection":
-        return (
-            f"Try it: scaler predict {best} IMAGES\nTake it away: scaler export {best} -o exported"
-        )
-    return "It finds boxes: `search_spaces.build_network` builds it, the checkpoint fills it"
+def _next(best: Path) -> str:
+    """The commands that use the weights."""
+    return f"Try it: scaler predict {best} IMAGES\nTake it away: scaler export {best} -o exported"
 
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
@@ -191,7 +187,6 @@ def _config_beside(architecture: str) -> "SearchConfig | None":
 if TYPE_CHECKING:
     from experiments.config.schema import SearchConfig
     from experiments.export.model import Model
-    from search_spaces.architecture import Architecture
 
 
 @click.command("export", cls=CheckedCommand)

@@ -45,7 +45,8 @@ class Source(NamedTuple):
 
     text: dict[str, str]
     names: dict[str, list[str]]
-    imported: dict[str, tuple[str, str | None]]  # name -> (module, name there; None: the module)
+    # name -> (module, name there; None: the module, as `numpy as np`)
+    imported: dict[str, tuple[str, str | None]]
 
 
 Imports = dict[str, set[str | None]]  # module -> names from it; None: the module itself
@@ -95,7 +96,8 @@ def _source(module: str) -> Source:
     source = Source({}, {}, {})
     for node in ast.parse(whole).body:
         if isinstance(node, ast.Import):
-            source.imported.update({a.asname or a.name: (a.name, None) for a in node.names})
+            for a in node.names:
+                source.imported[a.asname or a.name] = (ast.unparse(ast.Import([a]))[7:], None)
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None
             source.imported.update({a.asname or a.name: (node.module, a.name) for a in node.names})
@@ -163,7 +165,7 @@ def network_code(
     layers = [row.layer for row in [*rows, *auxiliary]]
     helpers = [initialise, prepare, *([weighted_loss] if auxiliary else [])]
     imports, definitions = extracted(
-        [*map(_place, helpers), *dict.fromkeys(_places(layers))],
+        [*map(place_of, helpers), *dict.fromkeys(_places(layers))],
         replaced={"Conventions": _conventions(architecture.conventions)},
     )
     shared = shared_arguments(layers)
@@ -180,21 +182,27 @@ def network_code(
     )
     body = _network(architecture, rows, auxiliary, shared, num_classes)
     pieces = [*definitions, "CONVENTIONS = Conventions()", body]
+    return python_file(head, imports, pieces)
+
+
+def python_file(head: str, imports: Imports, pieces: list[str]) -> str:
+    """A file's text: its docstring and what must come first, its imports, its definitions."""
     return "\n\n".join([head, "\n".join(import_lines(imports))]) + _spaced(pieces)
 
 
-def _place(thing: Any) -> Place:
+def place_of(thing: Any) -> Place:
+    """Where a class or function of ours is defined."""
     return Place(thing.__module__, thing.__name__)
 
 
 def _places(value: Any) -> Iterator[Place]:
     """The classes of modules and of named tuples in layers and their arguments."""
     if isinstance(value, Layer):
-        yield _place(value.module)
+        yield place_of(value.module)
         yield from _places(value.arguments)
     elif isinstance(value, tuple | list):
         if hasattr(value, "_fields"):
-            yield _place(type(value))
+            yield place_of(type(value))
         for item in value:
             yield from _places(item)
 

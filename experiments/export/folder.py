@@ -11,34 +11,30 @@ from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from experiments.config.files import replace_file, write_json, write_text
 from experiments.data.images import ImageData
 from experiments.export import int8
-from experiments.export.formats import FORMATS, check_format, fold_batch_norm, write_onnx
+from experiments.export.card import model_card
+from experiments.export.formats import (
+    FORMATS,
+    check_format,
+    check_one_stage,
+    fold_batch_norm,
+    write_onnx,
+)
 from experiments.export.model import Model, Preprocessing, check_task
 from experiments.training.checkpoint import load_weights
-from experiments.training.metrics import METRICS
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
-from search_spaces.network import Network, build_network
-from search_spaces.records import InputError, Record, dump_yaml, read_mapping
+from search_spaces.network import DetectionNetwork, Network, build_network
+from search_spaces.records import InputError, Record, read_mapping
 
 # What timm calls the ways to a square. Its border has the mean's colour, ours is black.
 _TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}
-_TRAINED_WITH = ("optimizer", "learning_rate", "batch_size", "weight_decay", "label_smoothing")
-_FITS = {
-    "crop": "the centre square",
-    "stretch": "the whole image, stretched",
-    "pad": "the whole image, padded with black",
-}
-_TIMM_LINES = (
-    "",
-    "import timm",
-    "import experiments.export.timm  # registers scaler_network",
-    'network = timm.create_model("local-dir:FOLDER", pretrained=True)',
-)
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
+DETECT = "detect.py"  # beside a detector in an exchange format
 
 
 class ModelArguments(Record):
@@ -74,20 +70,21 @@ def write_exported(
     """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
 
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
-    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured. An
-    export that is there already is written over. Raises InputError before anything is written for
-    an unknown format, for a network that finds boxes, or for a folder that holds anything else.
+    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured. A
+    detector in an exchange format has a file `detect.py` beside it. An export that is there already
+    is written over. Raises InputError before anything is written for an unknown format, for one
+    that a detector cannot have, or for a folder that holds anything else.
     """
-    check_task(model.architecture, "classification", "segmentation", what="an export")
     if calibration is not None:
         check_task(model.architecture, "classification", what="int8")
     for name in formats:
         check_format(name)
+    check_one_stage(model.architecture, formats)
     check_folder(folder)
     network = deepcopy(model.network).eval()
     if folded:
         fold_batch_norm(network)
-    made = _extra_files(network, model.preprocessing, formats)
+    made = _extra_files(model, network, formats)
     metrics = _metrics(model)
     if calibration is not None:
         made[int8.FILE], measured = _quantised(model, calibration)
@@ -97,7 +94,7 @@ def write_exported(
     write_text(folder / "architecture.yaml", model.architecture.to_yaml())
     write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
     write_json(folder / "metrics.json", metrics)
-    extra = [*(file for file, _ in FORMATS.values()), int8.FILE]
+    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, DETECT]
     names = [file for file in extra if file in made]
     write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
     for file, content in made.items():
@@ -167,16 +164,20 @@ def _fill(file: BinaryIO, *, content: bytes) -> None:
     file.write(content)
 
 
-def _extra_files(
-    network: Network, preprocessing: Preprocessing, formats: Sequence[str]
-) -> dict[str, bytes]:
+def _extra_files(model: Model, network: Network, formats: Sequence[str]) -> dict[str, bytes]:
     """The exchange formats' contents by file, made before anything in the folder is touched."""
-    made = {}
+    made, example = {}, _example(model.preprocessing)
+    given: nn.Module = network
+    if formats and isinstance(network, DetectionNetwork):
+        from experiments.export.detecting import EveryPlace, detect_code  # imports torchvision
+
+        given = EveryPlace(network, example)
+        made[DETECT] = detect_code(model, given).encode()
     with tempfile.TemporaryDirectory() as scratch:
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]
             path = Path(scratch) / file
-            write(network, _example(preprocessing), path)
+            write(given, example, path)
             made[file] = path.read_bytes()
     return made
 
@@ -251,97 +252,3 @@ def _config(model: Model, *, folded: bool) -> dict[str, Any]:
             "classifier": "head.classifier",
         },
     }
-
-
-def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> str:
-    """README.md of an exported folder, with the Hugging Face Hub's header."""
-    name = model.architecture.name
-    classifies = model.architecture.task == "classification"
-    header: dict[str, Any] = {"tags": ["image-segmentation"], "pipeline_tag": "image-segmentation"}
-    if classifies:
-        header = {
-            "tags": ["image-classification", "timm"],
-            "pipeline_tag": "image-classification",
-            "library_name": "timm",
-        }
-    does = "An image classifier" if classifies else "A network that tells the class of each pixel,"
-    parts = [
-        f"---\n{dump_yaml(header)}---\n",
-        f"# {name}\n",
-        f"{does} of {model.num_classes} classes. {model.origin}\n",
-        _measured(metrics),
-        _training(model),
-        _input(model),
-        _use(files, timm=classifies),
-        "## Architecture\n\nA row a stage, from `architecture.yaml`.\n",
-        f"```yaml\n{model.architecture.to_yaml()}```\n",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _measured(metrics: dict[str, Any]) -> str:
-    metric = METRICS[metrics.get("metric", "accuracy")].label
-    names = {
-        "test_accuracy": f"{metric} on the test part, looked at once",
-        "accuracy": f"{metric} on the validation part, which choices were made on",
-        "flops": "FLOPs (multiply-adds of one image)",
-        "params": "parameters",
-        "activations": "activations",
-        "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
-        "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
-        "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
-        "int8_bytes": "bytes of `model.int8.onnx`",
-        "int8_calibration_images": "training images that gave the ranges of int8",
-    }
-    rows = [f"| {told} | {_shown(metrics[key])} |" for key, told in names.items() if key in metrics]
-    table = "| measured | |\n|---|---:|\n" + "\n".join(rows) + "\n"
-    kept = metrics.get("int8_in_float")
-    return table + (f"\nComputed in float in the int8 file: {', '.join(kept)}.\n" if kept else "")
-
-
-def _shown(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _training(model: Model) -> str:
-    recipe = model.training.get("train", {})
-    used = [f"- {key}: {recipe[key]}" for key in _TRAINED_WITH if key in recipe]
-    classes = [f"- classes: {', '.join(model.classes)}"] if model.classes else []
-    if not used and not classes:
-        return ""
-    return "## Training\n\n" + "\n".join([*used, *classes]) + "\n"
-
-
-def _input(model: Model) -> str:
-    p = model.preprocessing
-    told = "" if p.measured else " They are conventional values, not those of training data."
-    mean, std = ([round(value, 4) for value in values] for values in (p.mean, p.std))
-    return (
-        f"## Input\n\n{p.channels} channels, {p.size} x {p.size} pixels ({_FITS[p.fit]}, "
-        f"{p.interpolation}, antialiased), scaled to 0 to 1, then normalised with mean {mean} and "
-        f"standard deviation {std}.{told}\n"
-    )
-
-
-def _use(files: list[str], *, timm: bool) -> str:
-    other = {
-        "model.pt2": 'torch.export.load("model.pt2").module()(inputs)',
-        "model.onnx": (
-            'onnxruntime.InferenceSession("model.onnx").run(None, {"images": inputs.numpy()})'
-        ),
-        int8.FILE: (
-            f'onnxruntime.InferenceSession("{int8.FILE}").run(None, {{"images": inputs.numpy()}})'
-        ),
-    }
-    lines = [
-        "from experiments.export import load_exported",
-        'model = load_exported("FOLDER")',
-        "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
-        *(
-            _TIMM_LINES
-            if timm
-            else ["classes = scores.argmax(1)  # of each pixel, (N, size, size)"]
-        ),
-        *(["", *(other[file] for file in files if file in other)] if other else []),
-    ]
-    return "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"

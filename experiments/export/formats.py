@@ -1,6 +1,6 @@
 """Exchange formats (torch.export, ONNX) for any number of images, and folded batch norm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.blocks.convolution import ConvolutionLayer
+from search_spaces.heads.fpn import PyramidHead
+from search_spaces.heads.proposals import Proposals
 from search_spaces.records import InputError, suggest
 
 _PASSED = (nn.Identity, nn.Dropout)  # nothing happens there in eval mode
@@ -62,7 +65,7 @@ def write_torch(network: nn.Module, example: Tensor, path: Path) -> None:
 
 
 def write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
-    """One ONNX file with its weights; input `images`, output `scores`."""
+    """One ONNX file with its weights; input `images`, output `scores` or what `outputs` names."""
     check_format("onnx")
     program = torch.onnx.export(
         network.eval(),
@@ -71,7 +74,7 @@ def write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         dynamic_shapes=_SHAPES,
         verbose=False,
         input_names=[_NAME],
-        output_names=["scores"],
+        output_names=list(getattr(network, "outputs", ("scores",))),
     )
     assert program is not None
     program.save(path, external_data=False)
@@ -94,6 +97,17 @@ def check_format(name: str) -> None:
     if name not in FORMATS:
         raise InputError(f"unknown format '{name}'; {suggest(name, FORMATS)}")
     check_packages(name)
+
+
+def check_one_stage(architecture: Architecture, formats: Sequence[str]) -> None:
+    """Raise InputError for an exchange format of a detector in two stages."""
+    head = architecture.head
+    if formats and isinstance(head, PyramidHead) and isinstance(head.predictor, Proposals):
+        raise InputError(
+            f"exchange formats are for detectors in one stage (points, anchors), but "
+            f"'{architecture.name}' has two (proposals); leave --format out: the folder loads with "
+            f"experiments.export.load_exported"
+        )
 
 
 def check_packages(name: str) -> None:

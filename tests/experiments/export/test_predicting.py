@@ -22,8 +22,9 @@ from experiments.training.batches import place
 from experiments.training.checkpoint import save_checkpoint
 from experiments.training.detection import measure_detections
 from experiments.training.metrics import METRICS
+from experiments.training.moving import targets_of
 from experiments.training.training import Training
-from search_spaces import InputError
+from search_spaces import Architecture, InputError
 from tests.experiments.training.test_detection import DETECTOR
 from tests.experiments.training.test_masks import SMALL
 
@@ -146,14 +147,19 @@ def boxed(folder, *, count=4):
     return folder
 
 
-def detector(folder, config):
+POINTS = {**DETECTOR.head.model_dump(), "predictor": {"kind": "points", "score_threshold": 0.01}}
+
+
+def detector(folder, config, head=POINTS):
     """The checkpoint of a detector with scores of its own, its data, and the network itself."""
     data = load_data(config, seed=0)
-    head = DETECTOR.head.predictor.replace(score_threshold=0.01)
-    table = DETECTOR.replace(head=DETECTOR.head.replace(predictor=head))
+    table = Architecture.parse({**DETECTOR.model_dump(), "head": head}, source="test")
     training = Training(table, data, config, RECIPE, epochs=1, seed=0)
     network = training.network()
-    torch.nn.init.normal_(network.head.detector.head.classification_head.cls_logits.conv.weight)
+    scores = network.head.detector.head.classification_head.cls_logits
+    torch.nn.init.normal_(scores.conv.weight, std=0.1)
+    network.train()(torch.randn(2, 3, 32, 32), targets_of(torch.ones(2, 0, 5)))  # statistics
+    network.eval()
     path = folder / "checkpoints" / "best.safetensors"
     save_checkpoint(path, network, metadata=training.metadata(test_accuracy=0.25))
     return path, data, network

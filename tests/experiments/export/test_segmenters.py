@@ -7,7 +7,7 @@ from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.export import load_exported, network_code
 from experiments.export.folder import write_exported
-from experiments.export.model import checkpoint_model, untrained_model
+from experiments.export.model import checkpoint_model
 from experiments.training.checkpoint import save_checkpoint
 from experiments.training.training import Training
 from search_spaces import Architecture, InputError
@@ -75,16 +75,3 @@ def test_what_cannot_hold_a_segmenter_is_refused_in_a_line(tmp_path):
         scaler_network(architecture=model.architecture)
     with pytest.raises(InputError, match=r"^code that needs torch alone is for classification"):
         network_code(model.architecture)
-
-
-def test_a_detector_is_refused(tmp_path):
-    head = {"kind": "fpn", "channels": 8, "levels": [2], "predictor": {"kind": "points"}}
-    table = Architecture.parse({**SMALL.model_dump(), "head": head}, source="test")
-    with pytest.raises(InputError, match=r"^an export is for classification and segmentation, but"):
-        write_exported(untrained_model(_written(table, tmp_path)), tmp_path / "out")
-
-
-def _written(table, folder):
-    path = folder / "table.yaml"
-    path.write_text(table.to_yaml())
-    return str(path)

@@ -1,0 +1,138 @@
+"""README.md of an exported folder: what the network is, what was measured, how it is used."""
+
+from typing import Any
+
+from experiments.export.int8 import FILE as INT8
+from experiments.export.model import Model
+from experiments.training.metrics import METRICS
+from search_spaces.heads import Task
+from search_spaces.records import dump_yaml
+
+_TRAINED_WITH = ("optimizer", "learning_rate", "batch_size", "weight_decay", "label_smoothing")
+_FITS = {
+    "crop": "the centre square",
+    "stretch": "the whole image, stretched",
+    "pad": "the whole image, padded with black",
+}
+_DOES: dict[Task, str] = {
+    "classification": "An image classifier of {} classes.",
+    "segmentation": "A network that tells the class of each pixel, of {} classes.",
+    "detection": "A detector, which finds boxes of {} classes.",
+}
+_TAGS: dict[Task, str] = {  # the Hub's
+    "classification": "image-classification",
+    "segmentation": "image-segmentation",
+    "detection": "object-detection",
+}
+_LINES: dict[Task, tuple[str, ...]] = {  # of use
+    "classification": (
+        "from experiments.export import load_exported",
+        'model = load_exported("FOLDER")',
+        "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
+        "",
+        "import timm",
+        "import experiments.export.timm  # registers scaler_network",
+        'network = timm.create_model("local-dir:FOLDER", pretrained=True)',
+    ),
+    "segmentation": (
+        "from experiments.export import load_exported",
+        'model = load_exported("FOLDER")',
+        "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
+        "classes = scores.argmax(1)  # of each pixel, (N, size, size)",
+    ),
+    "detection": (
+        "from experiments.export import load_exported, predict",
+        'table = predict("FOLDER", ["photo.jpg"])  # boxes in pixels of the photo; and overlays',
+        'model = load_exported("FOLDER")',
+        "found = model.network(model.preprocessing(images))  # of uint8 (N, C, H, W), a dict each:",
+        'found[0]["boxes"], found[0]["labels"], found[0]["scores"]  # in pixels of the input',
+    ),
+}
+
+
+def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> str:
+    """README.md of an exported folder, with the Hugging Face Hub's header."""
+    name, task = model.architecture.name, model.architecture.task
+    timm = task == "classification"
+    header = {
+        "tags": [_TAGS[task], *(["timm"] if timm else [])],
+        "pipeline_tag": _TAGS[task],
+        **({"library_name": "timm"} if timm else {}),
+    }
+    parts = [
+        f"---\n{dump_yaml(header)}---\n",
+        f"# {name}\n",
+        f"{_DOES[task].format(model.num_classes)} {model.origin}\n",
+        _measured(metrics, counted=model.architecture.counted),
+        _training(model),
+        _input(model),
+        _use(files, task),
+        "## Architecture\n\nA row a stage, from `architecture.yaml`.\n",
+        f"```yaml\n{model.architecture.to_yaml()}```\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _measured(metrics: dict[str, Any], *, counted: str) -> str:
+    metric = METRICS[metrics.get("metric", "accuracy")].label
+    names = {
+        "test_accuracy": f"{metric} on the test part, looked at once",
+        "accuracy": f"{metric} on the validation part, which choices were made on",
+        "flops": f"FLOPs (multiply-adds of one image{counted and f', at {counted}'})",
+        "params": "parameters",
+        "activations": "activations",
+        "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
+        "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
+        "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
+        "int8_bytes": "bytes of `model.int8.onnx`",
+        "int8_calibration_images": "training images that gave the ranges of int8",
+    }
+    rows = [f"| {told} | {_shown(metrics[key])} |" for key, told in names.items() if key in metrics]
+    table = "| measured | |\n|---|---:|\n" + "\n".join(rows) + "\n"
+    kept = metrics.get("int8_in_float")
+    return table + (f"\nComputed in float in the int8 file: {', '.join(kept)}.\n" if kept else "")
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _training(model: Model) -> str:
+    recipe = model.training.get("train", {})
+    used = [f"- {key}: {recipe[key]}" for key in _TRAINED_WITH if key in recipe]
+    classes = [f"- classes: {', '.join(model.classes)}"] if model.classes else []
+    if not used and not classes:
+        return ""
+    return "## Training\n\n" + "\n".join([*used, *classes]) + "\n"
+
+
+def _input(model: Model) -> str:
+    p = model.preprocessing
+    told = "" if p.measured else " They are conventional values, not those of training data."
+    mean, std = ([round(value, 4) for value in values] for values in (p.mean, p.std))
+    return (
+        f"## Input\n\n{p.channels} channels, {p.size} x {p.size} pixels ({_FITS[p.fit]}, "
+        f"{p.interpolation}, antialiased), scaled to 0 to 1, then normalised with mean {mean} and "
+        f"standard deviation {std}.{told}\n"
+    )
+
+
+def _use(files: list[str], task: Task) -> str:
+    found = "scores, boxes = " if task == "detection" else ""
+    other = {
+        "model.pt2": f'{found}torch.export.load("model.pt2").module()(inputs)',
+        "model.onnx": (
+            f'{found}onnxruntime.InferenceSession("model.onnx")'
+            f'.run(None, {{"images": inputs.numpy()}})'
+        ),
+        INT8: f'onnxruntime.InferenceSession("{INT8}").run(None, {{"images": inputs.numpy()}})',
+    }
+    lines = [*_LINES[task], "", *(other[file] for file in files if file in other)]
+    code = "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"
+    if task != "detection" or not files:
+        return code
+    return (
+        f"{code}\nScores (N, places, classes) and boxes (N, places, 4) in pixels of the input are "
+        f"those of every place. `detect.py` chooses the best of them; it needs none of this "
+        f"package:\n\n```bash\npython detect.py photo.jpg\n```\n"
+    )
