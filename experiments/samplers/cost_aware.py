@@ -64,8 +64,10 @@ class CostAwareSampler(ProposingSampler):
         asked = {one.facts.key for one in told}
         asked |= {self.cost.key(params) for params in self.underway(others)}
         begun = [one for one in told if not one.thrown_back]
-        # A suggestion that was thrown back teaches nothing new: the next best follows.
-        state = [one.state for one in begun], [len(one.curve) for one in begun]
+        # A suggestion that was thrown back teaches nothing new, and the next best follows; but not
+        # where it was the first to show a branch.
+        opened = self.opened(conditions)
+        state = [one.state for one in begun], [len(one.curve) for one in begun], opened
         if state != self._ranked_for:
             record = self.learner.record(begun)
             observed = self.learner.observe(study, record)
@@ -112,7 +114,8 @@ class CostAwareSampler(ProposingSampler):
         """The candidates with the highest expected improvement, best first.
 
         The first is one that enters a branch of the space where no trial has been, if there is one:
-        it has to be tried for its parameters, and so its cost, to be known.
+        it has to be tried for its parameters, and so its cost, to be known. Where such a one was
+        thrown back they are known, and one of that branch that is allowed comes first.
         """
         reached, _ = model.rewards(observed.params, observed.factors)
         # Limits may change from one suggestion to the next: who is outside now is no rival.
@@ -124,6 +127,9 @@ class CostAwareSampler(ProposingSampler):
         drawn = [*self._random(conditions, number), *near, *around]
         branch = [params for params in drawn if self.enters(params) and not self.cost.knows(params)]
         branch = [params for params in branch if self.cost.key(params) not in asked][-1:]
+        opened = self.opened(conditions)
+        entering = (p for p in drawn if opened & p.items() and self.cost.allows(p))
+        branch += next(([p] for p in entering if self.cost.key(p) not in asked), [])
         pool: dict[Key, Params] = {}
         promise: dict[Key, float] = {}
         doubt = DOUBT if number % DOUBTED == DOUBTED - 1 else 1.0

@@ -176,6 +176,12 @@ class ProposingSampler(BaseSampler):
         """Whether some value in them was in no trial."""
         return not params.items() <= self._values
 
+    def opened(self, conditions: Conditions) -> set[tuple[str, Any]]:
+        """The values that open a branch and that only trials had which were thrown back."""
+        parents = {parent for parent, _ in conditions.parents.values()}
+        new = self._values - self._learnt.values
+        return {(name, value) for name, value in new if name in parents}
+
     def underway(self, others: Sequence[FrozenTrial]) -> list[Params]:
         """The parameters of the trials that run; of one that has just begun, what it will be."""
         running = [t for t in others if t.state == TrialState.RUNNING]

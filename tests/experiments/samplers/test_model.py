@@ -16,6 +16,7 @@ from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.observations import Observations
 from experiments.samplers.parameters import Conditions
 from experiments.samplers.recommend import exact, model_of_better_half
+from experiments.samplers.told import THROWN_BACK
 from tests.objectives import TARGET, Conditional, Drawn, search
 
 SPACE = {
@@ -247,3 +248,26 @@ def test_the_better_half_has_its_own_model_where_bad_networks_differ_by_more(spr
     encoding = Encoding.of(trials[0].distributions, KnownCost())
     whole = AccuracyModel.fit(observed, encoding, believe_low=True)
     assert (model_of_better_half(whole, observed, encoding) is not None) is own
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kind_that_the_limits_seldom_let_in_is_tried_soon(seed):
+    """One in twenty of the dear kind is allowed: of random trials one in twenty-one has it."""
+
+    def cost(params):
+        return params.get("cheap.size", 0) + 20 * params.get("dear.size", 0)
+
+    sampler = make_sampler("cost_aware", seed=seed, cost=cost, target=10.0, limits=(1, 20))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    kinds = []
+    while len(kinds) < 8:
+        trial = study.ask()
+        kind = trial.suggest_categorical("kind", ["cheap", "dear"])
+        trial.suggest_int(f"{kind}.size", 1, 20)
+        if cost(trial.params) > 20:
+            trial.set_user_attr(THROWN_BACK, True)
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            kinds.append(kind)
+            study.tell(trial, 0.5)
+    assert "dear" in kinds
