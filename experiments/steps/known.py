@@ -134,7 +134,7 @@ def budget_text(search: SearchSection, *, flops: int) -> str:
 
 
 def known_at(
-    name: str,
+    known: str | Architecture,
     *,
     target: float,
     cost: CostName,
@@ -142,13 +142,15 @@ def known_at(
     num_classes: int,
     in_channels: int,
 ) -> Architecture:
-    """The network `name` scaled to the budget at the resolution of `like`, to be trained as it is.
+    """A known network scaled to the budget at the resolution of `like`, to be trained as it is.
 
-    What belongs to the training rather than to the shape is that of `like`: the momentum of batch
-    norm (the 0.01 of MobileNetV2 and EfficientNet lags behind in short trainings), dropout and drop
-    connect. Raises InputError where the network is not known or cannot be scaled to the budget.
+    What belongs to the training and the judging rather than to the shape is that of `like`: the
+    momentum of batch norm (the 0.01 of MobileNetV2 and EfficientNet lags behind in short
+    trainings), dropout, drop connect, and the least score of boxes that are kept (the 0.2 of FCOS
+    cuts its curve of precision off). Raises InputError where the network is not known or cannot be
+    scaled to the budget.
     """
-    loaded = load_architecture(name)
+    loaded = load_architecture(known) if isinstance(known, str) else known
     if loaded.task != like.task:
         raise InputError(f"it is for {loaded.task}, but the found network for {like.task}")
     for tolerance in TOLERANCES:
@@ -167,16 +169,20 @@ def known_at(
             if tolerance == TOLERANCES[-1]:
                 raise
             continue
-        return _trained_like(scaled, like).replace(name=name)
+        return _trained_like(scaled, like).replace(name=loaded.name)
     raise AssertionError("the last tolerance returns or raises")
 
 
 def _trained_like(network: Architecture, like: Architecture) -> Architecture:
     momentum = like.conventions.batch_norm_momentum
-    changes = {
-        "conventions": network.conventions.replace(batch_norm_momentum=momentum),
-        "drop_connect": like.drop_connect,
-    }
-    if hasattr(network.head, "dropout") and hasattr(like.head, "dropout"):
-        changes["head"] = network.head.replace(dropout=like.head.dropout)
-    return network.replace(**changes)
+    head = network.head
+    if hasattr(head, "dropout") and hasattr(like.head, "dropout"):
+        head = head.replace(dropout=like.head.dropout)
+    if hasattr(head, "predictor") and hasattr(like.head, "predictor"):
+        least = like.head.predictor.score_threshold
+        head = head.replace(predictor=head.predictor.replace(score_threshold=least))
+    return network.replace(
+        conventions=network.conventions.replace(batch_norm_momentum=momentum),
+        drop_connect=like.drop_connect,
+        head=head,
+    )

@@ -15,6 +15,7 @@ from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
 from scaler import Cost, measure_cost
 from search_spaces import InputError, load_space
+from search_spaces.heads import Points
 from tests.objectives import TARGET, Drawn
 from tests.objectives import search as search_of
 
@@ -284,5 +285,7 @@ def test_beside_a_found_segmenter_stand_known_ones_at_its_budget(name):
     detector = load_space("mbconv_detect").members(1, seed=0)[0]
     known = known_at(DETECTORS[0], target=1e8, cost="flops", like=detector, **sizes)
     assert (known.task, known.resolution) == ("detection", 160)
+    least = known.head.predictor.score_threshold
+    assert least == detector.head.predictor.score_threshold < Points(kind="points").score_threshold
     with pytest.raises(InputError, match="it is for classification, but"):
         known_at("cifar_resnet20", target=7e6, cost="flops", like=like, **sizes)
