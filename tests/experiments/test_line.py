@@ -20,7 +20,7 @@ SHORT = {
         "epochs": 2,
         "early_stopping": None,
     },
-    "confirmation": {"top": 2, "seeds": 1, "rounds": 1, "share": None},
+    "confirmation": {"top": 2, "seeds": 1, "rounds": 1, "share": None, "known": []},
     "coefficients": {
         "step": 0.5,
         "tolerance": 0.6,
@@ -31,6 +31,7 @@ SHORT = {
         "seeds": 2,
     },
     "family": {"kind": "budgets", "ratios": [2, 3, 4], "tolerance": 0.1, "epochs": 2},
+    "cluster": {"workers": 1},  # each step starts its workers anew, which is most of the time here
 }
 
 

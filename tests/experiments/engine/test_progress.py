@@ -62,6 +62,7 @@ def candidate(small):
     return Candidate(architecture=small, cost=Cost(2_000_000, 1, 1), seed=0, suggestion=7)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_search_alive_and_nothing_else(tmp_path):
     """A failed trial and a lost worker among them: Ray, Optuna and the trials stay silent."""
     script = tmp_path / "own.py"

@@ -74,24 +74,25 @@ def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
         train_member(request(tiny), tmp_path)
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tiny, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tiny, tmp_path, capsys):
     file = tmp_path / "tiny.yaml"
     file.write_text(tiny.to_yaml())
     options = ["--epochs", "8", "--device", "cpu", "--recipe", "modern", "--batch-size", "64"]
 
     def command(folder: str) -> list[str]:
-        program = [sys.executable, "-m", "experiments", "train", str(file)]
-        return [*program, "--run", str(tmp_path / folder), *options]
+        return ["train", str(file), "--run", str(tmp_path / folder), *options]
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    with subprocess.Popen(command("killed"), stderr=subprocess.DEVNULL) as running:
+    cli.main(command("whole"), standalone_mode=False)
+    program = [sys.executable, "-m", "experiments", *command("killed")]
+    with subprocess.Popen(program, stderr=subprocess.DEVNULL) as running:
         state = TrainingFolder(tmp_path / "killed").state
         while not state.exists() and running.poll() is None:
             time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
     assert not TrainingFolder(tmp_path / "killed").finished()
-    again = subprocess.run(command("killed"), check=True, capture_output=True, text=True)
-    assert "goes on after epoch" in again.stderr
+    capsys.readouterr()
+    cli.main(command("killed"), standalone_mode=False)
+    assert "goes on after epoch" in capsys.readouterr().err
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
     curves = [TrainingFolder(tmp_path / name).rows() for name in ("killed", "whole")]
     for column in ("epoch", "train_loss", "accuracy"):
