@@ -80,13 +80,14 @@ def _draw_masks(folder):
 
 @pytest.fixture
 def scratch(shelf, tmp_path, monkeypatch):
-    """An empty folder but for what stands on the shelf; `scaler` is a command there."""
+    """An empty folder but for what stands on the shelf; `scaler` and `python` are ours there."""
     shutil.copytree(shelf, tmp_path, dirs_exist_ok=True)
-    command = tmp_path / "bin" / "scaler"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m experiments "$@"\n')
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    for name, begins in (("scaler", "-m experiments"), ("python", "")):
+        command = tmp_path / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {begins} "$@"\n')
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("SCALER_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ import torch
 
 from experiments.config.run_folder import RunFolder
 from experiments.report.repeats import confirmation_standings, trainings
-from experiments.training.judging import CLASSES, CONFUSION, class_table, never_predicted
+from experiments.training.judging import CLASSES, CONFUSION, CURVES, class_table, never_predicted
 from experiments.training.trial import SHEET
 
 PAIRS = 15  # of classes that are taken for each other, in the table
@@ -16,7 +16,7 @@ PAIRS = 15  # of classes that are taken for each other, in the table
 
 @dataclass(frozen=True)
 class ByClass:
-    """One network: its table a class, and who was taken for whom (of boxes nothing)."""
+    """One network: its table a class, and who was taken for whom, or of boxes their curves."""
 
     name: str
     part: str  # test, or validation
@@ -24,6 +24,7 @@ class ByClass:
     pairs: pd.DataFrame | None
     sheet: bytes | None  # PNG
     told: tuple[str, ...]  # of each network: which classes it never predicts
+    curves: pd.DataFrame | None = None  # class, recall, precision
 
     @property
     def mistakes(self) -> pd.DataFrame:
@@ -77,9 +78,13 @@ def _one(folder: Path, members: list[str], name: str, told: list[str]) -> ByClas
     elif len(members) > 1:  # of boxes there is no matrix to add up
         every = pd.concat([_read(folder / m / CLASSES).drop(columns="part") for m in members])
         table = every.groupby("class", sort=False).mean().reset_index()[list(table)]
+    curves = None
+    if all((folder / member / CURVES).is_file() for member in members):
+        every = pd.concat([_read(folder / member / CURVES) for member in members])
+        curves = every.groupby(["class", "recall"], sort=False)["precision"].mean().reset_index()
     sheet = folder / members[0] / SHEET
     drawn = sheet.read_bytes() if sheet.is_file() and len(members) == 1 else None
-    return ByClass(name, part, table, pairs, drawn, tuple(one for one in told if one))
+    return ByClass(name, part, table, pairs, drawn, tuple(one for one in told if one), curves)
 
 
 def _missed(name: str, table: pd.DataFrame) -> str:

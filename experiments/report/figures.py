@@ -39,6 +39,7 @@ FIGURES = (
     "coefficients",
     "family",
     "confusion",
+    "precision_recall",
     "costs",
     "comparison",
     "gradient_norms",
@@ -64,6 +65,9 @@ def make_figures(
     if told is not None and told.pairs is not None and len(told.pairs):
         how = {"name": told.name, "part": told.part}
         found["confusion"] = classes.confusion(told.pairs, told.table, **how)
+    if told is not None and told.curves is not None and len(told.curves):
+        how = {"name": told.name, "part": told.part}
+        found["precision_recall"] = classes.precision_recall(told.curves, told.table, **how)
     if "costs" in tables and tables["costs"]["seconds"].sum() > 0:
         regret = tables.get("regret", pd.DataFrame())
         found["costs"] = analysis.costs(tables["costs"], regret)

@@ -59,8 +59,12 @@ def average_precision(found: Detections, *, num_classes: int) -> Tensor:
     NaN for a class that is not there. As COCO counts it: precision at 101 recalls, of an image the
     100 boxes of the highest scores. Raises InputError where torchmetrics is not installed.
     """
-    precisions = precision_curves(found, num_classes=num_classes)
-    return torch.stack([precisions[0].mean(0), precisions.mean((0, 1))])
+    return averaged(precision_curves(found, num_classes=num_classes))
+
+
+def averaged(curves: Tensor) -> Tensor:
+    """The average precisions of `precision_curves`: float64 (2, K), see `average_precision`."""
+    return torch.stack([curves[0].mean(0), curves.mean((0, 1))])
 
 
 def precision_curves(found: Detections, *, num_classes: int) -> Tensor:

@@ -13,11 +13,12 @@ from experiments.config.files import write_text
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import measure_confusion, place
-from experiments.training.detection import average_precision, f1_of, measure_detections
+from experiments.training.detection import averaged, f1_of, measure_detections, precision_curves
 from experiments.training.metrics import Metric, dice_by_class, iou_by_class
 from search_spaces.heads import Task
 
-CLASSES, CONFUSION = "classes.csv", "confusion.csv"  # their names, beside a network's weights
+# Their names, beside a network's weights.
+CLASSES, CONFUSION, CURVES = "classes.csv", "confusion.csv", "precision_recall.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +27,14 @@ class Judged:
 
     `told` and `sure` are of each image: the class of highest score and its share, or with masks
     nothing and the Dice of the image alone, the mean over the classes that are there, or with boxes
-    nothing and `f1_of` the image alone.
+    nothing and `f1_of` the image alone. `curves` are of boxes: the precision at an IoU of 0.5.
     """
 
     value: float  # of the metric
     matrix: Tensor  # int64 (K, K); float64 (2, K) of boxes
     told: Tensor  # int64 (N,)
     sure: Tensor  # float64 (N,)
+    curves: Tensor | None = None  # float64 (101, K), at recalls of 0, 0.01 to 1
 
 
 def judge(
@@ -50,9 +52,10 @@ def judge(
     told, sure = torch.zeros(len(part), dtype=torch.int64), torch.zeros(len(part)).double()
     if data.task == "detection":
         found = measure_detections(network, placed, **how)
-        precisions = average_precision(found, num_classes=data.num_classes)
+        curves = precision_curves(found, num_classes=data.num_classes)
+        precisions = averaged(curves)
         by_image = torch.tensor([f1_of(*each) for each in found], dtype=torch.float64)
-        return Judged(metric.of(precisions), precisions, told, by_image)
+        return Judged(metric.of(precisions), precisions, told, by_image, curves[0])
 
     def each(numbers: Tensor, scores: Tensor, labels: Tensor) -> None:
         if scores.ndim == 4:
@@ -113,6 +116,21 @@ def confused_pairs(matrix: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
     )
 
 
+def curve_table(curves: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
+    """`class, recall, precision`, the curve of each class that is there, at an IoU of 0.5."""
+    recalls, count = np.linspace(0, 1, len(curves)).round(2), len(classes)
+    table = pd.DataFrame(
+        {
+            "class": pd.Series(
+                np.repeat(np.asarray(classes, dtype=object), len(recalls)), dtype="string"
+            ),
+            "recall": np.tile(recalls, count),
+            "precision": curves.T.numpy().ravel(),
+        }
+    )
+    return table.dropna(subset=["precision"])
+
+
 def never_predicted(table: pd.DataFrame) -> str:
     """A sentence where a class that is there is never predicted; else empty."""
     if "predicted" not in table:
@@ -133,10 +151,16 @@ def worst_classes(table: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def write_classes(folder: Path, judged: Judged, data: ImageData, *, part: str) -> pd.DataFrame:
-    """Write classes.csv, and confusion.csv but for boxes; both name their `part`. The table."""
+    """Write classes.csv, and confusion.csv, or of boxes precision_recall.csv. The first's table.
+
+    All name their `part`.
+    """
     table = class_table(judged.matrix, data.classes, data.task)
     write_text(folder / CLASSES, table.assign(part=part).to_csv(index=False))
     if data.task != "detection":
         pairs = confused_pairs(judged.matrix, data.classes)
         write_text(folder / CONFUSION, pairs.assign(part=part).to_csv(index=False))
+    if judged.curves is not None:
+        curves = curve_table(judged.curves, data.classes)
+        write_text(folder / CURVES, curves.assign(part=part).to_csv(index=False))
     return table

@@ -1,11 +1,14 @@
-"""Which class is taken for which: the confusion matrix as a map of shares."""
+"""Class by class: which is taken for which, as a map of shares; how sure boxes are, as curves."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.report.charts.chart import Axis, Chart, Figure, Marks, Note
+from experiments.report.charts.chart import CYCLE, Axis, Chart, Figure, Marks, Note
 
 MOST = 30  # classes drawn; of more those that are told worst
+CURVES = 2 * len(CYCLE)  # classes whose curves are drawn; of more those found worst
 _WRITTEN = 12  # classes up to which each cell has its count
 
 
@@ -61,6 +64,56 @@ def confusion(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str)
         f"ones, coloured by the share of the true class.",
         caption=f"On the {part} part. A row is a true class, a column a told one; on the diagonal "
         f"all is right. The colour is the share of the true class.{number}{left}",
+    )
+
+
+def precision_recall(curves: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str) -> Figure:
+    """A curve a class, and their mean, whose area is mAP50; `table` has each class's `ap50`."""
+    areas = table.dropna(subset=["ap50"]).set_index("class")["ap50"]
+    names = list(areas.index)
+    if len(names) > CURVES:
+        worst = set(areas.sort_values(kind="stable").head(CURVES).index)
+        names = [one for one in names if one in worst]
+    marks = []
+    for i, one in enumerate(names):
+        own = curves[curves["class"] == one]
+        told = f"{one if len(one) <= 24 else f'{one[:23]}…'}, AP50 {areas[one]:.2f}"
+        marks.append(_curve(own, told, colour=CYCLE[i % len(CYCLE)], dashed=i >= len(CYCLE)))
+    if len(areas) > 1:
+        mean = curves.groupby("recall")["precision"].mean().reset_index()
+        whole = f"mean of all {len(areas)} classes, mAP50 {areas.mean():.2f}"
+        marks.append(_curve(mean, whole, colour="ink", width=3))
+    left = f" Of {len(areas)} classes the {CURVES} of the lowest AP50 are drawn." * (
+        len(areas) > CURVES
+    )
+    chart = Chart(
+        title=f"{name}: precision and recall of its boxes",
+        x=Axis("recall: share of the true boxes that are found", limits=(0, 1.01), format=".0%"),
+        y=Axis("precision: share of the boxes that are right", limits=(0, 1.02), format=".0%"),
+        marks=tuple(marks),
+        height=460,
+    )
+    return Figure(
+        (chart,),
+        alt=f"Precision over recall of {name} on the {part} part, a curve a class, as boxes of "
+        f"lower and lower scores are taken too.",
+        caption=f"On the {part} part: from left to right boxes of lower and lower scores are taken "
+        f"too. A box is right where it overlaps a true one of its class by an IoU of 0.5. The area "
+        f"under a curve is the class's AP50; where a curve ends, no more is found.{left}",
+    )
+
+
+def _curve(curve: pd.DataFrame, name: str, **look: Any) -> Marks:
+    """Up to where something is found, and straight down there."""
+    there = curve[curve["precision"] > 0]
+    recalls, precisions = there["recall"].tolist(), there["precision"].tolist()
+    end = recalls[-1] if recalls else 0.0
+    texts = [
+        f"{name}\nprecision {p:.1%} at recall {r:.0%}"
+        for r, p in zip(recalls, precisions, strict=True)
+    ]
+    return Marks(
+        "line", [*recalls, end], [*precisions, 0.0], name, symbol=None, texts=[*texts, name], **look
     )
 
 

@@ -13,7 +13,7 @@ from experiments.report.charts.drawing import draw
 from experiments.report.charts.parallel import parallel
 from experiments.report.report import write_report
 from experiments.report.tables import make_tables
-from experiments.training.judging import class_table, confused_pairs
+from experiments.training.judging import class_table, confused_pairs, curve_table
 from tests.experiments.report.conftest import PIXEL
 
 NAMES = ("1", "NA", "<b>")  # text, whatever pandas would make of it
@@ -64,9 +64,51 @@ def test_of_boxes_the_seeds_average_precisions_are_a_mean(tmp_path):
         (tmp_path / member).mkdir()
         rows = {"class": ["red", "1"], "boxes": [4, 2], "ap50": [found, 0.5], "part": "validation"}
         pd.DataFrame(rows).to_csv(tmp_path / member / "classes.csv", index=False)
+        curve = {"class": ["red", "red", "1"], "recall": [0.0, 0.01, 0.0], "part": "validation"}
+        curve["precision"] = [found, 0.0, 0.5]
+        pd.DataFrame(curve).to_csv(tmp_path / member / "precision_recall.csv", index=False)
     told = _one(tmp_path, ["one", "two"], "#3, 2 seeds together", [])
     assert told.table["class"].tolist() == ["red", "1"]
     assert told.table["ap50"].tolist() == [0.5, 0.5]
+    assert told.curves.to_numpy().tolist() == [["red", 0, 0.5], ["red", 0.01, 0], ["1", 0, 0.5]]
+
+
+def curved(count):
+    """The table and the curves of so many classes, which find more and more of their boxes."""
+    names = tuple(f"c{i}" for i in range(count))
+    found = torch.linspace(0, 1, 101)[:, None] <= torch.arange(count) / count
+    precision = 0.9 * found.double()
+    table = class_table(torch.stack([precision.mean(0)] * 2), names, "detection")
+    return table, curve_table(precision, names)
+
+
+def test_a_class_of_boxes_has_a_curve_that_ends_where_no_more_is_found():
+    table, curves = curved(4)
+    (chart,) = classes.precision_recall(curves, table, name="net", part="test").panels
+    ends = [(marks.x[-1], marks.y[-2], marks.y[-1]) for marks in chart.marks]
+    own = [(0.25 * i, 0.9, 0) for i in range(4)]
+    assert ends == [pytest.approx(one) for one in [*own, (0.75, 0.225, 0)]]
+    assert [marks.name for marks in chart.marks][-2:] == [
+        "c3, AP50 0.68", "mean of all 4 classes, mAP50 0.34"]  # fmt: skip
+    figure = classes.precision_recall(*curved(40)[::-1], name="net", part="test")
+    assert len(figure.panels[0].marks) == classes.CURVES + 1
+    assert "Of 40 classes the 12 of the lowest AP50 are drawn." in figure.caption
+    assert draw(figure)["png"][:4] == b"\x89PNG"
+
+
+@pytest.mark.usefixtures("blank")
+def test_the_page_of_a_detector_shows_its_curves_and_its_boxes(done):
+    folder = done.folder.checkpoints / "hand_b0"
+    folder.mkdir(parents=True)
+    table, curves = curved(2)
+    table.assign(part="test").to_csv(folder / "classes.csv", index=False)
+    curves.assign(part="test").to_csv(folder / "precision_recall.csv", index=False)
+    (folder / "sheet.png").write_bytes(base64.b64decode(PIXEL))
+    page = write_report(done.folder).read_text()
+    assert 'id="plot-precision_recall-0"' in page
+    assert "<h3>Boxes</h3>" in page
+    assert "worst by the F1 of the image alone" in page
+    assert "Predicted is how often" not in page
 
 
 def test_a_run_without_such_files_has_no_classes(done):

@@ -222,6 +222,9 @@ def test_a_trial_of_a_detector_keeps_its_best_weights_and_tests_them(training, t
     facts = read_metadata(tmp_path / "weights.safetensors")
     table = pd.read_csv(tmp_path / "classes.csv")
     assert table["ap50"].mean() == pytest.approx(figures["test_accuracy"])
+    curves = pd.read_csv(tmp_path / "precision_recall.csv").groupby("class")["precision"]
+    assert curves.count().tolist() == [101, 101]
+    assert curves.mean()[table["class"]].tolist() == pytest.approx(table["ap50"].tolist())
     assert (facts["metric"], facts["fit"], facts["classes"]) == ("map50", "pad", ["red", "blue"])
 
 
