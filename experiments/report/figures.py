@@ -8,6 +8,7 @@ import pandas as pd
 from experiments.config.files import write_bytes
 from experiments.config.run_folder import RunFolder
 from experiments.report.analysis import at_common_epoch
+from experiments.report.analysis.choices import columns_of
 from experiments.report.by_class import ByClass
 from experiments.report.charts import analysis, classes, growth, network, search, side_by_side
 from experiments.report.charts import family as families
@@ -134,7 +135,8 @@ def _order(tables: Tables) -> list[str]:
     order = list(tables["effects"].sort_values("p", kind="stable")["choice"])
     if "importance" in tables:
         importance = tables["importance"]
-        order = [*importance[importance["of"] == "reward"]["parameter"], *order]
+        named = importance[importance["of"] == "reward"]["parameter"]
+        order = [*columns_of(named, order), *order]
     return list(dict.fromkeys(order))
 
 

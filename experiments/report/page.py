@@ -12,6 +12,7 @@ from experiments.config.search_section import SearchSection
 from experiments.config.sections import CoefficientsSection
 from experiments.config.units import readable_seconds
 from experiments.engine.limits import searched_space
+from experiments.report.analysis.choices import columns_of
 from experiments.report.by_class import ByClass
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.side_by_side import error_told
@@ -147,7 +148,7 @@ def _with_choices(
     As they are where the space was a file that is gone.
     """
     try:
-        names = [name for name in searched_space(section).parameters() if name in searched]
+        names = columns_of(searched_space(section).parameters(), map(str, searched))
     except InputError:
         return best
     rows = searched.set_index("number").loc[best["number"].tolist(), names].astype("string")
@@ -225,7 +226,7 @@ def _surrogate(tables: dict[str, pd.DataFrame]) -> str:
         return ""
     score = tables["surrogate"].iloc[0]
     return (
-        f"The cost-aware model foretells the reward of {score['trials']} finished trials, each "
+        f"The cost-aware model foretells the reward of {score['trials']:.0f} finished trials, each "
         f"left out in turn, with R² = {score['r2']:.2f} and a rank correlation of "
         f"{score['spearman']:.2f}; it errs by {score['rmse']:.4f} (root mean square)."
     )

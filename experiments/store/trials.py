@@ -23,6 +23,7 @@ from experiments.store.store import STUDIES, Studies, reading
 from experiments.store.trial import STATES
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.heads import AnyHead
+from search_spaces.heads.head import DenseHead
 from search_spaces.records import InputError, suggest
 
 STATE = pd.CategoricalDtype(list(STATES))  # complete, pruned (stopped early), fail
@@ -96,6 +97,11 @@ CURVE: dict[str, Any] = {
     "value": "float64",
 }
 
+# Of a dense head: what it reads, and which of its boxes are kept.
+_JUDGING: Any = {
+    "reads": True,
+    "predictor": {"score_threshold": True, "nms_iou": True, "detections": True},
+}
 _STORED_AS = {"resolution_factor": "resolution"}  # there the name is free, here it means pixels
 _NOT_COLUMNS = {
     *("curve", "curves", "architecture", "label", "suggestion", "training"),
@@ -111,7 +117,9 @@ _head: TypeAdapter[Any] = TypeAdapter(AnyHead)
 def sizes_of(architecture: str, *, source: str) -> dict[str, Any]:
     """`stages.<i>.<field>`, `resolution`, `stem.channels`, `head.channels` of an architecture.
 
-    Of nothing, nothing. Raises InputError, which names `source`, for what is no architecture.
+    Of a head for masks or boxes also its other fields, as `head.kind` and `head.predictor.layers`;
+    lists are texts. Of nothing, nothing. Raises InputError, which names `source`, for what is no
+    architecture.
     """
     if not architecture:
         return {}
@@ -122,7 +130,7 @@ def sizes_of(architecture: str, *, source: str) -> dict[str, Any]:
             sizes.update(_stage_sizes(i, json.dumps(stage)))
         sizes["resolution"] = stored["resolution"]
         sizes["stem.channels"] = _stem_channels(json.dumps(stored["stem"]))
-        sizes["head.channels"] = _head_channels(json.dumps(stored.get("head", {})))
+        sizes |= _head_sizes(json.dumps(stored.get("head", {})))
     except (ValueError, KeyError, TypeError, ValidationError):
         Architecture.parse(_loaded(architecture), source=source)
         raise  # an architecture, and yet not of this form: a mistake of ours
@@ -143,8 +151,13 @@ def _stem_channels(stem: str) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def _head_channels(head: str) -> Any:
-    return _head.validate_json(head).channels
+def _head_sizes(head: str) -> dict[str, Any]:
+    found = _head.validate_json(head)
+    fields = found.model_dump(mode="json", exclude=_JUDGING) if isinstance(found, DenseHead) else {}
+    predictor = fields.pop("predictor", {})
+    fields |= {f"predictor.{field}": value for field, value in predictor.items()}
+    texts = {n: json.dumps(v) if isinstance(v, list) else v for n, v in fields.items()}
+    return {f"head.{name}": v for name, v in {"channels": found.channels, **texts}.items()}
 
 
 def _loaded(text: str) -> Any:

@@ -1,7 +1,8 @@
 """What the choices of a space are worth: each value's effect, each parameter's importance."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,28 @@ def searched_choices(trials: pd.DataFrame) -> list[str]:
     """The columns of the architecture and the training that differ between trials."""
     sizes = [n for n in trials if str(n).startswith(_SIZES) or n == "resolution"]
     return [str(name) for name in sizes if trials[name].nunique(dropna=False) > 1]
+
+
+def columns_of(parameters: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Those of `columns` of trials that hold what a space's parameters choose, in order.
+
+    A parameter below a choice among kinds names the option, as `head.fpn.channels`, and its column
+    does not: `head.channels`. The choice itself, `head`, is in `head.kind`.
+    """
+    known = set(columns)
+    found = (_column(parameter.split("."), known) for parameter in parameters)
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def _column(parts: list[str], columns: set[str]) -> str | None:
+    """The longest name in `columns` of these parts with some of the inner ones left out."""
+    for count in range(len(parts), 0, -1):
+        for inner in combinations(parts[1:-1], max(0, count - 2)):
+            name = ".".join([parts[0], *inner, *parts[1:][-1:]])
+            for own in (name, f"{name}.kind"):
+                if own in columns:
+                    return own
+    return None
 
 
 def marginal_effects(

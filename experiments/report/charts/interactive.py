@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.report.charts.chart import Axis, Chart, Marks
+from experiments.report.charts.chart import Axis, Chart, Marks, Numbers
 
 _SYMBOLS = {
     "circle": "circle",
@@ -24,6 +24,8 @@ _SIDES: dict[str, dict[str, Any]] = {
     "middle": {"xanchor": "center", "yanchor": "middle"},
 }
 
+FEW = 12  # whole numbers along an axis that each get a tick
+
 
 def to_plotly(chart: Chart) -> dict[str, Any]:
     """{data, layout}; whatever text a run holds is escaped: plotly reads some HTML."""
@@ -32,8 +34,8 @@ def to_plotly(chart: Chart) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "height": chart.height,
         "showlegend": legend,
-        "xaxis": _axis(chart.x),
-        "yaxis": _axis(chart.y),
+        "xaxis": _axis(chart.x, [marks.x for marks in chart.marks]),
+        "yaxis": _axis(chart.y, [marks.y for marks in chart.marks]),
         "annotations": [_note(note, chart) for note in chart.notes],
         "shapes": [_rule(rule) for rule in chart.rules],
         "bargap": 0,
@@ -140,7 +142,8 @@ def _ids(marks: Marks) -> dict[str, Any]:
     return {} if marks.numbers is None else {"customdata": [int(n) for n in marks.numbers]}
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: Axis, places: Sequence[Numbers]) -> dict[str, Any]:
+    """`places` are those of the marks along it."""
     own: dict[str, Any] = {"title": {"text": html.escape(axis.label)}}
     if axis.log:
         own |= {"type": "log"}
@@ -160,10 +163,20 @@ def _axis(axis: Axis) -> dict[str, Any]:
     elif not axis.whole:
         own["hoverformat"] = ".4~f"
     if axis.whole:
-        own |= {"tickformat": "d", "hoverformat": "d"}
+        own |= {"tickformat": "d", "hoverformat": "d"} | _each_one(places)
     if axis.hidden:
         own |= {"visible": False}
     return own
+
+
+def _each_one(places: Sequence[Numbers]) -> dict[str, Any]:
+    """A tick at each of a few whole numbers: plotly would mark halves too, and round what they say.
+
+    Gaps between lines are nan.
+    """
+    known = [float(place) for some in places for place in some]
+    known = [place for place in known if math.isfinite(place)]
+    return {"dtick": 1} if known and max(known) - min(known) <= FEW else {}
 
 
 def _note(note: Any, chart: Chart) -> dict[str, Any]:

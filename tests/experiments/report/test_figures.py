@@ -6,9 +6,10 @@ import pytest
 
 from experiments import load_curves, load_trials
 from experiments.report.analysis.trials import pareto_front
-from experiments.report.charts.chart import readable_number
+from experiments.report.charts.chart import Axis, Chart, Marks, readable_number
 from experiments.report.charts.drawing import draw
 from experiments.report.charts.growth import surface
+from experiments.report.charts.interactive import to_plotly
 from experiments.report.charts.network import layers_table
 from experiments.report.charts.search import flops_accuracy, learning_curves
 from experiments.report.figures import make_figures, write_figures
@@ -40,6 +41,13 @@ def test_no_trial_of_the_front_is_beaten_and_every_other_is():
             (front["flops"] <= trial["flops"]) & (front["accuracy"] >= trial["accuracy"])
         ]
         assert (rivals.index.tolist() == [i]) == (i in front.index)
+
+
+@pytest.mark.parametrize(("epochs", "tick"), [(4, 1), (60, None)])
+def test_a_few_whole_numbers_have_a_tick_each_and_none_between(epochs, tick):
+    curve = Marks("line", [1, math.nan, epochs], [0.1, math.nan, 0.2])
+    chart = Chart("curves", Axis("epoch", whole=True), Axis(), (curve,))
+    assert to_plotly(chart)["layout"]["xaxis"].get("dtick") == tick
 
 
 def all_tables(run):

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -6,8 +7,8 @@ import pandas as pd
 import pytest
 
 from experiments.store.store import STUDIES
-from experiments.store.trials import FIXED, load_curves, load_trials
-from search_spaces import Architecture
+from experiments.store.trials import FIXED, load_curves, load_trials, sizes_of
+from search_spaces import Architecture, load_architecture
 from search_spaces.records import InputError
 
 
@@ -70,6 +71,16 @@ def test_the_architecture_is_flat_with_its_defaults(searched):
     assert (row["stages.1.block.kind"], row["stages.1.block.expand_ratio"]) == ("mbconv", 3)
     assert (row["stages.0.block.se_ratio"], row["stages.0.block.skip"]) == (0.0, "identity")
     assert (row["resolution"], row["stem.channels"], row["head.channels"]) == (16, 8, 32)
+
+
+def test_of_a_head_for_boxes_the_frame_holds_all_that_can_be_chosen():
+    head = {"kind": "fpn", "levels": [4, 8], "predictor": {"kind": "points", "layers": 1}}
+    network = load_architecture("fcos_resnet50_fpn").model_dump(mode="json") | {"head": head}
+    sizes = sizes_of(json.dumps(network), source="test")
+    assert (sizes["head.kind"], sizes["head.channels"]) == ("fpn", 256)
+    assert (sizes["head.levels"], sizes["head.predictor.kind"]) == ("[4, 8]", "points")
+    assert (sizes["head.predictor.layers"], sizes["head.predictor.norm"]) == (1, "group_norm")
+    assert "head.predictor.score_threshold" not in sizes
 
 
 def test_a_failed_trial_has_its_reason_and_no_reward(searched):

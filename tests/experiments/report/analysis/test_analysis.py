@@ -17,6 +17,7 @@ from experiments.report.analysis import (
     surrogate_fit,
     surrogate_score,
 )
+from experiments.report.analysis.choices import columns_of
 from search_spaces.records import InputError
 
 WORTH = "stages.1.block.kernel_size"
@@ -141,3 +142,13 @@ def test_a_score_is_r_squared_by_hand():
 
 def test_of_too_few_finished_trials_there_is_no_fit(searched):
     assert surrogate_fit(searched.folder.path).empty
+
+
+def test_a_parameter_below_a_choice_of_kinds_is_found_in_its_column():
+    columns = ["stages.0.block.kernel_size", "head.kind", "head.channels", "head.predictor.kind"]
+    parameters = [
+        "stages.0.block.mbconv.kernel_size",
+        "head",
+        *("head.fpn.channels", "head.bifpn.channels", "head.fpn.predictor", "head.fpn.levels"),
+    ]
+    assert columns_of(parameters, columns) == columns
