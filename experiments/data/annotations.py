@@ -96,7 +96,8 @@ def _coco_part(source: Source, root: Path) -> Part:
         if path is None:
             raise InputError(
                 f"'{source.annotations}' has the image '{name}', but there is no "
-                f"'{source.images / name}'; add it, or remove it from the file"
+                f"'{source.images / name}'; add it, remove it from the file, or set "
+                f"`data.task: classification` where the file is not about these images"
             )
         own.append((_image(path, root), annotation))
     told = [f"{_plural(crowds, 'crowd')} of '{source.annotations.name}'"] if crowds else []

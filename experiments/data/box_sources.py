@@ -8,18 +8,31 @@ import json
 import os
 import re
 from collections.abc import Container, Iterable
+from functools import lru_cache
 from os import DirEntry
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig
 from experiments.data.annotation_files import NAMES, yolo_classes
-from experiments.data.layout import entries, files_below, is_image, named_part, subfolders
+from experiments.data.layout import (
+    each_named,
+    entries,
+    files_below,
+    folders_by_part,
+    is_image,
+    named_part,
+    subfolders,
+    tell_bare_parts,
+)
 from experiments.data.listing import PARTS
+from search_spaces.records import InputError
 
 _IMAGES = ("images", "jpegimages", "image", "imgs", "img")
 _LABELS = ("annotations", "labels", "xmls", "annotation")
 _NO_BOXES = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # of COCO's files
+_KEYS = ("images", "annotations", "categories")  # of a COCO file
 _OF_COCO = re.compile("instances|annotations|coco", flags=re.IGNORECASE)
 
 
@@ -36,23 +49,26 @@ def find_boxes(root: Path, config: DataConfig) -> dict[str, Source] | None:
     """{part: where its images and boxes lie}; None where no such files lie beside images."""
     root = root.resolve()
     if config.parts is not None:
-        named = {part: root / name for part, name in config.parts.named().items()}
-        return _of_folders({part: path for part, path in named.items() if path.is_dir()}) or None
-    ways = (_of_folders(_by_part(root)), _below(root), _voc_sets(root), _coco_files(root))
-    for found in (*ways, _of_folders({"train": root})):
+        return each_named(root, config, _of_folder, what="boxes")
+    for way in (_by_part, _below, _voc_sets, _coco_files, _whole):
+        found = way(root)
         if "train" in found:
+            below = folders_by_part(_child(root, _IMAGES)) | folders_by_part(root)
+            tell_bare_parts(below, found, what="boxes")
             return {part: found[part] for part in PARTS if part in found}
     return None
 
 
-def _of_folders(folders: dict[str, Path]) -> dict[str, Source]:
-    found = {part: _of_folder(folder) for part, folder in folders.items()}
-    return {part: source for part, source in found.items() if source is not None}
+def _by_part(root: Path) -> dict[str, Source]:
+    """`train/` with its own images and boxes, and so on."""
+    own = {part: _of_folder(path) for part, path in folders_by_part(root).items()}
+    return {part: source for part, source in own.items() if source is not None}
 
 
-def _by_part(folder: Path | None) -> dict[str, Path]:
-    named = {} if folder is None else {each.name: Path(each.path) for each in subfolders(folder)}
-    return {part: path for name, path in named.items() if (part := named_part(name)) is not None}
+def _whole(root: Path) -> dict[str, Source]:
+    """No parts: the folder itself."""
+    source = _of_folder(root)
+    return {} if source is None else {"train": source}
 
 
 def _child(folder: Path, words: tuple[str, ...]) -> Path | None:
@@ -85,18 +101,28 @@ def _of_folder(folder: Path) -> Source | None:
 
 
 def _jsons(folder: Path) -> list[Path]:
-    """COCO's files of boxes right in a folder."""
-    paths = [Path(entry.path) for entry in entries(folder) if entry.name.lower().endswith(".json")]
-    paths = [path for path in paths if not path.name.startswith(_NO_BOXES)]
-    return [path for path in paths if _OF_COCO.search(path.name) or _is_coco(path)]
+    """COCO's files of boxes right in a folder; what has only the name of one is told."""
+    found = []
+    for entry in entries(folder):
+        if not entry.name.lower().endswith(".json") or entry.name.startswith(_NO_BOXES):
+            continue
+        if _is_coco(entry.path, entry.stat().st_mtime_ns):
+            found.append(Path(entry.path))
+        elif _OF_COCO.search(entry.name):
+            say_once(
+                f"data: '{entry.path}' is left out: it is no COCO file, which is JSON with "
+                f"`images`, `annotations` and `categories`"
+            )
+    return found
 
 
-def _is_coco(path: Path) -> bool:
+@lru_cache(maxsize=256)  # a file may have hundreds of MB, and several ways look at it
+def _is_coco(path: str, mtime_ns: int) -> bool:  # noqa: ARG001, a file that changes is read anew
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+    return isinstance(content, dict) and all(isinstance(content.get(k), list) for k in _KEYS)
 
 
 def _form_of(
@@ -115,7 +141,7 @@ def _form_of(
 
 def _below(root: Path) -> dict[str, Source]:
     """`images/train/*` with `labels/train/*`."""
-    images, labels = (_by_part(_child(root, words)) for words in (_IMAGES, _LABELS))
+    images, labels = (folders_by_part(_child(root, words)) for words in (_IMAGES, _LABELS))
     shared = sorted(images.keys() & labels.keys())
     forms = {part: _form_of(files_below(labels[part])) for part in shared}
     return {p: Source(form, images[p], labels[p]) for p, form in forms.items() if form is not None}
@@ -137,11 +163,18 @@ def _voc_sets(root: Path) -> dict[str, Source]:
 
 def _coco_files(root: Path) -> dict[str, Source]:
     """`annotations/instances_train.json` with `train/*`, `images/train/*` or `images/*`."""
-    found = {}
+    found: dict[str, Source] = {}
     images = _child(root, _IMAGES)
+    own, below = folders_by_part(root), folders_by_part(images)
     for path in _jsons(_child(root, _LABELS) or root):
         part = named_part(_OF_COCO.sub(" ", path.stem))
-        if part is not None:
-            below = [_by_part(root).get(part), _by_part(images).get(part), images, root]
-            found[part] = Source("coco", next(place for place in below if place), path)
+        if part is None:
+            continue
+        if part in found:
+            raise InputError(
+                f"'{found[part].annotations}' and '{path}' both have boxes of the {part} part; "
+                f"remove one"
+            )
+        places = (own.get(part), below.get(part), images, root)
+        found[part] = Source("coco", next(place for place in places if place), path)
     return found

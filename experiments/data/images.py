@@ -5,13 +5,15 @@ import json
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from experiments.config.schema import Fit
 from experiments.data.boxes import Boxes
-from search_spaces.heads import Task
+
+if TYPE_CHECKING:  # it loads torch, which a look at images need not wait for
+    from search_spaces.heads import Task
 
 IGNORED = 255  # of a mask's pixels: nothing is learnt from them, and nothing counted
 CARD_SHARE = 0.5  # of a card's free memory that a part of the images may take
@@ -61,7 +63,7 @@ class Split:
         return taken
 
     @property
-    def task(self) -> Task:
+    def task(self) -> "Task":
         """Segmentation where the images have masks, detection where they have boxes."""
         if self.masks is not None:
             return "segmentation"
@@ -177,7 +179,7 @@ class ImageData:
         return len(self.classes)
 
     @property
-    def task(self) -> Task:
+    def task(self) -> "Task":
         """Segmentation where the images have masks, detection where they have boxes."""
         return self.train.task if isinstance(self.train, Split) else "classification"
 

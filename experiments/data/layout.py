@@ -6,13 +6,15 @@ setting that settles it, `data.layout` or `data.parts`: a wrong guess would trai
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
+from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig
-from experiments.data.listing import composed
+from experiments.data.listing import PARTS, composed
 from search_spaces.records import InputError
 
 # Other files are not images, and are left out; so is whatever starts with a dot.
@@ -26,6 +28,8 @@ _PART_WORDS = {
 }
 _PART_OF = {word: part for part, words in _PART_WORDS.items() for word in words}
 _FILLERS = ("", "set", "sets", "data", "dataset", "images", "image", "imgs", "split", "seg")
+
+_T = TypeVar("_T")
 
 
 def named_part(name: str) -> str | None:
@@ -131,6 +135,38 @@ def _as_named(root: Path, config: DataConfig) -> dict[str, Path]:
                 f"holds {', '.join(f'{each}/' for each in sorted(there)) or 'no folders'}"
             )
     return found
+
+
+def each_named(
+    root: Path, config: DataConfig, look: Callable[[Path], _T | None], *, what: str
+) -> dict[str, _T] | None:
+    """{part: what `look` finds in the folder that `data.parts` names}; None where it finds nothing.
+
+    Raises InputError for a folder that is not there, and for one without `what` beside others.
+    """
+    folders = _as_named(root, config)
+    found = {part: own for part, path in folders.items() if (own := look(path)) is not None}
+    bare = [part for part in folders if part not in found]
+    if found and bare:
+        raise InputError(
+            f"data.parts: the {bare[0]} part is '{folders[bare[0]]}', but no {what} lie beside its "
+            f"images; add them, or leave that part out"
+        )
+    return found or None
+
+
+def folders_by_part(folder: Path | None) -> dict[str, Path]:
+    """{part: the folder in this one that its name means}, in the order of PARTS."""
+    inner = [] if folder is None else subfolders(folder)
+    found = {part: Path(each.path) for each in inner if (part := named_part(each.name))}
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def tell_bare_parts(folders: dict[str, Path], taken: Collection[str], *, what: str) -> None:
+    """A line for each folder of a part that has images but none of `what`: it is left out."""
+    for part, path in folders.items():
+        if part not in taken and Folder(path).holds_images:
+            say_once(f"data: '{path}' is left out: no {what} lie beside its images")
 
 
 def _innermost(folder: Path) -> Path:

@@ -20,7 +20,15 @@ from experiments.config.schema import DataConfig, Fit
 from experiments.data.decoding import read_each, read_image, upright_size
 from experiments.data.fitting import fit_square
 from experiments.data.images import IGNORED
-from experiments.data.layout import SUFFIXES, files_below, is_image, named_part, subfolders
+from experiments.data.layout import (
+    SUFFIXES,
+    each_named,
+    files_below,
+    folders_by_part,
+    is_image,
+    subfolders,
+    tell_bare_parts,
+)
 from experiments.data.listing import PARTS, ImageFile, Listing, composed, image_file
 from search_spaces.records import InputError
 
@@ -62,12 +70,10 @@ class Pairs:
 def pair_folders(root: Path, config: DataConfig) -> dict[str, tuple[Path, Path]] | None:
     """{part: (its images/, its masks/)}; None where no folders of these names lie together."""
     if config.parts is not None:
-        named = {part: root / name for part, name in config.parts.named().items()}
-        of_names = {part: _pair(folder) for part, folder in named.items() if folder.is_dir()}
-        return {part: own for part, own in of_names.items() if own is not None} or None
+        return each_named(root, config, _pair, what="masks")
     pair = _pair(root)
     if pair is not None:
-        inner = [_by_part(folder) for folder in pair]
+        inner = [folders_by_part(folder) for folder in pair]
         if "train" not in inner[0]:
             return {"train": pair}
         if bare := [path for part, path in inner[0].items() if part not in inner[1]]:
@@ -76,15 +82,12 @@ def pair_folders(root: Path, config: DataConfig) -> dict[str, tuple[Path, Path]]
                 f"remove the images"
             )
         return {part: (path, inner[1][part]) for part, path in inner[0].items()}
-    found = {part: _pair(path) for part, path in _by_part(root).items()}
-    pairs = {part: pair for part, pair in found.items() if pair is not None}
-    return pairs if "train" in pairs else None
-
-
-def _by_part(folder: Path) -> dict[str, Path]:
-    named = [(named_part(entry.name), Path(entry.path)) for entry in subfolders(folder)]
-    found = {part: path for part, path in named if part is not None}
-    return {part: found[part] for part in PARTS if part in found}
+    folders = folders_by_part(root)
+    pairs = {part: own for part, path in folders.items() if (own := _pair(path)) is not None}
+    if "train" not in pairs:
+        return None
+    tell_bare_parts(folders, pairs, what="masks")
+    return pairs
 
 
 def _pair(folder: Path) -> tuple[Path, Path] | None:

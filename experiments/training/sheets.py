@@ -21,6 +21,7 @@ from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
 from experiments.training.detection import SURE, measure_detections, sure_ones
+from experiments.training.hardware import autocast
 from experiments.training.judging import Judged
 
 MISTAKES = 24  # images on a sheet; with labels about 300 kB
@@ -31,13 +32,20 @@ _BOXED = 2.6  # inches of an image with boxes
 
 
 def make_sheet(
-    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+    network: nn.Module,
+    part: Part,
+    judged: Judged,
+    *,
+    data: ImageData,
+    prepare: Preparation,
+    precision: torch.dtype | None = None,
 ) -> bytes | None:
-    """PNG of the images that tell most; None where there are none."""
+    """PNG of the images that tell most; None where there are none. `precision` as in `judge`."""
+    how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     if data.task == "segmentation":
-        return _masks(network, part, judged, data=data, prepare=prepare)
+        return _masks(network, part, judged, data=data, **how)
     if data.task == "detection":
-        return _boxes(network, part, judged, data=data, prepare=prepare)
+        return _boxes(network, part, judged, data=data, **how)
     wrong = np.flatnonzero(judged.told.numpy() != part.labels)
     order = np.argsort(-judged.sure.numpy()[wrong], kind="stable")
     chosen = wrong[order][:MISTAKES].tolist()
@@ -58,15 +66,15 @@ def make_sheet(
 
 
 def _masks(
-    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, **how: Any
 ) -> bytes | None:
     """A row an image: input, truth, prediction; the best, the middle and the worst by Dice."""
     kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
         return None
-    inputs, masks = _seen(part, chosen, prepare)
-    told = _predicted(network, part, chosen, prepare)
+    inputs, masks = _seen(part, chosen, how["prepare"])
+    told = _predicted(network, part, chosen, **how)
     colours = [*_colours(data.num_classes), (1.0, 1.0, 1.0)]
     shades = ListedColormap(colours)
     figure = _figure(3 * _SIDE + 2.6, len(chosen) * (_SIDE + 0.05) + 0.3)
@@ -104,16 +112,16 @@ def _ranked(judged: Judged) -> dict[int, str]:
 
 
 def _boxes(
-    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, prepare: Preparation
+    network: nn.Module, part: Part, judged: Judged, *, data: ImageData, **how: Any
 ) -> bytes | None:
     """A row an image: its boxes, and those found with a score of SURE or more."""
     kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
         return None
-    inputs, _ = _seen(part, chosen, prepare)
-    own = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
-    found = measure_detections(network, own, prepare=prepare)
+    inputs, _ = _seen(part, chosen, how["prepare"])
+    own = place(part.take(np.array(chosen)), how["prepare"].scale.device, workers=0)
+    found = measure_detections(network, own, **how)
     shades = _colours(data.num_classes)
     figure = _figure(2 * _BOXED + 1.6, len(chosen) * (_BOXED + 0.05) + 0.3)
     grid = figure.subplots(len(chosen), 2, squeeze=False)
@@ -151,13 +159,21 @@ def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any,
 
 
 @torch.inference_mode()
-def _predicted(network: nn.Module, part: Part, chosen: Sequence[int], prepare: Preparation) -> Any:
+def _predicted(
+    network: nn.Module,
+    part: Part,
+    chosen: Sequence[int],
+    *,
+    prepare: Preparation,
+    precision: torch.dtype | None,
+) -> Any:
     """The classes of each pixel of the masks, (n, H, W)."""
     placed = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
     network.eval()
     told = []
     for images, masks in placed.batches([torch.tensor([number]) for number in range(len(chosen))]):
-        scores: Tensor = network(prepare(images))
+        with autocast(images.device, precision):
+            scores: Tensor = network(prepare(images))
         if scores.shape[2:] != masks.shape[1:]:
             scores = functional.interpolate(scores, size=masks.shape[1:], mode="bilinear")
         told.append(scores.argmax(1)[0].cpu().numpy())

@@ -121,9 +121,9 @@ class Training:
         resolution = self.resolution or self.architecture.resolution
         prepare = Preparation.of(self.data.statistics, resolution=resolution, device=device)
         precision = choose_precision(self.config.precision, device)
-        how: dict[str, Any] = {"data": self.data, "prepare": prepare}
+        how: dict[str, Any] = {"data": self.data, "prepare": prepare, "precision": precision}
         with repeatable(self.config.deterministic):
-            found = judge(network, images, metric=self.metric, precision=precision, **how)
+            found = judge(network, images, metric=self.metric, **how)
             if folder is not None:
                 write_classes(folder, found, self.data, part=part)
             if sheet is not None:

@@ -191,7 +191,11 @@ def test_moved_boxes_are_other_data(tmp_path):
         ("voc", [("red", ("a", 0, 60, 10))], "object 0: bndbox must be 4 numbers, but is a 0 60"),
         ("yolo", "5 .5 .5 .1 .1", "'00.txt', line 1: the class must be a whole number from 0 and"),
         ("yolo", "0 .5 .5 .1", "line 1: class and box must be 5 numbers, but is 0 .5 .5 .1"),
-        ("coco", "{}", "is no COCO file (KeyError: 'images')"),
+        (
+            "coco",
+            '{"images": [{}], "annotations": [], "categories": []}',
+            "is no COCO file (KeyError: 'id')",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_file_and_value(tmp_path, form, change, words):
@@ -237,3 +241,32 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     picture(root / "train" / "images" / "00.jpg", 3)
     with pytest.raises(InputError, match=r"00.jpg' and '.*00.png' have one name"):
         load(root)
+
+
+@pytest.mark.parametrize(("name", "text"), [("annotations_train.json", "{}"), ("coco.json", "no")])
+def test_what_has_only_the_name_of_coco_ends_no_classification(tmp_path, capsys, name, text):
+    for number in range(8):
+        for kind in ("a", "b"):
+            picture(tmp_path / "train" / kind / f"{number}.png", number)
+    (tmp_path / name).write_text(text)
+    assert load(tmp_path).task == "classification"
+    if name.startswith("annotations"):
+        assert f"{name}' is left out: it is no COCO file" in capsys.readouterr().err
+
+
+def test_a_part_without_boxes_is_told_or_refused_where_it_was_named(tmp_path, capsys):
+    root = folder(tmp_path, "yolo")
+    picture(root / "test" / "images" / "0.png", 0)
+    assert len(load(root).train) < 12  # the test part is cut from it
+    assert "test' is left out: no boxes lie beside its images" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"the test part is '.*test', but no boxes lie beside"):
+        load(root, parts={"train": "train", "test": "test"})
+    with pytest.raises(InputError, match=r"the test part is 'other', but .* has no such folder"):
+        load(root, parts={"train": "train", "test": "other"})
+
+
+def test_two_files_of_boxes_of_one_part_are_refused(tmp_path):
+    for year in ("2014", "2017"):
+        coco(tmp_path / "annotations" / f"instances_train{year}.json", cells())
+    with pytest.raises(InputError, match="both have boxes of the train part"):
+        load(tmp_path)

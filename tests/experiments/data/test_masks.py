@@ -229,3 +229,13 @@ def test_notes_beside_masks_are_no_boxes(tmp_path):
     masks.rename(tmp_path / "train" / "annotations")
     (tmp_path / "train" / "annotations" / "README.txt").write_text("made by hand\n")
     assert load_data(DataConfig(source=str(tmp_path)), seed=0).task == "segmentation"
+
+
+def test_a_part_without_masks_is_told_or_refused_where_it_was_named(tmp_path, capsys):
+    source = folder(tmp_path)
+    picture(tmp_path / "test" / "images" / "0.png")
+    load_data(DataConfig(source=str(source)), seed=0)
+    assert "test' is left out: no masks lie beside its images" in capsys.readouterr().err
+    parts = {"train": "train", "test": "test"}
+    with pytest.raises(InputError, match=r"the test part is '.*test', but no masks lie beside"):
+        load_data(DataConfig(source=str(source), parts=parts), seed=0)
