@@ -16,6 +16,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.resizing import RoundingName, resize, rounding_of
 
+_BINDS = 0.9  # of a limit: `scale_within` comes no nearer where small networks grow in coarse steps
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -59,8 +61,13 @@ class Scaled:
 
     @property
     def binding(self) -> CostName | None:
-        """Of several limits the one that is nearest to being passed; None where there are none."""
-        return max(self.limits, key=lambda name: self.has(name) / self.limits[name], default=None)
+        """The limit that is nearest to being passed; None where none is by a tenth or less."""
+        shares = {name: self.has(name) / limit for name, limit in self.limits.items()}
+        return max(
+            (name for name in shares if shares[name] >= _BINDS),
+            key=shares.__getitem__,
+            default=None,
+        )
 
     def reached_factors(self) -> tuple[float, float, float]:
         """Depth, width and resolution as rounded: layers, mean channels, pixels over baseline's."""
@@ -222,9 +229,9 @@ def scale_to(
 
     `cost` is what the target counts: flops, params, activations, bytes of peak_ram or flash (as
     int8; a device has no more, so they are limits too), or latency in seconds. For a latency, or a
-    limit of it, `latency` gives the seconds of an architecture. `limits` hold the most that the
-    member may have of each cost. `scaler.solver` says how the member is found. Each
-    stage rounds its own way; of `rounding` only the multiple of pixels counts.
+    limit of it, `latency` gives the seconds of an architecture. `limits` hold the most that it may
+    have of each cost; `scaler.solver` says how it is found. Stages round their own way: of
+    `rounding` only the multiple of pixels counts.
 
     `resolution` fixes the input side in pixels: the architecture is first brought to it, and the
     factors are over that. `max_resolution` bounds it. A dimension whose coefficient is 1 stays as
@@ -232,13 +239,12 @@ def scale_to(
     before it in a family, no dimension is below that one's.
 
     Raises InputError for a target that is not positive, that no member reaches, or that none comes
-    within the tolerance of: then the message names the nearest member on each side. Raises it also
-    for limits that exclude the target: then the message names the two.
+    within the tolerance of, with the nearest member on each side; and for limits that exclude it.
     """
     kept = dict(limits or {})
     if cost in ON_A_DEVICE:
-        kept = {cost: target} | kept
-    counted = device_cost if set(ON_A_DEVICE) & {cost, *kept} else measure_cost
+        kept[cost] = min(target, kept.get(cost, target))
+    counted = device_cost if set(ON_A_DEVICE) & {*kept} else measure_cost
     measure = partial(counted, num_classes=num_classes, in_channels=in_channels)
     budget = Budget(target, cost, tolerance, kept, measure, latency)
     base, rule = begun(architecture, coefficients, resolution, max_resolution)

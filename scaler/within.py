@@ -31,8 +31,9 @@ def scale_within(
 
     Which limit the rule reaches first is known from its phi at each. That one is the target of
     `scale_to`, within `tolerance` below it, or more where nothing lies so near; the others are its
-    limits. Where they exclude it, the next is the target. `options` are further ones of `scale_to`.
-    Raises InputError where nothing keeps them all, with the reason for the limit that binds.
+    limits. Where they exclude it, the next is the target. A limit that the rule never reaches, as
+    of RAM where only depth grows, is no target. `options` are further ones of `scale_to`. Raises
+    InputError where nothing keeps them all, with the reason for the limit that binds.
     """
     if "latency" in limits:
         raise InputError("a limit of latency goes with a target, as target_flops")
@@ -41,15 +42,19 @@ def scale_within(
     base, rule = begun(architecture, coefficients, resolution, max_resolution)
     measure = partial(device_cost, num_classes=num_classes, in_channels=in_channels)
     by_hand = resolution is not None
-    phis = {
-        name: phi_of(
-            base, Budget(limit, name, tolerance, {}, measure, None), rule=rule, by_hand=by_hand
-        )
-        for name, limit in limits.items()
-    }
-    order = sorted(phis, key=lambda name: phis[name])
+    phis: dict[CostName, float] = {}
     reason: InputError | None = None
-    for name in order:
+    for name, limit in limits.items():
+        budget = Budget(limit, name, tolerance, {}, measure, None)
+        try:
+            phis[name] = phi_of(base, budget, rule=rule, by_hand=by_hand)
+        except InputError as error:
+            if budget.value(base) > limit:
+                raise
+            reason = error  # told where no other limit is reached either
+    if phis:
+        reason = None
+    for name in sorted(phis, key=lambda name: phis[name]):
         for looser in _LOOSER:
             try:
                 return scale_to(

@@ -137,7 +137,8 @@ def _by_data(
     name = named_after(options["data"]) if config.name == UNNAMED else config.name
     usual = settings_by_data(config.replace(name=name))
     found = configured(**options, usual=usual).replace(name=name)
-    free = found.search.resolution == usual.get("search.resolution")
+    side = usual.get("search.resolution")  # None: the space's own, which a run keeps
+    free = side is not None and found.search.resolution == side
     return found, SMALLER if free and config.search.resolution is None else ()
 
 

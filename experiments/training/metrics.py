@@ -80,7 +80,8 @@ DEFAULTS: dict[Task, str] = {
 def metric_of(name: MetricName, task: Task, *, classes: int | None = None) -> Metric:
     """The metric of that name; `auto` is accuracy, Dice for masks, mAP50 for boxes.
 
-    Raises InputError for one of another task, and where `classes` are so few that all is right.
+    Raises InputError for one of another task, and where `classes` are so few that all is right;
+    boxes may be of one class.
     """
     metric = METRICS[DEFAULTS[task] if name == "auto" else name]
     if metric.task != task:
@@ -89,7 +90,7 @@ def metric_of(name: MetricName, task: Task, *, classes: int | None = None) -> Me
             f"train.metric {name} is for {metric.task}, but the data are for {task}; "
             f"use auto or one of {own}"
         )
-    if classes is not None and classes <= metric.first:
+    if classes is not None and classes <= metric.first and task != "detection":
         raise InputError(
             f"train.metric {name} needs at least {metric.first + 1} classes, but the data have "
             f"{classes}, so that every image would be right; use accuracy"

@@ -52,6 +52,28 @@ def test_ram_cannot_be_met_where_neither_width_nor_resolution_may_grow():
         scale_within(SMALL, limits={"peak_ram": 1e6}, coefficients=deep)
 
 
+def test_a_limit_that_the_rule_never_reaches_is_kept_and_binds_nothing():
+    cost = counted(SMALL)
+    deep = CompoundCoefficients(alpha=2, beta=1, gamma=1)
+    flops = 1.5 * cost.flops
+    for loose in (1.2 * cost.peak_ram, 1e6 * cost.peak_ram):
+        limits = {"peak_ram": loose, "flops": flops}
+        scaled = scale_within(SMALL, limits=limits, coefficients=deep, tolerance=0.1, **SIZES)
+        assert scaled.binding == "flops"
+        assert 0.9 * flops <= scaled.cost.flops <= flops
+    with pytest.raises(InputError, match="no phi adds RAM"):  # one that is passed at once
+        scale_within(SMALL, limits=limits | {"peak_ram": 1e3}, coefficients=deep, **SIZES)
+
+
+def test_a_target_of_ram_is_the_most_beside_a_looser_limit_and_alone_binds():
+    target = 2 * counted(SMALL).peak_ram
+    limits = {"peak_ram": 2 * target, "params": 1e9}
+    scaled = scale_small(cost="peak_ram", target=target, tolerance=0.06, limits=limits)
+    assert scaled.limits["peak_ram"] == target >= scaled.cost.peak_ram
+    assert scaled.binding == "peak_ram"
+    assert scale_small(cost="flops", target=counted(SMALL).flops, limits=limits).binding is None
+
+
 def test_limits_alone_are_none_or_of_latency_only_with_a_target():
     with pytest.raises(InputError, match="goes with a target"):
         within(limits={"latency": 0.1})

@@ -2,6 +2,8 @@
 
 import pytest
 
+from experiments.cli.configured import configured
+from experiments.cli.launch import _by_data
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.search_section import SearchSection
@@ -105,6 +107,13 @@ def test_a_short_time_is_better_used_on_smaller_images():
     assert side_within(plan, whole / 1.5, (96, 64, 48, 32)) == 48
     assert side_within(plan, whole / 50, (96, 64, 48, 32)) == 32
     assert side_within(plan, 1, ()) is None
+
+
+@pytest.mark.parametrize("space", [None, "residual"])
+def test_a_short_time_leaves_a_named_space_its_resolution(tmp_path, space):
+    options = {"config": None, "data": "digits", "run": tmp_path, "space": space}
+    config, sides = _by_data(configured(**options), options)
+    assert bool(sides) == (config.search.resolution is not None) == (space is None)
 
 
 @pytest.fixture

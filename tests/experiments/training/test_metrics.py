@@ -13,7 +13,7 @@ from experiments.training.augmentation import Preparation
 from experiments.training.gradients import make_loss, weights_of
 from experiments.training.judging import class_table, confused_pairs, never_predicted
 from experiments.training.metrics import METRICS, confusion, metric_of
-from experiments.training.sheets import _seen
+from experiments.training.sheets import _predicted, _seen
 from search_spaces import InputError
 
 DRAW = np.random.RandomState(0)
@@ -108,3 +108,21 @@ def test_a_sheet_shows_what_the_network_saw(data):
     expected = F.interpolate(raw, size=(5, 5), mode="bilinear", antialias=True)
     assert torch.allclose(torch.from_numpy(shown).movedim(-1, 1), expected, atol=1e-5)
     assert labels.tolist() == data.test.labels[[3, 1]].tolist()
+
+
+def test_a_sheet_computes_in_the_precision_of_the_training(data):
+    dtypes = []
+    layer = torch.nn.Conv2d(data.channels, 2, 1)
+    layer.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
+    prepare = Preparation.of(data.statistics, resolution=8, device=torch.device("cpu"))
+    masks = np.zeros((len(data.test), *data.test.shape[1:]), dtype=np.uint8)
+    part = replace(data.test, masks=masks)
+    for precision in (None, torch.bfloat16):
+        _predicted(layer, part, [0], prepare=prepare, precision=precision)
+    assert dtypes == [torch.float32, torch.bfloat16]
+
+
+def test_boxes_may_be_of_one_class_as_a_place_may_still_be_wrong():
+    assert metric_of("auto", "detection", classes=1).name == "map50"
+    with pytest.raises(InputError, match="at least 2 classes"):
+        metric_of("auto", "segmentation", classes=1)
