@@ -6,7 +6,7 @@ The searches are those that results/macro_runs.jsonl.gz keeps, or those named wi
 searcher that takes long may have fewer seeds; differences are of the seeds that both have.
 Settings are tuned on any seeds; then `macro_runs` runs a block of 100 seeds that nobody has looked
 at, once, and its figures are shown, whatever they are. Looked at so far: 0 to 99, 1,000 to 2,000,
-7,000 to 7,049, and of the block 20,000 to 20,099 the first, which the kept searches are.
+7,000 to 7,049, and 20,000 to 20,099, which the kept searches are.
 `by recommend` is what our model, fitted to the searcher's own trials, recommends; of
 a rival's first ten searches.
 `ours - rival` compares what each would hand over: ours by `recommend`, a rival its best observed;
