@@ -21,8 +21,9 @@ from experiments.config.recipe import TrainConfig, load_recipe
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
+from experiments.training.epoch import EpochResult
 from experiments.training.hardware import autocast, choose_precision
-from experiments.training.loop import EpochResult, train_epochs
+from experiments.training.loop import train_epochs
 from scaler import measure_cost
 from search_spaces import Architecture, build_network, load_architecture, load_space, resize
 from search_spaces.records import InputError

@@ -144,6 +144,11 @@ class RunFolder:
         """What people call what was measured: `accuracy`, `Dice`, ...; older runs had accuracy."""
         return str(self.environment().get("metric", "accuracy"))
 
+    @property
+    def judged(self) -> str:
+        """What people call what candidates were compared by: the metric, perhaps in int8."""
+        return self.config.search.named(self.metric)
+
     def write_baseline(
         self,
         architecture: Architecture,

@@ -88,6 +88,11 @@ class SearchSection(Record):
     """Epochs of a trial that is not stopped early."""
     metric: Literal["accuracy"] = "accuracy"
     """The column that holds what is measured on the validation part; `train.metric` says what."""
+    precision: Literal["float32", "int8"] = "float32"
+    """In what the networks that are compared (search, confirmation, coefficients) are judged after
+    each epoch. `int8` rounds their weights and maps to 8 bits as the int8 file of `scaler export`
+    does; they are trained as ever. Members of the family are judged in float32.
+    """
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
     target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(counted)] | None = None
@@ -157,6 +162,10 @@ class SearchSection(Record):
         if "target_flops" in changes:
             changes = {"cost": "flops", "target": changes["target_flops"], **changes}
         return super().replace(**changes)
+
+    def named(self, metric: str) -> str:
+        """What people call the metric of the networks that are compared."""
+        return f"{metric} in int8" if self.precision == "int8" else metric
 
     @property
     def limits(self) -> dict[str, float]:

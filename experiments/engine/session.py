@@ -53,6 +53,11 @@ class Session:
     metric: str = "accuracy"  # what people call what is measured
 
     @property
+    def judged(self) -> str:
+        """What people call what candidates are compared by, which may be the metric in int8."""
+        return self.config.search.named(self.metric)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Classes and channels of the data, as the functions of cost take them."""
         return {"num_classes": self.num_classes, "in_channels": self.in_channels}
@@ -87,7 +92,16 @@ class Session:
             trials=trials,
             epochs=epochs,
             checkpoints=Checkpoints(self.folder.checkpoints.absolute()),
-            progress=self._progress(study, trials=trials, done=done, epochs=epochs),
+            progress=self._progress(
+                Progress(
+                    study,
+                    total=done + trials,
+                    done=done,
+                    epochs=epochs,
+                    metric=self.metric if final else self.judged,
+                ),
+                trials=trials,
+            ),
             tracking=self._tracking(study),
             early_stopping=early_stopping,
             time_limit=time_limit,
@@ -118,11 +132,9 @@ class Session:
             )
         return cluster
 
-    def _progress(self, study: str, *, trials: int, done: int, epochs: int) -> Progress:
-        progress = Progress(
-            study, total=done + trials, done=done, epochs=epochs, metric=self.metric
-        )
-        if done and trials > 0 and len(ended := self.store.trials(study)) == done:
+    def _progress(self, progress: Progress, *, trials: int) -> Progress:
+        done = progress.done
+        if done and trials > 0 and len(ended := self.store.trials(progress.study)) == done:
             progress.go_on(ended)
         return progress
 
@@ -145,6 +157,7 @@ class Session:
             threads=max(1, int(self.config.cluster.cpus_per_trial)),
             final=final,
             by_class=by_class,
+            judged_in=self.config.search.precision,
             save_after=frozenset(rungs(rule, epochs) if rule and rests else ()),
         )
 
@@ -166,6 +179,11 @@ def open_session(
     classes and channels (see `Session.sizes`) and raises InputError for what else is wrong.
     """
     data, metric = None, "accuracy"
+    if evaluate is not None and config.search.precision == "int8":
+        raise InputError(
+            "search.precision int8 is for the built-in training, but this search has an own "
+            "evaluation; leave it out, and let the evaluation tell the accuracy in int8"
+        )
     if evaluate is None:
         data, metric = _loaded(config, searches=searches)
         num_classes, in_channels = data.num_classes, data.channels
@@ -212,9 +230,10 @@ def _loaded(config: SearchConfig, *, searches: bool) -> tuple["ImageData", str]:
     """
     from experiments.data.sources import load_data
     from experiments.training.metrics import metric_of
-    from experiments.training.training import check_space
+    from experiments.training.training import check_judged_in, check_space
 
     data = load_data(config.data, seed=config.seed)
+    check_judged_in(config.search.precision, data)
     metric = metric_of(config.train.metric, data.task, classes=data.num_classes).label
     if config.cluster.address is None:
         find_device(config.train.device, setting="train.device")

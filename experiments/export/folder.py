@@ -21,13 +21,13 @@ from experiments.export.formats import (
     FORMATS,
     check_format,
     check_one_stage,
-    fold_batch_norm,
     write_onnx,
 )
 from experiments.export.model import Model, Preprocessing, check_task
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
+from search_spaces.folding import fold_batch_norm
 from search_spaces.network import DetectionNetwork, Network, build_network
 from search_spaces.records import InputError, Record, read_mapping
 

@@ -23,10 +23,10 @@ from experiments.export.formats import check_packages
 from experiments.export.model import Model, Preprocessing, check_task
 from experiments.training.batches import in_order, place
 from experiments.training.members.folder import TrainingFolder, TrainRequest
+from experiments.training.quantised import calibration_numbers
 from search_spaces.records import InputError
 
 FILE = "model.int8.onnx"
-IMAGES = 512  # for calibration; docs/export.md has what int8 then costs
 _BATCH = 64
 _INPUT = "images"
 # What ONNX Runtime has no rule of its own for, and quantises by its general one.
@@ -82,14 +82,14 @@ def _trained_on(checkpoint: Path) -> ImageData:
 def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, dict[str, Any]]:
     """`float_file` (ONNX, batch norm folded) in int8, and for metrics.json what was measured.
 
-    The ranges come from the first IMAGES training images of a fixed shuffle. The accuracy is that
+    The ranges come from the training images of `calibration_numbers`. The accuracy is that
     of ONNX Runtime on the test part; it is left out, with a warning, where the data are not those
     of the training, since their test part may hold training images.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
-        chosen = np.random.RandomState(0).permutation(len(data.train))[:IMAGES]
-        _write(float_file, path, data.train.take(np.sort(chosen)), model.preprocessing)
+        chosen = calibration_numbers(len(data.train))
+        _write(float_file, path, data.train.take(chosen), model.preprocessing)
         metrics: dict[str, Any] = {
             "onnx_bytes": float_file.stat().st_size,
             "int8_bytes": path.stat().st_size,

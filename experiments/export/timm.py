@@ -18,9 +18,9 @@ from timm.models import (
 )
 from torch import Tensor, nn
 
-from experiments.export.formats import fold_batch_norm
 from experiments.export.model import check_task, conventional
 from search_spaces.architecture import Architecture
+from search_spaces.folding import fold_batch_norm
 from search_spaces.heads.classifier import ClassificationHead
 from search_spaces.network import Network, initialise
 from search_spaces.records import InputError

@@ -56,10 +56,9 @@ def make_figures(
     `tables` are those of `make_tables` and `make_analysis` together; `told` is what a network told
     of each class.
     """
-    metric = folder.metric
     found = {
         **_search(folder, tables),
-        **_choices(tables, metric),
+        **_choices(tables, folder.judged),
         **_scaled(folder, tables),
         **_compared(folder, tables),
     }
@@ -93,7 +92,7 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     mains = for_main_target(tables["trials"], folder.config.search)
     ranked = confirmation_standings(mains)
     members = tables["family"][tables["family"]["state"] == "complete"]
-    winner, metric = ranked[0].contender if ranked else None, folder.metric
+    winner, metric = ranked[0].contender if ranked else None, folder.judged
     whole = overview(mains, members, metric=metric, winner=winner)
     figures = {
         **({"overview": whole} if whole else {}),
@@ -154,8 +153,8 @@ def _scaled(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     if directions:
         table = tables["coefficients"]
         winner = leads(table, folder.coefficients())
-        figures["surface"] = growth.surface(table, winner=winner, metric=folder.metric)
-        figures["coefficients"] = growth.coefficients(directions, table, metric=folder.metric)
+        figures["surface"] = growth.surface(table, winner=winner, metric=folder.judged)
+        figures["coefficients"] = growth.coefficients(directions, table, metric=folder.judged)
     members = tables["family"][tables["family"]["state"] == "complete"]
     if len(members):
         figures["family"] = families.family(members, metric=folder.metric)

@@ -43,7 +43,7 @@ def tiles(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[Tile]:
     return [
         Tile("Baseline", baseline.name, size, picture=_stages(rows)),
         _budget(folder, tables["trials"], baseline.key, flops),
-        *_metric(tables["trials"], baseline.key, folder.metric),
+        *_metric(tables["trials"], baseline.key, folder),
         *_largest(tables["family"], folder.metric),
     ]
 
@@ -86,7 +86,7 @@ def _budget(folder: RunFolder, trials: pd.DataFrame, key: str, flops: int) -> Ti
     return Tile("Cost", value, f"{share:.0%} of the budget of {budget}", share=min(1.0, share))
 
 
-def _metric(trials: pd.DataFrame, key: str, metric: str) -> list[Tile]:
+def _metric(trials: pd.DataFrame, key: str, folder: RunFolder) -> list[Tile]:
     """Of the longest training there is; the noise is that of the confirmation."""
     own = trials[(trials["key"] == key) & (trials["state"] == "complete")]
     confirmed = own[own["study"] == "confirmation"]
@@ -99,11 +99,13 @@ def _metric(trials: pd.DataFrame, key: str, metric: str) -> list[Tile]:
     member = own[own["study"] == "family"]
     if len(member):
         last = member.iloc[-1]
-        return [_value(metric, last["accuracy"], f"after {last['epochs']} epochs; {noise}")]
+        return [_value(folder.metric, last["accuracy"], f"after {last['epochs']} epochs; {noise}")]
     if len(confirmed):
-        return [_value(metric, confirmed["accuracy"].mean(), noise)]
+        return [_value(folder.judged, confirmed["accuracy"].mean(), noise)]
     searched = own[own["study"] == "search"].dropna(subset=["accuracy"])
-    return [_value(metric, searched.iloc[-1]["accuracy"], noise)] if len(searched) else []
+    if searched.empty:
+        return []
+    return [_value(folder.judged, searched.iloc[-1]["accuracy"], noise)]
 
 
 def _value(metric: str, value: float, note: str) -> Tile:

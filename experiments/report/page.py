@@ -76,17 +76,23 @@ def make_page(
     baseline, coefficients = folder.baseline(), folder.coefficients()
     stages = pd.DataFrame(stage_rows(baseline, **data_sizes(folder)) if baseline else [])
     metric = folder.metric
-    views = {name: shown(table, metric) for name, table in tables.items() if name in _TABLES}
+    members = ("family", "comparison")
+    views = {
+        name: shown(table, folder.metric if name in members else folder.judged)
+        for name, table in tables.items()
+        if name in _TABLES
+    }
     trials = tables["trials"]
     searched = trials[trials["study"] == "search"]
-    views["search"] = shown(_with_choices(tables["search"], searched, folder.config.search), metric)
+    with_choices = _with_choices(tables["search"], searched, folder.config.search)
+    views["search"] = shown(with_choices, folder.judged)
     seen = pictures(charts, drawn)
     line = not only_compared(trials)
     return render(
         "page.html",
         charts=charts,
         data={
-            "trials": _trials(searched, cost=folder.config.search.cost, metric=metric),
+            "trials": _trials(searched, cost=folder.config.search.cost, metric=folder.judged),
             "page": ROWS,
             "reload": reload,
         },
@@ -98,7 +104,7 @@ def make_page(
         parts=_parts(tables, line=line),
         tiles=tiles(folder, tables) if line else [],
         commands=commands(folder) if line else [],
-        outcome=outcome(trials, folder.config.search, metric=metric) if line else [],
+        outcome=outcome(trials, folder.config.search, metric=folder.judged) if line else [],
         summary=summary(folder, tables),
         tables={name: views.get(name) for name in _TABLES},
         figures={name: seen.get(name) for name in FIGURES},
@@ -184,7 +190,7 @@ def _verdicts(folder: RunFolder, trials: pd.DataFrame) -> dict[str, str | None]:
     finalists = confirmation_standings(for_main_target(trials, folder.config.search))
     return {
         "confirmation": verdict(finalists, of="reward") if finalists else None,
-        "coefficients": verdict(directions, of=folder.metric) if directions else None,
+        "coefficients": verdict(directions, of=folder.judged) if directions else None,
     }
 
 

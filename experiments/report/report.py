@@ -61,14 +61,14 @@ def result_text(folder: RunFolder) -> str:
 
 def outcome_of(folder: RunFolder) -> list[str]:
     """In sentences: which share of the budget the found network uses, and what it was worth."""
-    return outcome(load_trials(folder.path), folder.config.search, metric=folder.metric)
+    return outcome(load_trials(folder.path), folder.config.search, metric=folder.judged)
 
 
 def coefficients_text(folder: RunFolder) -> str:
     """The directions ranked, what can be said of the first two, and what was left out."""
     tables = make_tables(folder)
     ranked = coefficients_standings(coefficient_trials(folder, tables["trials"]))
-    metric = folder.metric
+    metric = folder.judged
     parts = [plain(tables["coefficients"], metric), verdict(ranked, of=metric)]
     if "dropped" in tables:
         parts.append(f"Left out:\n{plain(tables['dropped'])}")

@@ -24,7 +24,7 @@ def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
         return _compared(folder.config, tables)
     section = folder.config.search
     return [
-        _asked(folder.config, folder.metric),
+        _asked(folder.config, folder.judged),
         _searched(tables, folder),
         *_confirmed(for_main_target(tables["trials"], section), folder),
         _scaled(tables, folder),
@@ -87,7 +87,7 @@ def _searched(tables: dict[str, pd.DataFrame], folder: RunFolder) -> str:
     best = tables["search"].iloc[0]
     return _started(trials) + (
         f"The search ({ended}): trial #{best['number']} had the highest reward of one training, "
-        f"{best['reward']:.4f}: {best['accuracy']:.2%} validation {folder.metric} at "
+        f"{best['reward']:.4f}: {best['accuracy']:.2%} validation {folder.judged} at "
         f"{readable_count(best['flops'])}FLOPs with {best['params']:,} parameters.{screened}"
     )
 

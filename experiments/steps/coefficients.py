@@ -105,7 +105,7 @@ def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoeffi
     ranked = _ranked(session, baseline, candidates)
     if not ranked:
         raise WorkFailed("no training of the coefficients grid finished; see `scaler report`")
-    say(f"coefficients: {verdict(ranked, of=session.metric)}")
+    say(f"coefficients: {verdict(ranked, of=session.judged)}")
     (chosen,) = [pair for pair in members if _label(pair[0]) == ranked[0].contender]
     coefficients, winner = chosen
     say(f"coefficients: {_label(coefficients)} was trained as {_reached(winner)}")

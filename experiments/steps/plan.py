@@ -130,6 +130,7 @@ def seconds_an_epoch(config: SearchConfig, data: ImageData, network: Architectur
         epochs=2,
         seed=config.seed,
         threads=max(1, int(config.cluster.cpus_per_trial)),
+        judged_in=config.search.precision,
     )
     try:
         seconds = [result.seconds for result in training.run()]

@@ -204,6 +204,7 @@ def _training(
         epochs=config.proxy.epochs,
         seed=seed,
         threads=max(1, int(config.cluster.cpus_per_trial)),
+        judged_in=config.search.precision,
     )
 
 

@@ -39,7 +39,7 @@ FIXED: dict[str, Any] = {
     "state": STATE,
     "reason": "string",
     "accuracy": "float64",  # of the validation part, in [0, 1]: what `metric` names
-    "metric": "string",  # accuracy, Dice, ...; one in a run
+    "metric": "string",  # accuracy, Dice, ..., or of candidates accuracy in int8
     "reward": "float64",
     "flops": "Int64",  # multiply-adds
     "params": "Int64",
@@ -201,12 +201,14 @@ def load_trials(run: Runs, *, study: str | None = None) -> pd.DataFrame:
     run and for an unknown study.
     """
     fixed, sizes, own, whole = [], [], [], []
-    metrics = {name: folder.metric for name, folder in named_runs(run)}
+    folders = dict(named_runs(run))
     for name, part, studies in _studies(run, study):
+        kept = part in ("family", "comparison")  # their networks are kept, so judged as they are
+        metric = folders[name].metric if kept else folders[name].judged
         for trial in studies.rows(part):
             attributes = trial.attributes
             place = {"run": name, "study": part, "number": trial.number, "ended": trial.ended}
-            place |= {"state": trial.state.lower(), "metric": metrics[name]}
+            place |= {"state": trial.state.lower(), "metric": metric}
             fixed.append({name: place.get(name, attributes.get(name)) for name in FIXED})
             source = f"the architecture of trial {trial.number} of study '{part}'"
             sizes.append(sizes_of(attributes.get("architecture", ""), source=source))

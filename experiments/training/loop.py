@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from experiments.data.images import ImageData
 from experiments.training.augmentation import Preparation, mix, vary
 from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState
+from experiments.training.epoch import EpochResult
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
     choose_layout,
@@ -34,36 +34,13 @@ from experiments.training.optimizer import (
     restore_optimizer,
     set_rate,
 )
+from experiments.training.quantised import JudgedIn, quantised
 from experiments.training.workers import Workers, batch_size
 from scaler.conditions import find_device
 from search_spaces.records import InputError
 
 _LOOK = 50  # steps between two looks at the loss, each of which waits for the device
 _DIVERGED = 100.0  # times the loss of guessing
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What an epoch left, and the means to keep it."""
-
-    epoch: int  # from 1
-    train_loss: float  # mean over the epoch's steps, with label smoothing
-    # On the augmented images of the same steps, in train mode; None where boxes are found.
-    train_accuracy: float | None
-    accuracy: float  # the metric's value on the validation part, in [0, 1]
-    seconds: float  # wall time of this epoch with its evaluation
-    gradient_norms: dict[str, float]  # at its first step; empty unless asked for
-    parts: int  # of a batch; more than 1 where memory ran out
-    state: Callable[[], TrainingState] = field(repr=False, compare=False)  # before the next epoch
-    network: nn.Module = field(repr=False, compare=False)  # whose accuracy this is
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """What is told and kept of an epoch beside its accuracy and time."""
-        own = {"train_loss": self.train_loss}
-        if self.train_accuracy is not None:
-            own["train_accuracy"] = self.train_accuracy
-        return {**own, **self.gradient_norms}
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818
@@ -83,6 +60,7 @@ def train_epochs(
     state: TrainingState | None = None,
     rank: int = 0,
     workers: int = 1,
+    judged_in: JudgedIn = "float32",
 ) -> Iterator[EpochResult]:
     """Train `network` in place, (N, C, R, R) float32 -> (N, num_classes); yield after each epoch.
 
@@ -97,6 +75,9 @@ def train_epochs(
     With several `workers`, processes of one torch.distributed group, each takes its share of every
     batch, so that together they see each image once an epoch; all get the same results.
 
+    `judged_in` int8, each epoch's accuracy, and its network, are those of the network as int8
+    computes it (see `QuantisedNetwork`).
+
     Raises TrainingDiverged within an epoch whose loss is not finite or 100 times that of guessing,
     and InputError for fewer than 2 images, or a batch that `workers` do not divide.
     """
@@ -110,6 +91,7 @@ def train_epochs(
         seed=seed,
         state=state,
         workers=Workers(rank, workers, find_device(device)),
+        judged_in=judged_in,
     )
     for epoch in range(1 if state is None else state.epoch + 1, epochs + 1):
         yield training.run(epoch)
@@ -130,9 +112,10 @@ class _Training:
         seed: int,
         state: TrainingState | None,
         workers: Workers,
+        judged_in: JudgedIn,
     ) -> None:
         self.network, self.config, self.epochs, self.seed = network, config, epochs, seed
-        self.augmentation = augmentation
+        self.augmentation, self.judged_in = augmentation, judged_in
         self.workers, self.device = workers, workers.device
         self.batch_size = batch_size(len(data.train), config, workers=workers.count)
         self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
@@ -175,7 +158,8 @@ class _Training:
         started = time.perf_counter()
         with repeatable(self.config.deterministic):
             train_loss, train_accuracy, norms = self._train(epoch)
-            accuracy = self._accuracy()
+            evaluated = self._evaluated()
+            accuracy = self._accuracy(evaluated)
         self.accuracies.append(accuracy)
         seconds = time.perf_counter() - started
         left = (self.epochs - epoch) * seconds
@@ -191,7 +175,7 @@ class _Training:
             gradient_norms=norms,
             parts=self.gradients.parts,
             state=lambda: self._state(epoch),
-            network=self._evaluated(),
+            network=evaluated,
         )
 
     def _train(self, epoch: int) -> tuple[float, float | None, dict[str, float]]:
@@ -251,12 +235,17 @@ class _Training:
         return found
 
     def _evaluated(self) -> nn.Module:
-        return self.network if self.average is None else self.average.network
+        """What is judged: the network, or its weights' average; in int8 a copy that rounds."""
+        network = self.network if self.average is None else self.average.network
+        if self.judged_in == "float32":
+            return network
+        self.workers.as_first(network)
+        return quantised(network, self.train, prepare=self.prepare)
 
-    def _accuracy(self) -> float:
-        """The metric of the network, or of its weights' average, on the validation part."""
+    def _accuracy(self, network: nn.Module) -> float:
+        """The metric on the validation part."""
         measured = measure(
-            self._evaluated(),
+            network,
             self.validation,
             data=self.data,
             prepare=self.prepare,

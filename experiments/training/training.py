@@ -14,11 +14,13 @@ from experiments.data.images import ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.checkpoint import TrainingState, write_bytes
 from experiments.training.detection import check_metric
+from experiments.training.epoch import EpochResult
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.judging import Judged, judge, write_classes
-from experiments.training.loop import EpochResult, train_epochs
+from experiments.training.loop import train_epochs
 from experiments.training.metrics import Metric, metric_of
 from experiments.training.moving import check_boxes_can
+from experiments.training.quantised import JudgedIn
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
 from search_spaces.network import Network, build_network
@@ -34,7 +36,8 @@ class Training:
 
     It trains at `resolution`, or at the architecture's own where that is None. `initial` are
     weights to begin with, by name; others begin as the seed initialises them. The stem and the
-    first `frozen` stages keep their weights; None: everything learns.
+    first `frozen` stages keep their weights; None: everything learns. `judged_in` is that of
+    `train_epochs`.
     """
 
     architecture: Architecture
@@ -47,6 +50,7 @@ class Training:
     resolution: int | None = None
     initial: dict[str, Tensor] = field(default_factory=dict)
     frozen: int | None = None
+    judged_in: JudgedIn = "float32"
 
     def __post_init__(self) -> None:
         """InputError where the head, or the recipe, is for another task than the data."""
@@ -96,6 +100,7 @@ class Training:
             state=state,
             rank=rank,
             workers=workers,
+            judged_in=self.judged_in,
         )
 
     def test(self, network: nn.Module) -> float:
@@ -193,6 +198,15 @@ def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmenta
         )
     check_boxes_can(augmentation)
     check_metric()
+
+
+def check_judged_in(judged_in: JudgedIn, data: ImageData) -> None:
+    """Raise InputError where networks cannot be judged in int8."""
+    if judged_in == "int8" and data.task != "classification":
+        raise InputError(
+            f"search.precision int8 is for classification, but the data '{data.name}' are for "
+            f"{data.task}; leave it out"
+        )
 
 
 def check_space(

@@ -21,7 +21,8 @@ from experiments.training.checkpoint import (
     write_bytes,
     write_state,
 )
-from experiments.training.loop import EpochResult
+from experiments.training.epoch import EpochResult
+from experiments.training.quantised import JudgedIn
 from experiments.training.training import Best, Pace, Training
 from search_spaces.architecture import Architecture
 
@@ -75,6 +76,7 @@ class TrainingEvaluation:
     threads: int = 1
     final: bool = False
     by_class: bool = False
+    judged_in: JudgedIn = "float32"  # not of a final training, whose network is kept as it is
     save_after: frozenset[int] = frozenset()  # epochs at which the trial may rest, to go on later
 
     def __call__(
@@ -95,6 +97,7 @@ class TrainingEvaluation:
             epochs=self.epochs,
             seed=seed,
             threads=self.threads,
+            judged_in="float32" if self.final else self.judged_in,
         )
         kept = _Kept(checkpoint_dir, weights=self.final)
         result, parts = self._trained(own, report, kept)

@@ -21,8 +21,9 @@ from experiments.training.checkpoint import (
     state_bytes,
     write_bytes,
 )
+from experiments.training.epoch import EpochResult
 from experiments.training.hardware import card_is_full
-from experiments.training.loop import EpochResult, TrainingDiverged
+from experiments.training.loop import TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
 from experiments.training.members.pictures import draw
 from experiments.training.members.transfer import Start, initial_weights

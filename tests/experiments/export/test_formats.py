@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from experiments.export.folder import load_exported, write_exported
-from experiments.export.formats import check_format, fold_batch_norm
+from experiments.export.formats import check_format
 from experiments.export.model import Model, untrained_model
 from search_spaces import (
     Architecture,
@@ -32,6 +32,7 @@ from search_spaces.blocks import (
     MBConv,
 )
 from search_spaces.blocks.residual import Order
+from search_spaces.folding import fold_batch_norm
 
 ORDERS = get_args(Order)
 BLOCKS = [

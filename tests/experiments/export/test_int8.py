@@ -17,8 +17,11 @@ from experiments.data.sources import load_data
 from experiments.export import int8
 from experiments.export.folder import load_exported, write_exported
 from experiments.export.model import checkpoint_model, untrained_model
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import place
 from experiments.training.checkpoint import save_checkpoint
 from experiments.training.members.folder import TrainRequest
+from experiments.training.quantised import quantised
 from experiments.training.training import Training
 from search_spaces import Architecture, InputError
 
@@ -78,6 +81,19 @@ def test_the_accuracies_are_those_of_the_files_counted_by_hand(exported, digits)
     assert loaded.metrics["int8_bytes"] == (exported / int8.FILE).stat().st_size
 
 
+def test_a_network_judged_in_int8_is_nearly_what_onnxruntime_computes(exported, digits):
+    model = load_exported(exported)
+    resolution = model.preprocessing.size
+    prepare = Preparation.of(digits.statistics, resolution=resolution, device=torch.device("cpu"))
+    rounds = quantised(model.network, place(digits.train, torch.device("cpu")), prepare=prepare)
+    inputs = model.preprocessing(torch.from_numpy(np.array(digits.test.images)))
+    (told,) = InferenceSession(exported / int8.FILE).run(None, {"images": inputs.numpy()})
+    with torch.no_grad():
+        ours, exact = rounds(inputs).numpy(), model.network(inputs).numpy()
+    assert np.abs(ours - told).mean() < 0.5 * np.abs(exact - told).mean()
+    assert (ours.argmax(1) == told.argmax(1)).mean() > 0.98
+
+
 def test_the_card_tells_both_accuracies_and_the_use(exported):
     card, metrics = ((exported / f).read_text() for f in ("README.md", "metrics.json"))
     told = json.loads(metrics)["int8_test_accuracy"]
@@ -96,7 +112,7 @@ def test_weights_are_int8_with_a_scale_a_channel_and_ranges_are_the_training_ima
         assert weight.dtype == np.int8
         assert scale.shape == weight.shape[:1]
     (first,) = (node for node in graph.node if node.input[0] == "images")
-    chosen = np.random.RandomState(0).permutation(len(digits.train))[: int8.IMAGES]
+    chosen = np.random.RandomState(0).permutation(len(digits.train))[:512]
     inputs = load_exported(exported).preprocessing(
         torch.from_numpy(np.array(digits.train.images[chosen]))
     )

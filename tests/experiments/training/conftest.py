@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
-from experiments.training.loop import EpochResult, train_epochs
+from experiments.training.epoch import EpochResult
+from experiments.training.loop import train_epochs
 
 
 @pytest.fixture

@@ -1,0 +1,155 @@
+"""A network as int8 computes it, told in float: every weight and map rounded to 8 bits.
+
+It follows ONNX Runtime's static quantisation, with which `scaler export --int8` writes a file:
+batch norm is folded, weights have a scale a channel, maps a range a tensor, as calibration images
+give it. The rounding is torch's `fake_quantize_*`, through which gradients pass, so a network can
+also be trained under it. (torch.ao's modes are deprecated in favour of torchao's, which export a
+graph first: seconds a network, and a quantiser of its own to write.)
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import Placed
+from search_spaces.folding import fold_batch_norm
+
+Rounded = Callable[[Tensor], Tensor]  # of a map
+Weight = Callable[[Tensor, int], Tensor]  # of a weight and the axis of its output channels
+JudgedIn = Literal["float32", "int8"]
+IMAGES = 512  # for calibration; docs/export.md has what int8 then costs
+_BATCH = 256  # images at a time; there is no gradient to keep
+_WEIGHTED = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}  # that axis
+# What reads rounded maps. Others pass on what they get: an activation as ReLU is the end of the
+# layer before it, whose sums are rounded behind it; a largest value is one of those it looked at.
+_ROUNDED = {"add", "mul", "sub", "rsub", "cat", "mean", "sigmoid", "silu", "batch_norm"}
+_ROUNDED |= {"avg_pool2d", "adaptive_avg_pool2d", *_WEIGHTED}
+
+
+def calibration_numbers(count: int) -> np.ndarray:
+    """Which of `count` training images give the ranges: IMAGES of a fixed shuffle, rising."""
+    return np.sort(np.random.RandomState(0).permutation(count)[:IMAGES])
+
+
+class QuantisedNetwork(nn.Module):
+    """A copy of `network` in eval mode, batch norm folded, that rounds as int8 does.
+
+    It gives what the network gives in eval mode, also while it is trained.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval()
+        fold_batch_norm(self.network)
+        for module in self.network.modules():  # norms that stay keep their statistics
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+        self._ranges: list[tuple[Tensor, Tensor]] = []  # of each rounding, in the order of the run
+
+    def train(self, mode: bool = True) -> Self:
+        """Dropout and norms stay as in eval mode: their int8 file has none of them."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def calibrate(self, batches: Iterable[Tensor]) -> Self:
+        """Take the ranges that the maps have on prepared images, each (B, C, R, R)."""
+        found: list[tuple[Tensor, Tensor]] = []
+        with torch.no_grad():
+            for images in batches:
+                own: list[tuple[Tensor, Tensor]] = []
+                self._run(images, partial(_observed, found=own), weight=_exact)
+                found = [_joined(*pair) for pair in zip(found or own, own, strict=True)]
+        self._ranges = [_scale(*each) for each in found]
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of images (N, C, R, R)."""
+        assert self._ranges, "calibrate first"
+        ranges = iter(self._ranges)
+        return self._run(
+            x,
+            lambda y: torch.fake_quantize_per_tensor_affine(y, *next(ranges), -128, 127),
+            weight=_rounded_weight,
+        )
+
+    def _run(self, x: Tensor, rounded: Rounded, *, weight: Weight) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            with _Rounding(rounded, weight):
+                scores = self.network(x)
+            return rounded(scores)
+
+
+class _Rounding(TorchFunctionMode):
+    """Rounds what the functions of _ROUNDED get, maps by `rounded`, weights by `weight`."""
+
+    def __init__(self, rounded: Rounded, weight: Weight) -> None:
+        super().__init__()
+        self._rounded, self._weight = rounded, weight
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.__name__
+        if name not in _ROUNDED:
+            return func(*args, **(kwargs or {}))
+        if name in _WEIGHTED:
+            x, weight, *rest = args
+            args = (self._rounded(x), self._weight(weight, _WEIGHTED[name]), *rest)
+        elif name == "silu":  # in an ONNX file it is these two steps
+            x = self._rounded(args[0])
+            return x * self._rounded(torch.sigmoid(x))
+        elif name == "batch_norm":  # it stays in float, but what it reads is rounded
+            args = (self._rounded(args[0]), *args[1:])
+        else:
+            args = tuple(self._all(value) for value in args)
+        return func(*args, **(kwargs or {}))
+
+    def _all(self, value: Any) -> Any:
+        """Maps, also of a list as `cat` gets it; numbers stay."""
+        if isinstance(value, list | tuple):
+            return type(value)(self._all(each) for each in value)
+        floats = isinstance(value, Tensor) and value.is_floating_point()
+        return self._rounded(value) if floats else value
+
+
+def _exact(weight: Tensor, _: int) -> Tensor:
+    return weight
+
+
+def _rounded_weight(weight: Tensor, axis: int) -> Tensor:
+    """-127 to 127 times a scale for each channel."""
+    others = [i for i in range(weight.ndim) if i != axis]
+    scale = (weight.detach().abs().amax(others) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
+    zero = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -127, 127)
+
+
+def _observed(x: Tensor, *, found: list[tuple[Tensor, Tensor]]) -> Tensor:
+    found.append(torch.aminmax(x))
+    return x
+
+
+def _joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return torch.minimum(first[0], second[0]), torch.maximum(first[1], second[1])
+
+
+def _scale(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The size of a step, and the number that stands for 0, which is always in the range."""
+    low, high = low.clamp_max(0.0), high.clamp_min(0.0)
+    scale = ((high - low) / 255).clamp_min(torch.finfo(low.dtype).tiny)
+    return scale, (-128 - low / scale).round().to(torch.int32)
+
+
+def quantised(network: nn.Module, train: Placed, *, prepare: Preparation) -> QuantisedNetwork:
+    """`network` as int8 computes it, with the ranges of the training images `train`."""
+    order = torch.split(torch.from_numpy(calibration_numbers(len(train))), _BATCH)
+    batches = (prepare(images) for images, _ in train.batches(order))
+    return QuantisedNetwork(network).calibrate(batches)
