@@ -61,6 +61,12 @@ def readable_cost(cost: str, value: float) -> str:
     return f"{readable_count(value).strip()} {NAMES[cost]}"
 
 
+def readable_bytes(count: float) -> str:
+    """49152 -> `48 KiB`, 1048576 -> `1 MiB`; as they are given to `--max-ram`."""
+    size, unit = (2**20, "MiB") if count >= 2**20 else (2**10, "KiB")
+    return f"{count / size:.4g} {unit}"
+
+
 def short_cost(cost: str, value: float) -> str:
     """A cost as a part of a file's name: `5M`, `52.1k`, `3.2ms`."""
     if cost == "latency":

@@ -30,6 +30,7 @@ FIGURES = (
     "overview",
     "search_history",
     "flops_accuracy",
+    "limits",
     "importance",
     "parallel",
     "effects",
@@ -89,7 +90,8 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     baseline = folder.baseline()
     key = baseline.key if baseline else None
     told = load_curves(folder.path, study="search")
-    mains = for_main_target(tables["trials"], folder.config.search)
+    section = folder.config.search
+    mains = for_main_target(tables["trials"], section)
     ranked = confirmation_standings(mains)
     members = tables["family"][tables["family"]["state"] == "complete"]
     winner, metric = ranked[0].contender if ranked else None, folder.judged
@@ -99,12 +101,14 @@ def _search(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
         "search_history": search.history(searched),
         "flops_accuracy": search.flops_accuracy(
             scored,
-            section=folder.config.search,
+            section=section,
             metric=metric,
             baseline=key,
             front=tables.get("front"),
         ),
     }
+    if limited := search.limits_accuracy(scored, section=section, metric=metric, baseline=key):
+        figures["limits"] = limited
     if len(told):
         figures["learning_curves"] = search.learning_curves(scored, told, metric=metric)
     if len(told) and "effects" in tables:

@@ -29,6 +29,7 @@ from search_spaces.records import InputError
 
 _TABLES = (
     "search",
+    "limits",
     "front",
     "confirmation",
     "coefficients",

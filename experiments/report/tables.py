@@ -7,6 +7,8 @@ import pandas as pd
 
 from experiments.config.files import write_text
 from experiments.config.run_folder import RunFolder
+from experiments.config.search_section import SearchSection
+from experiments.config.units import NAMES
 from experiments.report.analysis import (
     at_common_epoch,
     marginal_effects,
@@ -36,6 +38,9 @@ from experiments.store.trials import (
     load_trials,
     named_runs,
 )
+from scaler.budget import ON_A_DEVICE
+from scaler.cost import device_cost, measure_cost
+from search_spaces.architecture import Architecture
 
 TOP = 10  # trials in the table of the search
 
@@ -48,7 +53,7 @@ _FAILURES = "study number reason epochs seconds host device key"
 
 
 def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
-    """`trials`, `search`, `coefficients`, `family`; `front`, `confirmation`, `dropped`
+    """`trials`, `search`, `coefficients`, `family`; `limits`, `front`, `confirmation`, `dropped`
     (directions), `comparison`, `gradient_norms` and `failures` if there are some.
 
     Coefficients and family are those of the folder's baseline: an earlier one's stand in the store
@@ -64,6 +69,8 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
         "family": family_table(trials, baseline=key),
     }
     section = folder.config.search
+    if baseline and len(limits := limits_table(section, baseline, **data_sizes(folder))):
+        tables["limits"] = limits
     if len(front := front_table(trials, section)):
         tables["front"] = front.drop(columns="key")
     if len(confirmed := confirmation_table(for_main_target(trials, section))):
@@ -78,6 +85,35 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
         tables["gradient_norms"] = gradients_table(compared, curves)
     failed = trials[trials["state"] == "fail"]
     return tables if failed.empty else {**tables, "failures": _columns(failed, _FAILURES)}
+
+
+def limits_table(section: SearchSection, baseline: Architecture, **sizes: int) -> pd.DataFrame:
+    """A row a limit of what is counted, with what the baseline has of it; `sizes` are the data's.
+
+    `binds` marks the limit that is nearest to being passed. Bytes are those of int8.
+    """
+    limits = {
+        cost: float(limit)
+        for cost in ("flops", "params", "activations", *ON_A_DEVICE)
+        if (limit := section.limits.get(f"max_{cost}")) is not None
+    }
+    if not limits:
+        return pd.DataFrame()
+    measure = device_cost if limits.keys() & set(ON_A_DEVICE) else measure_cost
+    cost = measure(baseline, **sizes)
+    shares = {name: getattr(cost, name) / limit for name, limit in limits.items()}
+    highest = max(shares, key=lambda name: shares[name])
+    rows = [
+        {
+            "limit": NAMES[name],
+            "has": int(getattr(cost, name)),
+            "of": int(limit),
+            "share": shares[name],
+            "binds": "binds" if name == highest else "",
+        }
+        for name, limit in limits.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def search_table(trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The search: cost against the metric over lines of equal reward, and reward in time."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.search_section import SearchSection
-from experiments.config.units import NAMES, readable_cost
+from experiments.config.units import NAMES, readable_bytes, readable_cost
 from experiments.report.analysis.trials import pareto_front
 from experiments.report.charts.chart import (
     COSTS,
@@ -23,6 +24,7 @@ from experiments.report.charts.chart import (
     cost_axis,
     focus,
 )
+from scaler.budget import ON_A_DEVICE
 
 CURVES = 150  # curves drawn of each outcome; more would not be told apart
 _OUTCOMES: tuple[tuple[str, str, Colour], ...] = (
@@ -84,6 +86,45 @@ def flops_accuracy(
         "to the left is better. Trials stopped early have the value of their last epoch."
         + ("" if front is None else _CONFIRMED)
         + _told(done, stopped),
+    )
+
+
+def limits_accuracy(
+    trials: pd.DataFrame, *, section: SearchSection, metric: str, baseline: str | None
+) -> Figure | None:
+    """RAM and flash against the metric, a panel each, where the search is limited by them.
+
+    `trials` are those of the search that have a metric; `baseline` is the chosen network's key.
+    """
+    panels = []
+    for cost in ON_A_DEVICE:
+        limit = float(getattr(section, f"max_{cost}"))
+        known = trials.dropna(subset=[cost]) if cost in trials else trials[:0]
+        if math.isinf(limit) or known.empty:
+            continue
+        done = known[known["state"] == "complete"].sort_values("number")
+        stopped = known[known["state"] == "pruned"]
+        x = cost_axis(known[cost].astype(float), limit, cost=cost)
+        low, high = focus(known, "accuracy", most=1.0)
+        marks = [*_trials(done, stopped, x=cost, y="accuracy", low=low), *_front(done, x)]
+        for _, chosen in done[done["key"] == baseline][:1].iterrows():
+            marks.append(_one(chosen, cost, metric, "the baseline", symbol="star", size=17))
+        panels.append(
+            Chart(
+                title=f"Search: {metric} against {NAMES[cost]}",
+                x=x,
+                y=Axis(f"validation {metric}", limits=(low, high), format=".4~g"),
+                marks=tuple(marks),
+                rules=(("x", limit, f"limit: {readable_bytes(limit)}"),),
+            )
+        )
+    if not panels:
+        return None
+    return Figure(
+        tuple(panels),
+        alt=f"Scatter plots of the search's trials: bytes of RAM or flash, logarithmic, against "
+        f"validation {metric}, with the limit as a dotted line.",
+        caption="Nothing right of the dotted line was trained: it would not fit.",
     )
 
 

@@ -11,7 +11,7 @@ from experiments.report.charts.drawing import draw
 from experiments.report.charts.growth import surface
 from experiments.report.charts.interactive import to_plotly
 from experiments.report.charts.network import layers_table
-from experiments.report.charts.search import flops_accuracy, learning_curves
+from experiments.report.charts.search import flops_accuracy, learning_curves, limits_accuracy
 from experiments.report.figures import make_figures, write_figures
 from experiments.report.scaling_figure import scaling, trained_accuracies
 from experiments.report.tables import make_analysis, make_tables
@@ -100,6 +100,19 @@ def test_the_axis_is_the_objectives_cost(searched):
     low, high = chart.x.limits
     assert low < 0.002 < 0.0021 < high
     assert chart.rules == (("x", 0.002, "target T = 2 ms"),)
+
+
+def test_ram_and_flash_stand_against_accuracy_with_their_limits(searched):
+    trials = make_tables(searched.folder)["trials"].dropna(subset=["accuracy"])
+    trials = trials.assign(peak_ram=40_000, flash=90_000)
+    section = searched.folder.config.search.replace(max_peak_ram="48KiB")
+    how = {"metric": "accuracy", "baseline": trials["key"].iloc[0]}
+    (chart,) = limits_accuracy(trials, section=section, **how).panels
+    assert chart.rules == (("x", 49_152, "limit: 48 KiB"),)
+    assert chart.x.limits[0] < 40_000 < 49_152 < chart.x.limits[1]
+    names = [marks.name for marks in chart.marks]
+    assert names == ["stopped early (1)", "finished (1)", "Pareto front", "the baseline"]
+    assert limits_accuracy(trials, section=searched.folder.config.search, **how) is None
 
 
 def test_the_points_of_the_search_carry_their_trials_numbers(searched):

@@ -4,7 +4,8 @@ import pytest
 from experiments.config.search_section import SearchSection
 from experiments.report.frame_files import read_frame, save_frame
 from experiments.report.summary import outcome
-from experiments.report.tables import make_tables, write_tables
+from experiments.report.tables import limits_table, make_tables, write_tables
+from search_spaces import load_architecture
 
 
 def test_every_csv_reads_back_equal_to_its_frame(done):
@@ -113,3 +114,13 @@ def test_the_result_tells_how_much_of_the_budget_the_found_network_uses(flops, t
     ]
     (sentence,) = outcome(pd.DataFrame(rows), SearchSection(target=5e6))
     assert told in sentence
+
+
+def test_of_each_limit_stands_what_the_baseline_has():
+    section = SearchSection(max_peak_ram="96KiB", max_flops="12.6M", min_flops=1)
+    table = limits_table(section, load_architecture("resnet8"), num_classes=10, in_channels=3)
+    assert table["limit"].tolist() == ["FLOPs", "bytes of RAM at the peak"]
+    assert table["has"].tolist() == [12_501_632, 49_152]
+    assert table["share"].tolist() == pytest.approx([12_501_632 / 12.6e6, 0.5])
+    assert table["binds"].tolist() == ["binds", ""]
+    assert limits_table(SearchSection(), load_architecture("resnet8")).empty
