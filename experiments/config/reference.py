@@ -15,6 +15,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from experiments.config.boards import BOARDS
 from experiments.config.files import write_text
 from experiments.config.schema import SearchConfig
 from search_spaces.architecture import Architecture
@@ -27,7 +28,7 @@ def config_schema() -> Schema:
     """Of a config file, as `scaler run --config` reads it."""
     schema = _finite(SearchConfig.model_json_schema())
     parts = schema["$defs"]
-    # Two keys that are read before the fields are, and so are none of them.
+    # Three keys that are read before the fields are, and so are none of them.
     parts["TrainConfig"]["properties"]["recipe"] = {
         "type": "string",
         "description": "A shipped recipe's name or a YAML file. Other settings go on top.",
@@ -36,6 +37,11 @@ def config_schema() -> Schema:
         "type": "number",
         "exclusiveMinimum": 0,
         "description": "Short for `cost: flops` and `target`.",
+    }
+    parts["SearchSection"]["properties"]["board"] = {
+        "enum": [*BOARDS],
+        "description": "Short for the board's RAM and flash as `max_peak_ram` and `max_flash`; one "
+        "that is given counts instead.",
     }
     return {"$schema": DIALECT, **schema}
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
+from experiments.config.boards import BOARDS
 from experiments.config.sections import Limit, Positive, counted
 from scaler.budget import UNITS, CostName
 from scaler.conditions import Conditions
-from search_spaces.records import KeyMistakeError, Record
+from search_spaces.records import KeyMistakeError, Record, choose
 
 
 def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +181,16 @@ class SearchSection(Record):
         """Whether a candidate's latency is asked for: by the objective, a limit, or a model."""
         limited = self.max_latency < float("inf")
         return self.cost == "latency" or limited or self.latency_model is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_of_the_board(cls, data: Any) -> Any:
+        """`board: NAME` is short for its RAM and flash as limits; one that is given counts."""
+        if not isinstance(data, dict) or "board" not in data:
+            return data
+        section = dict(data)
+        board = choose(BOARDS, str(section.pop("board")), what="board")
+        return {"max_peak_ram": board.ram, "max_flash": board.flash, **section}
 
     @model_validator(mode="before")
     @classmethod
