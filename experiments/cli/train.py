@@ -199,6 +199,11 @@ if TYPE_CHECKING:
     help="Beside the weights: torch (torch.export's .pt2), onnx. May be given more than once.",
 )
 @click.option("--int8", "in_int8", is_flag=True, help="With onnx: model.int8.onnx, its accuracy.")
+@click.option(
+    "--fine-tune",
+    type=click.IntRange(min=1),
+    help="With --int8: epochs of quantisation-aware training of the int8 file.",
+)
 @click.option("--data", help="For --int8, where the model's folder does not say it.")
 @click.option("--fold-batch-norm", "folded", is_flag=True, help="Into convolutions; for inference.")
 @click.option("--architecture", help="Of a checkpoint, where it should be another than it says.")
@@ -219,6 +224,7 @@ def export_command(
     output: Path | None,
     formats: tuple[str, ...],
     in_int8: bool,
+    fine_tune: int | None,
     data: str | None,
     folded: bool,
     as_json: bool,
@@ -242,6 +248,8 @@ def export_command(
         check_format(name)
     if in_int8 and "onnx" not in formats:
         raise click.UsageError("--int8 goes with --format onnx.")
+    if fine_tune is not None and not in_int8:
+        raise click.UsageError("--fine-tune goes with --int8: its epochs train the int8 file.")
     if data is not None and not in_int8:
         raise click.UsageError("--data goes with --int8: its images give the ranges.")
     exported = _model(model, **options)
@@ -254,7 +262,12 @@ def export_command(
         weights = weights_in(place) if place.is_dir() else place
         calibration = calibration_data(weights, exported, data)
     files = write_exported(
-        exported, output, formats=formats, folded=folded, calibration=calibration
+        exported,
+        output,
+        formats=formats,
+        folded=folded,
+        calibration=calibration,
+        fine_tune=fine_tune or 0,
     )
     if as_json:
         print_json({"folder": str(output), "files": [str(file) for file in files]})

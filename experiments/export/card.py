@@ -83,6 +83,8 @@ def _measured(metrics: dict[str, Any], *, counted: str) -> str:
         "activations": "activations",
         "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
         "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
+        "int8_test_accuracy_before": "accuracy on the test part in int8 before fine-tuning",
+        "int8_fine_tuning_epochs": "epochs of quantisation-aware fine-tuning of the int8 file",
         "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
         "int8_bytes": "bytes of `model.int8.onnx`",
         "int8_calibration_images": "training images that gave the ranges of int8",

@@ -17,6 +17,7 @@ from experiments.config.files import replace_file, write_json, write_text
 from experiments.data.images import ImageData
 from experiments.export import int8
 from experiments.export.card import model_card
+from experiments.export.fine_tuning import check_fine_tuning, fine_tuned
 from experiments.export.formats import (
     FORMATS,
     check_format,
@@ -66,17 +67,22 @@ def write_exported(
     formats: Sequence[str] = (),
     folded: bool = False,
     calibration: ImageData | None = None,
+    fine_tune: int = 0,
 ) -> list[Path]:
     """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
 
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
-    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured. A
-    detector in an exchange format has a file `detect.py` beside it. An export that is there already
-    is written over. Raises InputError before anything is written for an unknown format, for one
-    that a detector cannot have, or for a folder that holds anything else.
+    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured;
+    it is trained on for `fine_tune` epochs before, which changes no other file. A detector in an
+    exchange format has a file `detect.py` beside it. An export that is there already is written
+    over. Raises InputError before anything is written for an unknown format, for one that a
+    detector cannot have, for fine-tuning on other images than the training's, or for a folder that
+    holds anything else.
     """
     if calibration is not None:
         check_task(model.architecture, "classification", what="int8")
+        if fine_tune:
+            check_fine_tuning(model, calibration)
     for name in formats:
         check_format(name)
     check_one_stage(model.architecture, formats)
@@ -87,7 +93,7 @@ def write_exported(
     made = _extra_files(model, network, formats)
     metrics = _metrics(model)
     if calibration is not None:
-        made[int8.FILE], measured = _quantised(model, calibration)
+        made[int8.FILE], measured = _quantised(model, calibration, fine_tune)
         metrics |= measured
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     made["model.safetensors"] = save(weights, metadata={"format": "pt"})
@@ -182,14 +188,28 @@ def _extra_files(model: Model, network: Network, formats: Sequence[str]) -> dict
     return made
 
 
-def _quantised(model: Model, data: ImageData) -> tuple[bytes, dict[str, Any]]:
+def _quantised(model: Model, data: ImageData, fine_tune: int) -> tuple[bytes, dict[str, Any]]:
     """The ONNX file in int8, with batch norm folded, and what was measured of it."""
     network = deepcopy(model.network).eval()
     fold_batch_norm(network)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "float.onnx"
         write_onnx(network, _example(model.preprocessing), path)
-        return int8.quantise(model, path, data)
+        content, metrics = int8.quantise(model, path, data)
+        if fine_tune:
+            before = metrics["int8_test_accuracy"]
+            write_onnx(
+                fine_tuned(model, data, epochs=fine_tune), _example(model.preprocessing), path
+            )
+            exact = {key: metrics[key] for key in ("onnx_bytes", "onnx_test_accuracy")}
+            content, metrics = int8.quantise(model, path, data)
+            metrics |= {
+                **exact,
+                "int8_test_accuracy_before": before,
+                "int8_fine_tuning_epochs": fine_tune,
+            }
+        int8.tell(metrics)
+        return content, metrics
 
 
 def _example(preprocessing: Preprocessing) -> torch.Tensor:

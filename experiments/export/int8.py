@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.config.messages import warn
+from experiments.config.messages import say, warn
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part
@@ -27,6 +27,7 @@ from experiments.training.quantised import calibration_numbers
 from search_spaces.records import InputError
 
 FILE = "model.int8.onnx"
+MUCH = 0.01  # of the accuracy: what is lost in int8 before fine-tuning is named
 _BATCH = 64
 _INPUT = "images"
 # What ONNX Runtime has no rule of its own for, and quantises by its general one.
@@ -107,6 +108,22 @@ def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, di
                 f"training images: the accuracy in int8 is not measured"
             )
         return path.read_bytes(), metrics
+
+
+def tell(metrics: dict[str, Any]) -> None:
+    """Say what int8 costs, and where it is much what regains it."""
+    if "int8_test_accuracy" not in metrics:
+        return
+    exact, rounded = metrics["onnx_test_accuracy"], metrics["int8_test_accuracy"]
+    line = f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} in int8"
+    if "int8_test_accuracy_before" in metrics:
+        before, epochs = metrics["int8_test_accuracy_before"], metrics["int8_fine_tuning_epochs"]
+        say(f"{line} after fine-tuning (epochs: {epochs}), {before:.4f} before")
+    elif exact - rounded > MUCH:
+        lost = 100 * (exact - rounded)
+        warn(f"{line}, {lost:.1f} points less; `--fine-tune 3` trains on for 3 epochs as int8")
+    else:
+        say(line)
 
 
 def _write(source: Path, target: Path, part: Part, preprocessing: Preprocessing) -> None:

@@ -70,6 +70,11 @@ class QuantisedNetwork(nn.Module):
         self._ranges = [_scale(*each) for each in found]
         return self
 
+    def take_ranges(self, train: Placed, *, prepare: Preparation) -> Self:
+        """Calibrate on those of the training images that `calibration_numbers` names."""
+        order = torch.split(torch.from_numpy(calibration_numbers(len(train))), _BATCH)
+        return self.calibrate(prepare(images) for images, _ in train.batches(order))
+
     def forward(self, x: Tensor) -> Tensor:
         """The scores of images (N, C, R, R)."""
         assert self._ranges, "calibrate first"
@@ -150,6 +155,4 @@ def _scale(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 
 def quantised(network: nn.Module, train: Placed, *, prepare: Preparation) -> QuantisedNetwork:
     """`network` as int8 computes it, with the ranges of the training images `train`."""
-    order = torch.split(torch.from_numpy(calibration_numbers(len(train))), _BATCH)
-    batches = (prepare(images) for images, _ in train.batches(order))
-    return QuantisedNetwork(network).calibrate(batches)
+    return QuantisedNetwork(network).take_ranges(train, prepare=prepare)

@@ -145,6 +145,38 @@ def test_data_that_the_network_was_not_trained_on_tell_no_accuracy(checkpoint, t
     assert "is not what the network was trained on" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # it trains for an epoch and writes four ONNX files
+def test_fine_tuning_changes_the_int8_file_alone_and_both_accuracies_are_told(
+    checkpoint, digits, exported, tmp_path, capsys
+):
+    how = {"formats": ["onnx"], "calibration": digits, "fine_tune": 1}
+    write_exported(checkpoint_model(checkpoint), tmp_path, **how)
+    before, after = load_exported(exported).metrics, load_exported(tmp_path).metrics
+    assert after["int8_test_accuracy_before"] == before["int8_test_accuracy"]
+    assert after["onnx_test_accuracy"] == before["onnx_test_accuracy"]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (exported, tmp_path)]
+    assert weights[0] == weights[1]
+    assert (exported / int8.FILE).read_bytes() != (tmp_path / int8.FILE).read_bytes()
+    assert "after fine-tuning (epochs: 1)" in capsys.readouterr().err
+
+
+def test_fine_tuning_on_other_images_is_refused(checkpoint, tmp_path):
+    other = load_data(DIGITS.replace(train_limit=200), seed=0)
+    with pytest.raises(InputError, match="was trained on, so nobody could say what fine-tuning"):
+        write_exported(
+            checkpoint_model(checkpoint), tmp_path / "out", calibration=other, fine_tune=1
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_of_more_than_a_point_names_the_option(capsys):
+    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.78})
+    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.795})
+    first, second = capsys.readouterr().err.splitlines()
+    assert "2.0 points less; `--fine-tune 3`" in first
+    assert "--fine-tune" not in second
+
+
 def test_an_export_without_int8_takes_the_old_file_away(checkpoint, digits, tmp_path):
     write_exported(checkpoint_model(checkpoint), tmp_path, calibration=digits)
     assert (tmp_path / int8.FILE).is_file()
@@ -183,6 +215,7 @@ def test_a_missing_onnxruntime_is_one_line_with_the_remedy(checkpoint, monkeypat
     [
         (["--int8"], "--int8 goes with --format onnx"),
         (["--format", "onnx", "--data", "digits"], "--data goes with --int8"),
+        (["--format", "onnx", "--fine-tune", "2"], "--fine-tune goes with --int8"),
     ],
 )
 def test_options_that_go_together_are_said(options, message, checkpoint, tmp_path):
