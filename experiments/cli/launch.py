@@ -108,7 +108,8 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
     if options["config"] is None:
         config, sides = _by_data(config, options)
     if seconds is not None or dry_run:
-        config = _planned(config, seconds, sides)
+        free = options["config"] is None and options["epochs"] is None
+        config = _planned(config, seconds, sides, free_epochs=free)
     if dry_run:
         say("nothing was written; the same command without --dry-run begins")
         return
@@ -123,6 +124,7 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
     say(f"Report: {report}")
     for sentence in outcome_of(result.run):
         say(sentence)
+    say(f"Train it fully: scaler train {result.run.path} --epochs 100")
 
 
 def _by_data(
@@ -155,20 +157,31 @@ def _seconds(time_text: str, *, trials: int | None) -> float:
 
 
 def _planned(
-    config: "SearchConfig", seconds: float | None, sides: tuple[int, ...]
+    config: "SearchConfig",
+    seconds: float | None,
+    sides: tuple[int, ...],
+    *,
+    free_epochs: bool,
 ) -> "SearchConfig":
     """The config with the trials that fit into the time, at one of `sides` if need be.
 
-    The plan is said. A run that was begun keeps its number of trials, so that the same command goes
-    on with it.
+    If need be and `free_epochs`, with fewer epochs each. The plan is said. A run that was begun
+    keeps its trials and their epochs, so that the same command goes on with it.
     """
     from experiments.engine.begun import begun_with
-    from experiments.steps.plan import plan_search, side_within, tell_plan, within
+    from experiments.steps.plan import (
+        plan_search,
+        side_within,
+        tell_plan,
+        with_fewer_epochs,
+        within,
+    )
 
     if seconds is not None and (before := begun_with(config)) is not None:
         trials = before.search.trials
+        epochs = before.search.epochs if free_epochs else config.search.epochs
         say(f"{config.run_folder} was begun with {trials} trials, and goes on to them")
-        return config.replace(search=config.search.replace(trials=trials))
+        return config.replace(search=config.search.replace(trials=trials, epochs=epochs))
     plan = plan_search(config)
     if seconds is not None:
         side = side_within(plan, seconds, sides)
@@ -176,9 +189,12 @@ def _planned(
             say(f"the time is short, so the search is at {side} px (--resolution chooses)")
             config = config.replace(search=config.search.replace(resolution=side))
             plan = plan_search(config)
+        if free_epochs:
+            plan = with_fewer_epochs(plan, seconds)
         plan = within(plan, seconds)
     tell_plan(plan)
-    return config.replace(search=config.search.replace(trials=plan.config.search.trials))
+    chosen = {"trials": plan.config.search.trials, "epochs": plan.config.search.epochs}
+    return config.replace(search=config.search.replace(**chosen))
 
 
 @click.command("run", cls=ConfiguredCommand)

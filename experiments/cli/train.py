@@ -34,7 +34,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.argument(
     "architecture", metavar="ARCH", shell_complete=complete_architecture, callback=from_run
 )
-@click.option("--config", help="A config whose sections `data` and `train` to begin with.")
+@click.option("--config", help="A config or a run folder: data and recipe to begin with.")
 @click.option("--data", help="A name as `digits` or `cifar10`, an image folder, or a table.")
 @click.option("--download", is_flag=True, help="A data set by name that is not found.")
 @click.option("--recipe", help="A shipped recipe's name (--recipes lists them) or a YAML file.")
@@ -52,7 +52,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option("--resolution", type=PIXELS, help="Of the input, in pixels.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--run", type=click.Path(path_type=Path), help="The folder; default runs/train-ARCH.")
-@click.option("--init-from", help="Begin with a checkpoint's weights, or a library's file of them.")
+@click.option("--init-from", help="Weights to begin with: a training's folder, or a file.")
 @click.option("--source", help="Of a safetensors file of weights: timm or torchvision.")
 @click.option("--source-model", help="The library's name of the model, as resnet50.")
 @click.option(
@@ -134,11 +134,17 @@ def _next(best: Path) -> str:
 
 def _request(architecture: str, *, config: str | None, recipe: str | None, **options: Any) -> Any:
     from experiments.config.recipe import TrainConfig, load_recipe
-    from experiments.config.schema import DataConfig, SearchConfig
+    from experiments.config.schema import DataConfig
     from experiments.training.members.folder import TrainRequest
     from search_spaces import load_architecture, resize
+    from search_spaces.reference import stated_sizes
 
-    base = SearchConfig.load(config) if config else _config_beside(architecture)
+    base = _config(config) if config else _config_beside(architecture)
+    if base is None and options["data"] is None and stated_sizes(architecture):
+        raise click.UsageError(
+            f"'{architecture}' was made for a run's images; name them with --data, or the run "
+            f"with --config RUN."
+        )
     data = base.data if base else DataConfig()
     if options["data"] is not None:
         data = DataConfig.parse({**dict(data), "source": options["data"]}, source="--data")
@@ -165,23 +171,45 @@ def _request(architecture: str, *, config: str | None, recipe: str | None, **opt
             "data": data,
             "train": train,
             "epochs": epochs,
-            **{k: options[k] for k in ("seed", "init_from", "source", "source_model", "frozen")},
+            "init_from": _weights(options["init_from"]),
+            **{k: options[k] for k in ("seed", "source", "source_model", "frozen")},
         },
         source="command line",
     )
 
 
-def _config_beside(architecture: str) -> "SearchConfig | None":
-    """The config of the run whose baseline this is, with what its search chose for the training."""
+def _config(name: str) -> "SearchConfig":
+    """A config by name or file, or that of a run folder with what its search chose."""
     from experiments.config.run_folder import RunFolder
+    from experiments.config.schema import SearchConfig
 
+    if not (Path(name) / "config.yaml").is_file():
+        return SearchConfig.load(name)
+    folder = RunFolder.open(name)
+    return folder.config.replace(train=folder.config.train.replace(**folder.recipe()))
+
+
+def _weights(init_from: str | None) -> str | None:
+    """A file of weights; of a folder of `scaler train` or `run` its best ones, which is said."""
+    if init_from is None or not Path(init_from).is_dir():
+        return init_from
+    from experiments.export.model import weights_in
+
+    found = weights_in(Path(init_from))
+    say(f"{init_from}: {found}")
+    return str(found)
+
+
+def _config_beside(architecture: str) -> "SearchConfig | None":
+    """The config of the run whose baseline or member this is; None of any other architecture."""
     path = Path(architecture)
-    if path.name != "baseline.yaml" or not (path.parent / "config.yaml").is_file():
+    run = path.parent.parent if path.parent.name == "family" else path.parent
+    if path.suffix != ".yaml" or not (run / "config.yaml").is_file():
         return None
-    folder = RunFolder.open(path.parent)
-    say(f"data and recipe as in {path.parent / 'config.yaml'}; --data and --recipe set others")
-    config = folder.config
-    return config.replace(train=config.train.replace(**folder.recipe()))
+    if run == path.parent and path.name != "baseline.yaml":
+        return None
+    say(f"data and recipe as in {run / 'config.yaml'}; --data and --recipe set others")
+    return _config(str(run))
 
 
 if TYPE_CHECKING:

@@ -61,8 +61,13 @@ def settings_by_data(config: SearchConfig) -> Settings:
         found.pop("search.resolution", None)  # a space that was named has its own
     if before is not None:
         return {place: _at(before, place) for place in found}
-    if found:
-        told = ", ".join(f"{place}={value}" for place, value in found.items())
+    usual = SearchConfig(name="usual")
+    told = ", ".join(
+        f"{place}={value}"
+        for place, value in found.items()
+        if _at(config, place) == _at(usual, place)  # else the user gave another
+    )
+    if told:
         say(f"by the data, where nothing else is given: {told} (`--set KEY=VALUE` changes one)")
     return found
 

@@ -32,6 +32,9 @@ from search_spaces.records import InputError
 
 IMAGES = 512  # of the training part that the measured epochs see
 FEWEST = 10  # trials; fewer are no search
+FEWEST_EPOCHS = (
+    2  # of a trial; the first one alone tells hardly more than how fast a network learns
+)
 ENOUGH = 20  # trials; where fewer fit into a time, smaller images are the better use of it
 SPARE = 0.9  # of a time that is given: the start of workers and the reports take some
 
@@ -154,6 +157,24 @@ def side_within(plan: Plan, seconds: float, sides: Sequence[int]) -> int | None:
     return next(fitting, smaller[-1])
 
 
+def with_fewer_epochs(plan: Plan, seconds: float) -> Plan:
+    """The plan with the most epochs a trial at which FEWEST trials fit into a time; said if fewer.
+
+    As it is where not even FEWEST_EPOCHS do.
+    """
+    most = plan.config.search.epochs
+    for epochs in range(most, FEWEST_EPOCHS - 1, -1):
+        shorter = _of(plan, epochs=epochs)
+        if _fits(shorter, FEWEST, seconds):
+            if epochs < most:
+                say(
+                    f"the time is short, so a trial has {epochs} epochs, which rank networks less "
+                    f"surely (--epochs chooses)"
+                )
+            return shorter
+    return plan
+
+
 def within(plan: Plan, seconds: float) -> Plan:
     """The plan with as many trials as take at most `seconds` in all, confirmation and all.
 
@@ -161,7 +182,7 @@ def within(plan: Plan, seconds: float) -> Plan:
     """
     search = plan.config.search
     if not _fits(plan, FEWEST, seconds):
-        least = sum(_of(plan, FEWEST).seconds.values()) / SPARE
+        least = sum(_of(plan, trials=FEWEST).seconds.values()) / SPARE
         raise InputError(
             f"{FEWEST} trials of {search.epochs} epochs, the fewest that are a search, take about "
             f"{readable_seconds(least)} here, but the time is {readable_seconds(seconds)}; give "
@@ -174,16 +195,16 @@ def within(plan: Plan, seconds: float) -> Plan:
     while high - low > 1:
         middle = math.floor((low + high) / 2)
         low, high = (middle, high) if _fits(plan, middle, seconds) else (low, middle)
-    return _of(plan, low)
+    return _of(plan, trials=low)
 
 
-def _of(plan: Plan, trials: int) -> Plan:
-    search = plan.config.search.replace(trials=trials)
+def _of(plan: Plan, **changes: int) -> Plan:
+    search = plan.config.search.replace(**changes)
     return Plan(plan.config.replace(search=search), plan.epoch, plan.workers)
 
 
 def _fits(plan: Plan, trials: int, seconds: float) -> bool:
-    return sum(_of(plan, trials).seconds.values()) <= SPARE * seconds
+    return sum(_of(plan, trials=trials).seconds.values()) <= SPARE * seconds
 
 
 def tell_plan(plan: Plan) -> None:
