@@ -8,7 +8,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.search_section import SearchSection
 from experiments.config.units import seconds_of
-from experiments.steps.plan import FEWEST, SPARE, Plan, side_within, within
+from experiments.steps.plan import FEWEST, SPARE, Plan, side_within, with_fewer_epochs, within
 from search_spaces import load_architecture
 from search_spaces.records import InputError
 
@@ -116,6 +116,15 @@ def test_a_short_time_leaves_a_named_space_its_resolution(tmp_path, space):
     assert bool(sides) == (config.search.resolution is not None) == (space is None)
 
 
+def test_a_very_short_time_is_used_on_fewer_epochs_and_that_is_said(capsys):
+    plan = Plan(SearchConfig(name="x", confirmation=None), epoch=40.0, workers=2)
+    whole = FEWEST * 5 * 40 / 2 / SPARE  # seconds of the fewest trials of five epochs
+    assert with_fewer_epochs(plan, whole + 1) == plan
+    assert with_fewer_epochs(plan, whole * 0.7).config.search.epochs == 3
+    assert "a trial has 3 epochs" in capsys.readouterr().err
+    assert with_fewer_epochs(plan, whole * 0.3) == plan
+
+
 @pytest.fixture
 def run(tmp_path, small):
     """The folder of a run that has found its baseline."""
@@ -165,3 +174,28 @@ def test_a_name_that_is_set_stays(scaler):
     status, _, err = scaler("search", *given)
     assert status == 0
     assert "run folder: runs/mine" in err
+
+
+def test_a_scaled_network_is_trained_on_the_images_of_its_run_and_on_no_others_unasked(
+    scaler, run, tmp_path, monkeypatch
+):
+    asked = []
+
+    def ask(request, *_, **__):
+        asked.append(request)
+        raise InputError("asked")
+
+    monkeypatch.setattr("experiments.training.members.run.train_member", ask)
+    assert scaler("scale", run.path, "--phi", 0, "-o", tmp_path / "larger")[0] == 0
+    (member,) = (tmp_path / "larger").glob("*.yaml")
+    status, _, err = scaler("train", member, "--epochs", 1)
+    assert status == 2
+    assert "name them with --data, or the run with --config RUN" in err
+    weights = tmp_path / "trained" / "checkpoints" / "best.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    words = ("--config", run.path, "--epochs", 1, "--init-from", "trained")
+    assert "trained: trained/checkpoints/best.safetensors" in scaler("train", member, *words)[2]
+    (request,) = asked
+    assert request.data == run.config.data
+    assert request.init_from == "trained/checkpoints/best.safetensors"

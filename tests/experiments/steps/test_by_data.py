@@ -51,6 +51,14 @@ def test_a_space_that_was_named_keeps_its_resolution(tmp_path):
     assert "search.resolution" not in settings_by_data(named)
 
 
+def test_a_setting_that_the_user_gave_is_not_said_to_follow_from_the_data(tmp_path, capsys):
+    config = SearchConfig(name="digits", run=tmp_path)
+    settings_by_data(config.replace(search=config.search.replace(resolution=24)))
+    said = capsys.readouterr().err
+    assert "data.flip=False" in said
+    assert "search.resolution" not in said
+
+
 def test_the_cards_of_a_cluster_are_not_looked_for_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.steps.by_data.check_cluster", lambda _: None)
     cluster, train = ClusterSection(address="10.0.0.1:6379"), TrainConfig(device="cuda")
