@@ -4,11 +4,11 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread: faster than one on two, and no test times anything.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# Every figure of README and docs, as benchmark:part; the last four take hours.
+# Every figure of README and docs, as benchmark:part; the last five take hours.
 FIGURES := commands:startup commands:line cost overhead overhead:share many_trials \
 	many_trials:--alone many_trials:--deciding loading:table loading:page bookkeeping:sqlite \
 	bookkeeping:postgresql bookkeeping:suggestion input_pipeline input_pipeline:first_step \
-	curves forecast transfer worth regret:--commit:3950a05
+	curves forecast transfer worth dense regret:--commit:3950a05
 
 .PHONY: demo test test-all test-gpu figures lint docs install clean
 
