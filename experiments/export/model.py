@@ -35,8 +35,8 @@ def check_task(architecture: Architecture, *tasks: Task, what: str) -> None:
     if architecture.task not in tasks:
         raise InputError(
             f"{what} is for {' and '.join(tasks)}, but '{architecture.name}' is for "
-            f"{architecture.task} (its head is {architecture.head.kind}); use its checkpoint with "
-            f"search_spaces.build_network"
+            f"{architecture.task} (its head is {architecture.head.kind}); leave it out: the "
+            f"folder of `scaler export` loads with experiments.export.load_exported"
         )
 
 

@@ -92,7 +92,8 @@ def predict(
         write_text(folder / "classes.csv", classes.to_csv(index=False))
     write_text(folder / TABLE, table.to_csv(index=False))
     if task == "detection":
-        say(f"{len(table):,} boxes in {table['file'].nunique():,} of {len(files):,} images")
+        more = "" if len(table) else "; a lower --score tells those that are less sure"
+        say(f"{len(table):,} boxes in {table['file'].nunique():,} of {len(files):,} images{more}")
     return table
 
 
