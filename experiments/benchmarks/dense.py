@@ -5,7 +5,8 @@
 The found network is the baseline of the shipped config (`aerial`, `bccd`): of the run `--runs`/NAME
 where it is there, or of its search, which is then done. It is scaled to the budget, as are U-Net
 and FCN, or FCOS, on bodies of the literature. All are trained anew by the config's recipe, with the
-same epochs and new seeds. Scores are of the test part, which no search has seen.
+same epochs and new seeds. Scores are of the test part, which no search has seen. In the kept table
+the run of `aerial` was stopped after its confirmation, whose first is the found network.
 
 Each training is one line of `dense.jsonl`, so that a stopped series goes on.
 """
