@@ -255,8 +255,10 @@ def weights_in(folder: Path) -> Path:
 
 def _told(metadata: dict[str, Any]) -> str:
     """On what data and how long it was trained."""
-    epochs = metadata.get("epochs")
+    epochs, epoch = metadata.get("epochs"), metadata.get("epoch")
     length = f"for {epochs} epochs" if epochs else "for a number of epochs that is not recorded"
+    if epochs and epoch and epoch != epochs:  # the best one, or of a training that was stopped
+        length = f"to epoch {epoch} of {epochs}"
     fingerprint = f"fingerprint `{metadata.get('data', 'not recorded')}`"
     name = metadata.get("data_name")
     data = f"`{name}` ({fingerprint})" if name else f"data with the {fingerprint}"

@@ -54,7 +54,9 @@ def result_text(folder: RunFolder) -> str:
         return _comparison_text(tables, folder.metric)
     family = tables["family"]
     if family.empty:
-        return "no member of the family has been trained yet"
+        if not (folder.path / "baseline.yaml").is_file():
+            return "no baseline has been found yet"
+        return f"no family has been trained yet; `scaler train {folder.path}` trains the baseline"
     shown = plain(family[_IN_TERMINAL.split()], folder.metric)
     return f"{shown}\n\nFLOPs are multiply-adds."
 

@@ -178,6 +178,7 @@ def _importances(
 ) -> dict[str, float]:
     if len(values) < FEWEST or len(set(values.values())) == 1:
         return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that it makes
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         create_trial(

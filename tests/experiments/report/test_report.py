@@ -170,7 +170,9 @@ def test_the_familys_table_for_a_terminal_has_a_line_a_member(done):
 
 
 def test_the_familys_table_says_so_when_there_is_none(searched):
-    assert result_text(searched.folder) == "no member of the family has been trained yet"
+    assert f"`scaler train {searched.folder.path}` trains" in result_text(searched.folder)
+    (searched.folder.path / "baseline.yaml").unlink()
+    assert result_text(searched.folder) == "no baseline has been found yet"
 
 
 def test_the_page_is_small_enough_to_be_sent(done):
