@@ -125,6 +125,8 @@ def scale_command(
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
+    if tolerance is not None and phi is not None:
+        raise click.UsageError("--tolerance is of a budget, and --phi has none; leave one out.")
     if tolerance is None:  # a measured latency is itself known to a few per cent only
         tolerance = 0.05 if timed and latency_model is None else 0.01
     sizes = counted_for(architectures, num_classes=num_classes, in_channels=in_channels)

@@ -289,8 +289,8 @@ def _check_budget(space: SearchSpace, section: SearchSection, **sizes: int) -> N
             continue
         if pricing.allows(cost):
             return
-        reason = f"scaled to it, the last has {cost.params:,} parameters"
-        reason += f" and {cost.activations:,} activations, but the limits are{limits_text(section)}"
+        reason = f"scaled to it, the last has {_values_text(cost, _limited(section))}"
+        reason += f", but the limits are{limits_text(section)}"
     raise InputError(
         f"none of {SHAPES} random networks of space '{space.name}' can be scaled to the target of "
         f"{readable_cost(section.cost, section.known_target)}: {reason}"
@@ -301,15 +301,24 @@ def _nearest_text(within: WithinLimits, section: SearchSection) -> str:
     nearest = within.nearest()
     if nearest.excess == math.inf:
         return "no network that was looked at has parts that fit together"
-    costs = list(dict.fromkeys(name.split("_", 1)[1] for name in section.limits))
+    costs = _limited(section)
     only_max = len(costs) == 1 and "min_flops" not in section.limits
     which = "cheapest" if only_max else "nearest"
     whose = f"its {which} has" if within.counted else f"the {which} found has"
+    return f"{whose} {_values_text(nearest.cost, costs, nearest.latency)}"
+
+
+def _limited(section: SearchSection) -> list[str]:
+    """The costs that have a limit."""
+    return list(dict.fromkeys(name.split("_", 1)[1] for name in section.limits))
+
+
+def _values_text(cost: Cost, names: Sequence[str], latency: float | None = None) -> str:
     values = [
-        readable_cost(name, nearest.latency)
-        if name == "latency" and nearest.latency is not None
-        else f"{getattr(nearest.cost, name):,} {NAMES[name]}"
-        for name in costs
-        if name != "latency" or nearest.latency is not None
+        readable_cost(name, latency)
+        if name == "latency" and latency is not None
+        else f"{getattr(cost, name):,} {NAMES[name]}"
+        for name in names
+        if name != "latency" or latency is not None
     ]
-    return f"{whose} {' and '.join(values)}"
+    return " and ".join(values)

@@ -201,6 +201,7 @@ MISTAKES = [
         "make one a limit, as --max-params",
     ),
     (["scale", "resnet50", "--phi", "1", "--max-params", "1e6"], "go with a budget"),
+    (["scale", "resnet50", "--phi", "1", "--tolerance", "0.1"], "--phi has none; leave one out"),
     (["scale", "resnet50", "--phi", "1", "--rounding", "flor"], "unknown rounding 'flor'; known"),
     (["scale", "resnet50", "--rule", "dwR", "--phi", "1"], "did you mean 'dwr'?"),
     (["search", "--warm-start", "nowhere"], "'nowhere' is not a run folder: there is no such"),

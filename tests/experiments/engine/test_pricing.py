@@ -161,3 +161,5 @@ def test_ram_and_flash_are_counted_where_they_are_limited():
         InputError, match=r"max_peak_ram 1024\): the cheapest .* of RAM at the peak"
     ):
         check_limits(tight, **sizes)
+    with pytest.raises(InputError, match=r"the last has [\d,]+ bytes of RAM at the peak, but the"):
+        check_limits(tight.replace(at="budget"), **sizes)
