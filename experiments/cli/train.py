@@ -224,9 +224,9 @@ if TYPE_CHECKING:
     "--format",
     "formats",
     multiple=True,
-    help="Beside the weights: torch (torch.export's .pt2), onnx. May be given more than once.",
+    help="Beside the weights: torch (torch.export's .pt2), onnx, pte (ExecuTorch). Repeatable.",
 )
-@click.option("--int8", "in_int8", is_flag=True, help="With onnx: model.int8.onnx, its accuracy.")
+@click.option("--int8", "in_int8", is_flag=True, help="With onnx, pte: in int8 too, its accuracy.")
 @click.option(
     "--fine-tune",
     type=click.IntRange(min=1),
@@ -274,10 +274,10 @@ def export_command(
     check_folder(output)
     for name in formats:
         check_format(name)
-    if in_int8 and "onnx" not in formats:
-        raise click.UsageError("--int8 goes with --format onnx.")
-    if fine_tune is not None and not in_int8:
-        raise click.UsageError("--fine-tune goes with --int8: its epochs train the int8 file.")
+    if in_int8 and not {"onnx", "pte"} & set(formats):
+        raise click.UsageError("--int8 goes with --format onnx or pte.")
+    if fine_tune is not None and not (in_int8 and "onnx" in formats):
+        raise click.UsageError("--fine-tune goes with --format onnx --int8: it trains that file.")
     if data is not None and not in_int8:
         raise click.UsageError("--data goes with --int8: its images give the ranges.")
     exported = _model(model, **options)
@@ -288,7 +288,7 @@ def export_command(
 
         place = Path(model)
         weights = weights_in(place) if place.is_dir() else place
-        calibration = calibration_data(weights, exported, data)
+        calibration = calibration_data(weights, exported, data, formats=formats)
     files = write_exported(
         exported,
         output,

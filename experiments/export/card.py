@@ -83,10 +83,12 @@ def _measured(metrics: dict[str, Any], *, counted: str) -> str:
         "activations": "activations",
         "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
         "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
+        "pte_int8_test_accuracy": "accuracy on the test part in int8, by ExecuTorch",
         "int8_test_accuracy_before": "accuracy on the test part in int8 before fine-tuning",
         "int8_fine_tuning_epochs": "epochs of quantisation-aware fine-tuning of the int8 file",
         "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
         "int8_bytes": "bytes of `model.int8.onnx`",
+        "pte_int8_bytes": "bytes of `model.int8.pte`",
         "int8_calibration_images": "training images that gave the ranges of int8",
     }
     rows = [f"| {told} | {_shown(metrics[key])} |" for key, told in names.items() if key in metrics]
@@ -123,6 +125,8 @@ def _use(files: list[str], task: Task) -> str:
     found = "scores, boxes = " if task == "detection" else ""
     other = {
         "model.pt2": f'{found}torch.export.load("model.pt2").module()(inputs)',
+        "model.pte": 'executorch.runtime.Runtime.get().load_program("model.pte")'
+        '.load_method("forward").execute([inputs[:1]])',
         "model.onnx": (
             f'{found}onnxruntime.InferenceSession("model.onnx")'
             f'.run(None, {{"images": inputs.numpy()}})'

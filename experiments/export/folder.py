@@ -25,6 +25,7 @@ from experiments.export.formats import (
     write_onnx,
 )
 from experiments.export.model import Model, Preprocessing, check_task
+from experiments.export.pte import INT8
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
@@ -72,7 +73,8 @@ def write_exported(
     """Write `model` into `folder`; return the files. `formats` are names in FORMATS.
 
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
-    written in int8 too, as `model.int8.onnx`, and its accuracy on their test part is measured;
+    written in int8 too, as `model.int8.onnx` (with the format pte as `model.int8.pte`), and its
+    accuracy on their test part is measured;
     it is trained on for `fine_tune` epochs before, which changes no other file. A detector in an
     exchange format has a file `detect.py` beside it. An export that is there already is written
     over. Raises InputError before anything is written for an unknown format, for one that a
@@ -92,15 +94,20 @@ def write_exported(
         fold_batch_norm(network)
     made = _extra_files(model, network, formats)
     metrics = _metrics(model)
-    if calibration is not None:
+    if calibration is not None and ("onnx" in formats or "pte" not in formats):
         made[int8.FILE], measured = _quantised(model, calibration, fine_tune)
+        metrics |= measured
+    if calibration is not None and "pte" in formats:
+        whole = deepcopy(model.network).eval()
+        fold_batch_norm(whole)
+        made[INT8], measured = int8.quantise_pte(model, whole, calibration)
         metrics |= measured
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     made["model.safetensors"] = save(weights, metadata={"format": "pt"})
     write_text(folder / "architecture.yaml", model.architecture.to_yaml())
     write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
     write_json(folder / "metrics.json", metrics)
-    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, DETECT]
+    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, INT8, DETECT]
     names = [file for file in extra if file in made]
     write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
     for file, content in made.items():

@@ -1,4 +1,4 @@
-"""Exchange formats (torch.export, ONNX) for any number of images."""
+"""Exchange formats: torch.export and ONNX for any number of images, ExecuTorch for one."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from experiments.export.pte import FILE, write_pte
 from search_spaces.architecture import Architecture
 from search_spaces.folding import fold_batch_norm as fold_batch_norm  # of the package's names
 from search_spaces.heads.fpn import PyramidHead
@@ -44,11 +45,13 @@ Writer = Callable[[nn.Module, Tensor, Path], None]
 FORMATS: dict[str, tuple[str, Writer]] = {  # file, how it is written
     "torch": ("model.pt2", write_torch),
     "onnx": ("model.onnx", write_onnx),
+    "pte": (FILE, write_pte),
 }
 _PACKAGES = {
     "torch": (),
     "onnx": ("onnx", "onnxscript"),
     "int8": ("onnx", "onnxscript", "onnxruntime"),
+    "pte": ("executorch", "torchao"),
 }
 
 
@@ -74,7 +77,8 @@ def check_packages(name: str) -> None:
     """Raise InputError where the packages are missing that a format, or `int8`, needs."""
     missing = [package for package in _PACKAGES[name] if find_spec(package) is None]
     if missing:
+        extra = "executorch" if name == "pte" else "export"
         raise InputError(
             f"'{name}' needs {' and '.join(missing)}; "
-            f"install the extra: pip install 'scaler-nas[export]'"
+            f"install the extra: pip install 'scaler-nas[{extra}]'"
         )

@@ -6,13 +6,14 @@ training images give behind the export's own preprocessing. Batch norm is folded
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from experiments.config.messages import say, warn
 from experiments.config.run_folder import RunFolder
@@ -21,6 +22,7 @@ from experiments.data.images import ImageData, Part
 from experiments.data.sources import load_data
 from experiments.export.formats import check_packages
 from experiments.export.model import Model, Preprocessing, check_task
+from experiments.export.pte import INT8, pte_scores, quantised_pte
 from experiments.training.batches import in_order, place
 from experiments.training.members.folder import TrainingFolder, TrainRequest
 from experiments.training.quantised import calibration_numbers
@@ -36,14 +38,17 @@ _GENERAL = ("ReduceMean",)
 _FLOAT = ("BatchNormalization",)
 
 
-def calibration_data(checkpoint: Path, model: Model, source: str | None) -> ImageData:
+def calibration_data(
+    checkpoint: Path, model: Model, source: str | None, *, formats: Sequence[str] = ("onnx",)
+) -> ImageData:
     """The data that `checkpoint` was trained on, as its folder says; or `source`, where given.
 
     Raises InputError where nobody says them, where they do not fit the network, or where a package
     is missing that int8 needs.
     """
     check_task(model.architecture, "classification", what="int8")
-    check_packages("int8")
+    if "onnx" in formats:
+        check_packages("int8")
     if source is not None:
         seed = int(model.training.get("seed", 0))
         data = load_data(DataConfig.parse({"source": source}, source="--data"), seed=seed)
@@ -97,17 +102,41 @@ def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, di
             "int8_calibration_images": len(chosen),
             "int8_in_float": list(operators_in_float(path)),
         }
-        if model.training.get("data", data.fingerprint) == data.fingerprint:
+        if _may_be_tested(model, data):
             for name, file in (("onnx", float_file), ("int8", path)):
                 metrics[f"{name}_test_accuracy"] = onnx_accuracy(
                     file, data.test, model.preprocessing
                 )
-        else:
-            warn(
-                f"'{data.name}' is not what the network was trained on, so its test part may hold "
-                f"training images: the accuracy in int8 is not measured"
-            )
         return path.read_bytes(), metrics
+
+
+def quantise_pte(model: Model, network: nn.Module, data: ImageData) -> tuple[bytes, dict[str, Any]]:
+    """ExecuTorch's program of `network` in int8, and for metrics.json what was measured of it."""
+    chosen = data.train.take(calibration_numbers(len(data.train)))
+    batches = map(torch.from_numpy, _inputs(chosen, model.preprocessing))
+    example = torch.zeros(1, model.preprocessing.channels, *2 * [model.preprocessing.size])
+    content = quantised_pte(network, example, batches)
+    metrics: dict[str, Any] = {"pte_int8_bytes": len(content)}
+    if _may_be_tested(model, data):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / INT8
+            path.write_bytes(content)
+            inputs = map(torch.from_numpy, _inputs(data.test, model.preprocessing))
+            found = torch.cat([scores.argmax(1) for scores in pte_scores(path, inputs)])
+        accuracy = float((found.numpy() == data.test.labels).mean())
+        metrics["pte_int8_test_accuracy"] = accuracy
+        say(f"accuracy on the test part: {accuracy:.4f} in int8 by ExecuTorch")
+    return content, metrics
+
+
+def _may_be_tested(model: Model, data: ImageData) -> bool:
+    if model.training.get("data", data.fingerprint) == data.fingerprint:
+        return True
+    warn(
+        f"'{data.name}' is not what the network was trained on, so its test part may hold "
+        f"training images: the accuracy in int8 is not measured"
+    )
+    return False
 
 
 def tell(metrics: dict[str, Any]) -> None:

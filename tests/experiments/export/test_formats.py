@@ -186,3 +186,5 @@ def test_a_missing_package_is_one_line_with_the_remedy(monkeypatch):
     with pytest.raises(InputError, match=r"needs onnx and onnxscript; .*scaler-nas\[export\]"):
         check_format("onnx")
     check_format("torch")
+    with pytest.raises(InputError, match=r"needs executorch and torchao; .*nas\[executorch\]"):
+        check_format("pte")

@@ -215,7 +215,7 @@ def test_a_missing_onnxruntime_is_one_line_with_the_remedy(checkpoint, monkeypat
     [
         (["--int8"], "--int8 goes with --format onnx"),
         (["--format", "onnx", "--data", "digits"], "--data goes with --int8"),
-        (["--format", "onnx", "--fine-tune", "2"], "--fine-tune goes with --int8"),
+        (["--format", "onnx", "--fine-tune", "2"], "--fine-tune goes with --format onnx --int8"),
     ],
 )
 def test_options_that_go_together_are_said(options, message, checkpoint, tmp_path):
@@ -225,3 +225,23 @@ def test_options_that_go_together_are_said(options, message, checkpoint, tmp_pat
     done = CliRunner().invoke(cli, command)
     assert (done.exit_code, message in done.output) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_executorchs_programs_give_the_networks_scores_and_classes(checkpoint, digits, tmp_path):
+    pytest.importorskip("executorch")
+    from experiments.export.pte import FILE, INT8, pte_scores
+
+    model = checkpoint_model(checkpoint)
+    write_exported(model, tmp_path, formats=["pte"], calibration=digits)
+    inputs = model.preprocessing(torch.from_numpy(digits.test.images[:32]))
+    with torch.no_grad():
+        scores = model.network.eval()(inputs)
+    torch.testing.assert_close(
+        next(pte_scores(tmp_path / FILE, [inputs])), scores, atol=1e-4, rtol=0
+    )
+    rounded = next(pte_scores(tmp_path / INT8, [inputs]))
+    assert (rounded.argmax(1) == scores.argmax(1)).float().mean() > 0.9
+    assert not (tmp_path / "model.int8.onnx").exists()
+    metrics = load_exported(tmp_path).metrics
+    assert metrics["pte_int8_test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=0.05)
