@@ -76,17 +76,9 @@ def make_page(
     """
     baseline, coefficients = folder.baseline(), folder.coefficients()
     stages = pd.DataFrame(stage_rows(baseline, **data_sizes(folder)) if baseline else [])
-    metric = folder.metric
-    members = ("family", "comparison")
-    views = {
-        name: shown(table, folder.metric if name in members else folder.judged)
-        for name, table in tables.items()
-        if name in _TABLES
-    }
-    trials = tables["trials"]
+    metric, trials = folder.metric, tables["trials"]
     searched = trials[trials["study"] == "search"]
-    with_choices = _with_choices(tables["search"], searched, folder.config.search)
-    views["search"] = shown(with_choices, folder.judged)
+    views = _views(folder, tables, searched)
     seen = pictures(charts, drawn)
     line = not only_compared(trials)
     return render(
@@ -127,6 +119,22 @@ def make_page(
         config=folder.config.replace(run=None).to_yaml(),  # to be repeated somewhere else
         facts=_facts(folder.environment()),
     )
+
+
+def _views(
+    folder: RunFolder, tables: dict[str, pd.DataFrame], searched: pd.DataFrame
+) -> dict[str, Any]:
+    """The tables as the page shows them, by name."""
+    members = ("family", "comparison")
+    with_choices = _with_choices(tables["search"], searched, folder.config.search)
+    return {
+        name: shown(
+            with_choices if name == "search" else table,
+            folder.metric if name in members else folder.judged,
+        )
+        for name, table in tables.items()
+        if name in _TABLES
+    }
 
 
 def _trials(searched: pd.DataFrame, *, cost: str, metric: str) -> dict[str, Any]:
