@@ -16,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.resizing import RoundingName, resize, rounding_of
 
-_BINDS = 0.9  # of a limit: `scale_within` comes no nearer where small networks grow in coarse steps
+BINDS = 0.9  # of a limit: `scale_within` comes no nearer where small networks grow in coarse steps
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Scaled:
         """The limit that is nearest to being passed; None where none is by a tenth or less."""
         shares = {name: self.has(name) / limit for name, limit in self.limits.items()}
         return max(
-            (name for name in shares if shares[name] >= _BINDS),
+            (name for name in shares if shares[name] >= BINDS),
             key=shares.__getitem__,
             default=None,
         )

@@ -18,12 +18,7 @@ from experiments.data.images import ImageData
 from experiments.export import int8
 from experiments.export.card import model_card
 from experiments.export.fine_tuning import check_fine_tuning, fine_tuned
-from experiments.export.formats import (
-    FORMATS,
-    check_format,
-    check_one_stage,
-    write_onnx,
-)
+from experiments.export.formats import FORMATS, check_detector, check_format, write_onnx
 from experiments.export.model import Model, Preprocessing, check_task
 from experiments.export.pte import INT8
 from experiments.training.checkpoint import load_weights
@@ -74,12 +69,13 @@ def write_exported(
 
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
     written in int8 too, as `model.int8.onnx` (with the format pte as `model.int8.pte`), and its
-    accuracy on their test part is measured;
-    it is trained on for `fine_tune` epochs before, which changes no other file. A detector in an
-    exchange format has a file `detect.py` beside it. An export that is there already is written
-    over. Raises InputError before anything is written for an unknown format, for one that a
-    detector cannot have, for fine-tuning on other images than the training's, or for a folder that
-    holds anything else.
+    accuracy on their test part is measured; the ONNX file's is trained on for `fine_tune` epochs
+    before, which changes no other file. A detector in an exchange format has a file `detect.py`
+    beside it. An export that is there already is written over.
+
+    Raises InputError before anything is written for an unknown format, for one that a detector
+    cannot have, for fine-tuning on other images than the training's, or for a folder that holds
+    anything else.
     """
     if calibration is not None:
         check_task(model.architecture, "classification", what="int8")
@@ -87,7 +83,7 @@ def write_exported(
             check_fine_tuning(model, calibration)
     for name in formats:
         check_format(name)
-    check_one_stage(model.architecture, formats)
+    check_detector(model.architecture, formats)
     check_folder(folder)
     network = deepcopy(model.network).eval()
     if folded:
@@ -98,9 +94,7 @@ def write_exported(
         made[int8.FILE], measured = _quantised(model, calibration, fine_tune)
         metrics |= measured
     if calibration is not None and "pte" in formats:
-        whole = deepcopy(model.network).eval()
-        fold_batch_norm(whole)
-        made[INT8], measured = int8.quantise_pte(model, whole, calibration)
+        made[INT8], measured = int8.quantise_pte(model, calibration)
         metrics |= measured
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     made["model.safetensors"] = save(weights, metadata={"format": "pt"})

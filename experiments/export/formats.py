@@ -62,14 +62,21 @@ def check_format(name: str) -> None:
     check_packages(name)
 
 
-def check_one_stage(architecture: Architecture, formats: Sequence[str]) -> None:
-    """Raise InputError for an exchange format of a detector in two stages."""
+def check_detector(architecture: Architecture, formats: Sequence[str]) -> None:
+    """Raise InputError for an exchange format that a detector cannot have."""
     head = architecture.head
-    if formats and isinstance(head, PyramidHead) and isinstance(head.predictor, Proposals):
+    if not formats or not isinstance(head, PyramidHead):
+        return
+    if isinstance(head.predictor, Proposals):
         raise InputError(
             f"exchange formats are for detectors in one stage (points, anchors), but "
             f"'{architecture.name}' has two (proposals); leave --format out: the folder loads with "
             f"experiments.export.load_exported"
+        )
+    if "pte" in formats:
+        raise InputError(
+            f"'pte' is for networks that score classes or pixels, but '{architecture.name}' finds "
+            f"boxes; take onnx or torch"
         )
 
 

@@ -8,12 +8,12 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from experiments.config.messages import say, warn
 from experiments.config.run_folder import RunFolder
@@ -26,6 +26,7 @@ from experiments.export.pte import INT8, pte_scores, quantised_pte
 from experiments.training.batches import in_order, place
 from experiments.training.members.folder import TrainingFolder, TrainRequest
 from experiments.training.quantised import calibration_numbers
+from search_spaces.folding import fold_batch_norm
 from search_spaces.records import InputError
 
 FILE = "model.int8.onnx"
@@ -110,13 +111,18 @@ def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, di
         return path.read_bytes(), metrics
 
 
-def quantise_pte(model: Model, network: nn.Module, data: ImageData) -> tuple[bytes, dict[str, Any]]:
-    """ExecuTorch's program of `network` in int8, and for metrics.json what was measured of it."""
+def quantise_pte(model: Model, data: ImageData) -> tuple[bytes, dict[str, Any]]:
+    """ExecuTorch's program in int8, batch norm folded, and for metrics.json what was measured."""
+    network = deepcopy(model.network)
+    fold_batch_norm(network)
     chosen = data.train.take(calibration_numbers(len(data.train)))
     batches = map(torch.from_numpy, _inputs(chosen, model.preprocessing))
     example = torch.zeros(1, model.preprocessing.channels, *2 * [model.preprocessing.size])
     content = quantised_pte(network, example, batches)
-    metrics: dict[str, Any] = {"pte_int8_bytes": len(content)}
+    metrics: dict[str, Any] = {
+        "pte_int8_bytes": len(content),
+        "int8_calibration_images": len(chosen),
+    }
     if _may_be_tested(model, data):
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / INT8

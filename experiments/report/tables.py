@@ -40,6 +40,7 @@ from experiments.store.trials import (
 )
 from scaler.budget import ON_A_DEVICE
 from scaler.cost import device_cost, measure_cost
+from scaler.scaled import BINDS
 from search_spaces.architecture import Architecture
 
 TOP = 10  # trials in the table of the search
@@ -90,7 +91,8 @@ def make_tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
 def limits_table(section: SearchSection, baseline: Architecture, **sizes: int) -> pd.DataFrame:
     """A row a limit of what is counted, with what the baseline has of it; `sizes` are the data's.
 
-    `binds` marks the limit that is nearest to being passed. Bytes are those of int8.
+    `binds` marks the limit that is nearest to being passed, from BINDS of it on. Bytes are those of
+    int8.
     """
     limits = {
         cost: float(limit)
@@ -109,7 +111,7 @@ def limits_table(section: SearchSection, baseline: Architecture, **sizes: int) -
             "has": int(getattr(cost, name)),
             "of": int(limit),
             "share": shares[name],
-            "binds": "binds" if name == highest else "",
+            "binds": "binds" if name == highest and shares[name] >= BINDS else "",
         }
         for name, limit in limits.items()
     ]

@@ -32,9 +32,7 @@ from search_spaces.records import InputError
 
 IMAGES = 512  # of the training part that the measured epochs see
 FEWEST = 10  # trials; fewer are no search
-FEWEST_EPOCHS = (
-    2  # of a trial; the first one alone tells hardly more than how fast a network learns
-)
+FEWEST_EPOCHS = 2  # of a trial; the first alone tells hardly more than how fast a network learns
 ENOUGH = 20  # trials; where fewer fit into a time, smaller images are the better use of it
 SPARE = 0.9  # of a time that is given: the start of workers and the reports take some
 

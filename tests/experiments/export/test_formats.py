@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from experiments.export.folder import load_exported, write_exported
-from experiments.export.formats import check_format
+from experiments.export.formats import check_detector, check_format
 from experiments.export.model import Model, untrained_model
 from search_spaces import (
     Architecture,
@@ -188,3 +188,10 @@ def test_a_missing_package_is_one_line_with_the_remedy(monkeypatch):
     check_format("torch")
     with pytest.raises(InputError, match=r"needs executorch and torchao; .*nas\[executorch\]"):
         check_format("pte")
+
+
+def test_a_detector_is_refused_a_program_that_chooses_no_boxes():
+    detector = load_architecture("fcos_resnet50_fpn")
+    with pytest.raises(InputError, match="'pte' is for networks that score classes or pixels"):
+        check_detector(detector, ["pte"])
+    check_detector(detector, ["onnx", "torch"])
