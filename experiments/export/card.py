@@ -135,6 +135,11 @@ def _use(files: list[str], task: Task) -> str:
     }
     lines = [*_LINES[task], "", *(other[file] for file in files if file in other)]
     code = "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"
+    if "classify.py" in files:
+        code += (
+            "\n`classify.py` tells an image's class by the file beside it; it needs none of this "
+            "package:\n\n```bash\npython classify.py photo.jpg\n```\n"
+        )
     if task != "detection" or not files:
         return code
     return (

@@ -7,7 +7,6 @@ decided behind them: by the functions below, of whose text `detect.py` is made.
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from pprint import pformat
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from experiments.data.fitting import unfit_boxes
-from experiments.export.code import extracted, place_of, python_file
+from experiments.export.classifying import HOW, runner, standalone
 from experiments.export.model import Model, prepare, stored_side
 from search_spaces.heads.fpn import PyramidHead
 from search_spaces.heads.one_stage import OneStage, placed_images
@@ -82,7 +81,7 @@ def best_boxes(scores: Tensor, boxes: Tensor, settings: dict[str, Any]) -> dict[
 
 @torch.no_grad()
 def detect(
-    image: Any, run: Callable[[Tensor], tuple[Tensor, Tensor]], settings: dict[str, Any]
+    image: Any, run: Callable[[Tensor], tuple[Tensor, ...]], settings: dict[str, Any]
 ) -> list[tuple[str, float, list[float]]]:
     """(class, score, left, top, right, bottom in pixels of the upright image), the surest first.
 
@@ -102,25 +101,9 @@ def detect(
     return [(names[n], s, box) for n, s, box in rows if box[2] > box[0] and box[3] > box[1]]
 
 
-def runner(folder: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The model beside this file, by ONNX Runtime; without model.onnx by torch.export."""
-    if not (folder / "model.onnx").is_file():
-        program: Any = torch.export.load(folder / "model.pt2").module()
-        return lambda inputs: program(inputs)
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
-
-    def run(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        scores, boxes = session.run(["scores", "boxes"], {"images": inputs.numpy()})
-        return torch.from_numpy(scores), torch.from_numpy(boxes)
-
-    return run
-
-
 def main(settings: dict[str, Any]) -> None:
     """Print the boxes of the images that the command line names, a row a box."""
-    run = runner(Path(__file__).parent)
+    run = runner(Path(__file__).parent, ("scores", "boxes"))
     print("file,class,score,x1,y1,x2,y2")
     for path in sys.argv[1:]:
         for name, score, box in detect(Image.open(path), run, settings):
@@ -143,7 +126,7 @@ def detect_code(model: Model, every: EveryPlace) -> str:
     head, how = model.architecture.head, model.preprocessing
     assert isinstance(head, PyramidHead)
     settings = {
-        **how.model_dump(mode="json", include={"size", "mean", "std", "fit", "image_size"}),
+        **how.model_dump(mode="json", include=HOW),
         "classes": list(model.classes) or [str(n) for n in range(model.num_classes)],
         "places": every.places,
         "candidates": every.network.head.detector.topk_candidates,
@@ -151,9 +134,4 @@ def detect_code(model: Model, every: EveryPlace) -> str:
         "nms_iou": head.predictor.nms_iou,
         "detections": head.predictor.detections,
     }
-    imports, definitions = extracted([place_of(main)], replaced={})
-    ends = [
-        f"SETTINGS = {pformat(settings, width=100, compact=True, sort_dicts=False)}",
-        'if __name__ == "__main__":\n    main(SETTINGS)',
-    ]
-    return python_file(_HEAD, imports, [*definitions, *ends])
+    return standalone(_HEAD, main, settings)

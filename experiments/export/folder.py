@@ -17,6 +17,7 @@ from experiments.config.files import replace_file, write_json, write_text
 from experiments.data.images import ImageData
 from experiments.export import int8
 from experiments.export.card import model_card
+from experiments.export.classifying import classify_code
 from experiments.export.fine_tuning import check_fine_tuning, fine_tuned
 from experiments.export.formats import FORMATS, check_detector, check_format, write_onnx
 from experiments.export.model import Model, Preprocessing, check_task
@@ -31,7 +32,7 @@ from search_spaces.records import InputError, Record, read_mapping
 # What timm calls the ways to a square. Its border has the mean's colour, ours is black.
 _TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
-DETECT = "detect.py"  # beside a detector in an exchange format
+DETECT, CLASSIFY = "detect.py", "classify.py"  # beside ONNX's and torch.export's files
 
 
 class ModelArguments(Record):
@@ -70,8 +71,9 @@ def write_exported(
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
     written in int8 too, as `model.int8.onnx` (with the format pte as `model.int8.pte`), and its
     accuracy on their test part is measured; the ONNX file's is trained on for `fine_tune` epochs
-    before, which changes no other file. A detector in an exchange format has a file `detect.py`
-    beside it. An export that is there already is written over.
+    before, which changes no other file. Beside ONNX's and torch.export's files stands one that
+    tells of images by them: `classify.py` or `detect.py`. An export that is there already is
+    written over.
 
     Raises InputError before anything is written for an unknown format, for one that a detector
     cannot have, for fine-tuning on other images than the training's, or for a folder that holds
@@ -101,7 +103,7 @@ def write_exported(
     write_text(folder / "architecture.yaml", model.architecture.to_yaml())
     write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
     write_json(folder / "metrics.json", metrics)
-    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, INT8, DETECT]
+    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, INT8, DETECT, CLASSIFY]
     names = [file for file in extra if file in made]
     write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
     for file, content in made.items():
@@ -180,6 +182,8 @@ def _extra_files(model: Model, network: Network, formats: Sequence[str]) -> dict
 
         given = EveryPlace(network, example)
         made[DETECT] = detect_code(model, given).encode()
+    elif set(formats) & {"onnx", "torch"} and model.architecture.task == "classification":
+        made[CLASSIFY] = classify_code(model).encode()
     with tempfile.TemporaryDirectory() as scratch:
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]

@@ -1,11 +1,18 @@
 """Exchange formats and folding against the eager network, with statistics that are not 0 and 1."""
 
+import io
+import subprocess
+import sys
 from typing import get_args
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from experiments.export import predict
 from experiments.export.folder import load_exported, write_exported
 from experiments.export.formats import check_detector, check_format
 from experiments.export.model import Model, untrained_model
@@ -151,6 +158,24 @@ def test_both_formats_give_the_eager_scores_for_any_number_of_images(small, tmp_
         (scores,) = session.run(None, {"images": x.numpy()})
         torch.testing.assert_close(from_program, expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(torch.from_numpy(scores), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_file_beside_the_formats_tells_the_class_without_this_package(small, tmp_path):
+    exported(small, tmp_path, formats=["torch", "onnx"])
+    folder, image = tmp_path / "out", tmp_path / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(image)
+    (beliefs,) = predict(folder, [image], output=tmp_path / "told").filter(regex="^[0-4]$").values
+    for _ in ("model.onnx", "model.pt2"):
+        run = [sys.executable, "-I", folder / "classify.py", image]
+        told = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+        table = pd.read_csv(io.StringIO(told))
+        assert table["class"].tolist() == np.argsort(-beliefs)[:3].tolist()
+        np.testing.assert_allclose(table["belief"], np.sort(beliefs)[:1:-1], atol=1e-4)
+        (folder / "model.onnx").unlink(missing_ok=True)  # then by the program
+    assert "experiments" not in (folder / "classify.py").read_text()
+    exported(small, tmp_path, formats=[])
+    assert not (folder / "classify.py").exists()
 
 
 @pytest.mark.slow
