@@ -1,9 +1,12 @@
 """Clothing photographs, learnt from scratch and after CIFAR-10, for the same number of epochs.
 
     SCALER_DATA=... python -m experiments.benchmarks.transfer
+    SCALER_DATA=... python -m experiments.benchmarks.transfer --members
 
 A network of mbconv_small is trained on CIFAR-10, then on the clothing data set (CC0) with that
 start in four ways, and without it. Test accuracies are of the best epoch's weights, by seed.
+With `--members` a network is trained on clothing itself, and then one of four times its FLOPs: from
+scratch, and from the first one's weights, laid into its own. Rows are kept as they come.
 """
 
 import argparse
@@ -17,7 +20,9 @@ from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
+from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
+from scaler.scaled import scale_to_flops
 from search_spaces import load_space
 from search_spaces.architecture import Architecture
 
@@ -53,6 +58,7 @@ def request(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--members", action="store_true")
     parser.add_argument("--pretrain-images", type=int, default=20_000)
     parser.add_argument("--pretrain-epochs", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=12)
@@ -60,6 +66,61 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     args = parser.parse_args()
+    if args.members:
+        members(args.epochs, args.resolution, args.seeds, args.out)
+    else:
+        ways(args)
+
+
+def members(epochs: int, resolution: int, seeds: int, out: Path) -> None:
+    """A member of four times the baseline's FLOPs, from scratch and from the baseline's weights."""
+    baseline = smallest_network(resolution=32).replace(name="baseline", resolution=resolution)
+    cost = measure_cost(baseline, num_classes=10)
+    grown = scale_to_flops(
+        baseline, target_flops=4 * cost.flops, coefficients=CompoundCoefficients(), num_classes=10
+    ).architecture
+    data = DataConfig(source="clothing", image_size=grown.resolution, crop_padding=4)
+    starts: dict[str, list[float]] = {
+        "the baseline": [],
+        "from scratch": [],
+        "from its weights": [],
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in range(seeds):
+            first = train_member(
+                request(baseline, data, epochs=epochs, seed=seed), Path(scratch) / f"{seed}"
+            )
+            starts["the baseline"].append(first.test_accuracy)
+            for name, own in (
+                ("from scratch", {}),
+                ("from its weights", {"init_from": str(first.folder.best)}),
+            ):
+                wanted = request(grown, data, epochs=epochs, seed=seed, **own)
+                found = train_member(wanted, Path(scratch) / f"{name}-{seed}")
+                starts[name].append(found.test_accuracy)
+            rows = [
+                {
+                    "start": name,
+                    "n": len(values),
+                    "test, mean": round(statistics.mean(values), 4),
+                    "seeds": ", ".join(f"{value:.4f}" for value in values),
+                }
+                for name, values in starts.items()
+            ]
+            keep(
+                "transfer_members",
+                rows,
+                folder=out,
+                note=(
+                    f"Clothing (10 classes, 3,068 training images), {epochs} epochs each: a "
+                    f"network of mbconv_small at {resolution} px ({cost.flops:,} FLOPs), and its "
+                    f"member of four times the FLOPs at {grown.resolution} px."
+                ),
+            )
+
+
+def ways(args: argparse.Namespace) -> None:
+    """The four ways to go on from CIFAR-10, and from scratch."""
     network = smallest_network(resolution=32)
     cifar = DataConfig(
         source="cifar10",

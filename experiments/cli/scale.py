@@ -88,7 +88,7 @@ _FAMILIES = ("phi", "released", "budgets", "dimensions")
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder to write the members into, and the family's figure.",
+    help="Folder to write the members into, and the family's figure; of one network also a .yaml.",
 )
 @click.option("--run", type=click.Path(path_type=Path), help="A run whose accuracies to draw.")
 @size_options
@@ -122,6 +122,8 @@ def scale_command(
     target, limits = _budget(within_board(budgets))
     within = target is None and phi is None and family is None and bool(limits)
     timed = "latency" in limits or (target is not None and target[0] == "latency")
+    if _is_file(output) and (family is not None or len(architectures) > 1):
+        raise click.UsageError(f"-o {output} is one file, for one network; name a folder.")
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
@@ -333,14 +335,19 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
     }
 
 
-def _write(members: list["Scaled"], folder: Path, sizes: dict[str, int]) -> None:
+def _is_file(output: Path | None) -> bool:
+    """Whether one YAML file is to be written, and no folder."""
+    return output is not None and output.suffix in (".yaml", ".yml") and not output.is_dir()
+
+
+def _write(members: list["Scaled"], output: Path, sizes: dict[str, int]) -> None:
     """A file a member; it states the classes and channels that its cost was counted for."""
     from experiments.config.files import write_text
     from search_spaces.records import dump_yaml
 
     stated = {} if sizes == ASSUMED else sizes
     for member in members:
-        path = folder / f"{member.architecture.name}.yaml"
+        path = output if _is_file(output) else output / f"{member.architecture.name}.yaml"
         write_text(path, member.architecture.to_yaml() + (dump_yaml(stated) if stated else ""))
         click.echo(f"wrote {path}", err=True)
 

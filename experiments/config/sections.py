@@ -112,6 +112,10 @@ class FamilySection(Record):
     """How far a member's FLOPs may be from its budget."""
     epochs: Positive = 10
     """Epochs of each member's training."""
+    start: Literal["scratch", "baseline"] = "scratch"
+    """What the members begin with: weights that their seed initialises, or the trained weights of
+    the baseline, laid into their own.
+    """
 
 
 class ComparisonSection(Record):

@@ -74,16 +74,17 @@ class Session:
         time_limit: float | None = None,
         final: bool = False,
         by_class: bool = False,
+        start: bytes | None = None,
     ) -> None:
         """Run up to `trials` more trials of a study, beside the `done` that are in the store.
 
-        `final` and `by_class` are those of `TrainingEvaluation`.
+        `final`, `by_class` and `start` are those of `TrainingEvaluation`.
         """
         if trials <= 0:
             return
         cluster = self._shared(candidates)
         evaluate = self.own_evaluate or self._training(
-            epochs, final=final, by_class=by_class, rule=early_stopping
+            epochs, final=final, by_class=by_class, start=start, rule=early_stopping
         )
         searcher = StudySearcher(
             candidates,
@@ -143,7 +144,13 @@ class Session:
         return Tracking.of(config.tracking, run=config.name, study=study, folder=self.folder.path)
 
     def _training(
-        self, epochs: int, *, final: bool, by_class: bool, rule: EarlyStopping | None = None
+        self,
+        epochs: int,
+        *,
+        final: bool,
+        by_class: bool,
+        start: bytes | None,
+        rule: EarlyStopping | None = None,
     ) -> "Evaluate":
         from experiments.training.trial import TrainingEvaluation
 
@@ -157,6 +164,7 @@ class Session:
             threads=max(1, int(self.config.cluster.cpus_per_trial)),
             final=final,
             by_class=by_class,
+            start=start,
             judged_in=self.config.search.precision,
             save_after=frozenset(rungs(rule, epochs) if rule and rests else ()),
         )

@@ -44,11 +44,27 @@ def run_family(
     for member in members:
         session.folder.write_member(member.architecture, sizes=session.sizes)
     first = _first(session, members)
-    _train(session, baseline, members[:first], number=0)
-    _train(session, baseline, members, number=first)
+    start = _start(session, baseline, members[:1])
+    _train(session, baseline, members[:first], number=0, start=start)
+    _train(session, baseline, members, number=first, start=start)
     if not _trained(session, baseline):
         raise WorkFailed("no member of the family finished its training; see `scaler report`")
     return members
+
+
+def _start(session: Session, baseline: Architecture, first: list[Scaled]) -> bytes | None:
+    """The trained weights of the baseline, where the config lets the members begin with them."""
+    if session.config.family.start == "scratch" or session.own_evaluate is not None:
+        return None
+    _train(session, baseline, first, number=0)
+    name = first[0].architecture.name
+    if name not in {t.user_attrs["member"] for t in _trained(session, baseline)}:
+        raise WorkFailed(
+            f"'{name}' did not finish its training, and the members begin with its weights "
+            f"(family.start); see `scaler report`"
+        )
+    say(f"family: the members begin with the weights of {name}")
+    return (session.folder.checkpoints / name / "weights.safetensors").read_bytes()
 
 
 def _first(session: Session, members: list[Scaled]) -> int:
@@ -62,7 +78,14 @@ def _first(session: Session, members: list[Scaled]) -> int:
     return 0 if begun & names else first
 
 
-def _train(session: Session, baseline: Architecture, members: list[Scaled], *, number: int) -> None:
+def _train(
+    session: Session,
+    baseline: Architecture,
+    members: list[Scaled],
+    *,
+    number: int,
+    start: bytes | None = None,
+) -> None:
     """Train what is left of `members` from `number` on; forecast each where smaller ones are known.
 
     What failed just now, before `number`, is tried again by the next command and not by this one.
@@ -73,7 +96,8 @@ def _train(session: Session, baseline: Architecture, members: list[Scaled], *, n
     for place, member in enumerate(members):
         if place < number or (member.architecture.name, member.architecture.key) in trained:
             continue
-        told = _forecast(session, member, done) if number > 0 else {}
+        # The forecast's prior is of families that all began from scratch.
+        told = _forecast(session, member, done) if number > 0 and start is None else {}
         listed.append(_candidate(session, member, place, told))
     session.train(
         "family",
@@ -82,6 +106,7 @@ def _train(session: Session, baseline: Architecture, members: list[Scaled], *, n
         epochs=session.config.family.epochs,
         done=len(done),
         final=True,
+        start=start,
     )
 
 

@@ -1,5 +1,6 @@
 """The form of an evaluation, and the built-in one: it trains, and reports after each epoch."""
 
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from experiments.training.checkpoint import (
     write_state,
 )
 from experiments.training.epoch import EpochResult
+from experiments.training.members.transfer import initial_weights
 from experiments.training.quantised import JudgedIn
 from experiments.training.training import Best, Pace, Training
 from search_spaces.architecture import Architecture
@@ -76,6 +78,7 @@ class TrainingEvaluation:
     threads: int = 1
     final: bool = False
     by_class: bool = False
+    start: bytes | None = None  # a checkpoint whose weights the training begins with
     judged_in: JudgedIn = "float32"  # not of a final training, whose network is kept as it is
     save_after: frozenset[int] = frozenset()  # epochs at which the trial may rest, to go on later
 
@@ -97,6 +100,7 @@ class TrainingEvaluation:
             epochs=self.epochs,
             seed=seed,
             threads=self.threads,
+            initial=self._initial(architecture, seed),
             judged_in="float32" if self.final else self.judged_in,
         )
         kept = _Kept(checkpoint_dir, weights=self.final)
@@ -119,6 +123,21 @@ class TrainingEvaluation:
         if parts > 1:  # memory ran out: into how many parts a batch was cut
             figures["batch_parts"] = float(parts)
         return figures
+
+    def _initial(self, architecture: Architecture, seed: int) -> dict[str, Tensor]:
+        """The weights of `start`, laid into those that the seed initialises; none without it."""
+        if self.start is None:
+            return {}
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "start.safetensors"
+            path.write_bytes(self.start)
+            return initial_weights(
+                path,
+                architecture,
+                classes=self.data.classes,
+                in_channels=self.data.channels,
+                seed=seed,
+            ).weights
 
     def _trained(
         self, training: Training, report: Report, kept: "_Kept"

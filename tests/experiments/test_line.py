@@ -146,7 +146,7 @@ head:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_line_searches_and_scales_detectors(tmp_path):
+def test_the_line_searches_and_scales_detectors(tmp_path, capsys):
     space = tmp_path / "detectors.yaml"
     space.write_text(DETECTORS)
     search = {**SHORT["search"], "space": str(space), "resolution": 32, "trials": 2}
@@ -155,9 +155,10 @@ def test_the_line_searches_and_scales_detectors(tmp_path):
         {"source": str(squares(tmp_path / "squares"))},
         search=search,
         confirmation=None,
-        family={**SHORT["family"], "ratios": [2]},
+        family={**SHORT["family"], "ratios": [2], "start": "baseline"},
         train={"batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01, "epsilon": 1e-8},
     )
+    assert "the members begin with the weights of short_b0" in capsys.readouterr().err
     trials = load_trials(run.path)
     assert set(trials.metric) == {"mAP50"}
     family = trials[trials.study == "family"]

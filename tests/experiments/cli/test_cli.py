@@ -162,6 +162,9 @@ def test_scale_to_a_budget_writes_what_it_shows(scaler, tmp_path):
     (path,) = tmp_path.iterdir()
     _, out, _ = scaler("cost", path, "--json")
     assert json.loads(out)[0]["flops"] == member["flops"]
+    named = tmp_path / "grown.yaml"  # one network may be given its file's name
+    assert scaler(*arguments[:-2], named)[0] == 0
+    assert named.read_text() == path.read_text()
 
 
 @pytest.mark.parametrize(("kind", "count"), [("phi", 7), ("released", 7), ("budgets", 7)])
@@ -203,6 +206,7 @@ MISTAKES = [
     (["scale", "resnet50", "--phi", "1", "--max-params", "1e6"], "go with a budget"),
     (["scale", "resnet50", "--phi", "1", "--tolerance", "0.1"], "--phi has none; leave one out"),
     (["scale", "resnet50", "--phi", "1", "--rounding", "flor"], "unknown rounding 'flor'; known"),
+    (["scale", "resnet50", "--family", "-o", "a.yaml"], "-o a.yaml is one file, for one network"),
     (["scale", "resnet50", "--rule", "dwR", "--phi", "1"], "did you mean 'dwr'?"),
     (["search", "--warm-start", "nowhere"], "'nowhere' is not a run folder: there is no such"),
     (["search", "--warm-start", "no.csv"], "cannot read 'no.csv': No such file"),

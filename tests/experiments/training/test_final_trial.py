@@ -14,6 +14,7 @@ from experiments.export.model import checkpoint_model
 from experiments.training.checkpoint import load_tensors
 from experiments.training.training import Training
 from experiments.training.trial import BEST, STATE, TrainingEvaluation
+from search_spaces import resize
 
 
 def test_an_exported_training_scores_raw_test_images_as_the_training_did(data, small, tmp_path):
@@ -113,3 +114,32 @@ def test_a_trial_that_is_to_tell_by_class_leaves_the_validation_part_alone(data,
     right = pairs[pairs["truth"] == pairs["prediction"]]["count"].sum()
     assert right / len(data.validation) == pytest.approx(told["accuracy"])
     assert {path.name for path in tmp_path.iterdir()} == {"classes.csv", "confusion.csv"}
+
+
+def test_a_member_begins_with_the_weights_of_the_baseline(data, small, tmp_path):
+    shared, recipe = settings(data, 0.1)
+    small = small.replace(resolution=8)
+    weights = {}
+    for name, width, rate, start in (
+        ("baseline", 1.0, 0.1, None),
+        ("member", 2.0, 1e-9, "baseline"),  # a rate that leaves the weights where they begin
+    ):
+        evaluation = TrainingEvaluation(
+            train_config=recipe.replace(learning_rate=rate),
+            final=True,
+            start=(tmp_path / start / "weights.safetensors").read_bytes() if start else None,
+            **{**shared, "epochs": 1},
+        )
+        (tmp_path / name).mkdir()
+        evaluation(
+            resize(small, width=width),
+            report=lambda *_: None,
+            seed=0,
+            checkpoint_dir=tmp_path / name,
+        )
+        weights[name] = load_tensors(tmp_path / name / "weights.safetensors")
+    first = next(name for name in weights["baseline"] if name.endswith("conv.weight"))
+    ours, larger = weights["baseline"][first], weights["member"][first]
+    assert larger.shape[0] == 2 * ours.shape[0]
+    corner = larger[: ours.shape[0], : ours.shape[1]]
+    torch.testing.assert_close(corner, ours, rtol=1e-4, atol=1e-6)
