@@ -234,7 +234,8 @@ def checkpoint_model(path: Path, *, architecture: str | None = None) -> Model:
 def weights_in(folder: Path) -> Path:
     """The weights that a folder stands for: a training's best epoch, or a run's baseline.
 
-    Raises InputError where there are none, with the command that makes them.
+    The baseline's are those of the run's family, or those of `scaler train RUN` beside it. Raises
+    InputError where there are none, with the command that makes them.
     """
     best = folder / "checkpoints" / "best.safetensors"
     if best.is_file():
@@ -243,6 +244,8 @@ def weights_in(folder: Path) -> Path:
     if not found:
         way = "name a checkpoint"
         if (folder / "baseline.yaml").is_file():
+            if (trained := _trained_beside(folder)) is not None:
+                return trained
             way = f"`scaler train {folder}` trains its baseline"
         raise InputError(f"'{folder}' is a folder with no weights yet; {way}")
     baseline = load_architecture(folder / "baseline.yaml").key
@@ -251,6 +254,18 @@ def weights_in(folder: Path) -> Path:
         if member.is_file() and load_architecture(member).key == baseline:
             return path
     raise InputError(f"'{folder}' has several networks with weights; name one, as {found[0]}")
+
+
+def _trained_beside(run: Path) -> Path | None:
+    """The best weights that `scaler train RUN` gave its baseline, in its default folder."""
+    baseline = load_architecture(run / "baseline.yaml")
+    for folder in (run.parent, Path("runs")):
+        path = folder / f"train-{baseline.name}" / "checkpoints" / "best.safetensors"
+        if path.is_file():
+            given = read_metadata(path).get("architecture")
+            if Architecture.parse(given, source=str(path)).key == baseline.key:
+                return path
+    return None
 
 
 def _told(metadata: dict[str, Any]) -> str:

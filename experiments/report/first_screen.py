@@ -1,6 +1,7 @@
 """What the page shows first: four tiles, and the commands that come next."""
 
 import shlex
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,6 +11,7 @@ from experiments.config.run_folder import RunFolder
 from experiments.config.units import readable_cost, readable_count
 from experiments.report.tables import data_sizes
 from scaler.stages import StageRow, stage_rows
+from search_spaces.heads.proposals import Proposals
 
 _BOX = Markup(
     '<rect x="{x}" y="{y}" width="{width}" height="{height}"><title>{told}</title></rect>'
@@ -51,25 +53,30 @@ def tiles(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[Tile]:
 def commands(folder: RunFolder) -> list[tuple[str, str]]:
     """(what it does, the command) of what comes after this run; empty before it has a baseline.
 
-    As they are typed where the run folder lies: where that is on one machine is nobody's business.
+    A run whose path is absolute is named by its last part: where it lies on one machine is nobody's
+    business.
     """
     baseline = folder.baseline()
     if baseline is None:
         return []
     rows = stage_rows(baseline, **data_sizes(folder))
-    twice = float(f"{2 * sum(row.flops for row in rows):.2g}")
-    name = shlex.quote(folder.path.name)
-    scale = f"scaler scale {name} --target-flops {twice:g}"
+    twice = readable_count(float(f"{2 * sum(row.flops for row in rows):.2g}")).replace(" ", "")
+    name = shlex.quote(str(place(folder)))
+    scale = f"scaler scale {name} --target-flops {twice}"
     if folder.coefficients() is not None:
         scale += f" --coefficients {name}/coefficients.yaml"
-    found = [
+    two_stages = isinstance(getattr(baseline.head, "predictor", None), Proposals)
+    exchange = "" if two_stages else " --format onnx"
+    return [
         ("Train the baseline fully", f"scaler train {name} --epochs 100"),
         ("Scale it to another budget", f"{scale} -o scaled/"),
+        ("Take the trained network away", f"scaler export {name} -o exported/{exchange}"),
     ]
-    if baseline.task != "detection":  # these are not exported yet
-        export = f"scaler export {name} -o exported/ --format onnx"
-        found.append(("Take the trained network away", export))
-    return found
+
+
+def place(folder: RunFolder) -> Path:
+    """The run folder in a command: as the run was given, or without what lies above it."""
+    return Path(folder.path.name) if folder.path.is_absolute() else folder.path
 
 
 def _budget(folder: RunFolder, trials: pd.DataFrame, key: str, flops: int) -> Tile:

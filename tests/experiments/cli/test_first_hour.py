@@ -161,8 +161,10 @@ def test_a_run_is_trained_on_its_own_data_and_taken_away(scaler, run, tmp_path):
     assert "data and recipe as in" in err
     assert "1/1" in err
     trained = out.splitlines()[0].removesuffix("/checkpoints/best.safetensors")
-    status, _, err = scaler("export", trained, "-o", "out")
+    assert scaler("export", trained, "-o", "first")[0] == 0
+    status, _, err = scaler("export", run.path, "-o", "out")  # as the report's page says
     assert status == 0
+    assert f"{run.path}: {trained}/checkpoints/best.safetensors" in err
     assert "on 64 images of `digits`" in err
     exported = load_architecture(tmp_path / "out" / "architecture.yaml")
     assert exported.key == run.baseline().key
