@@ -13,7 +13,7 @@ from scaler.cost import measure_cost
 from scaler.scaled import Scaled, at_resolution, scale_to, scaled_by_phi
 from scaler.shapes import dominates
 from search_spaces.architecture import Architecture
-from search_spaces.heads import BiFPNHead, Points
+from search_spaces.heads import Anchors, BiFPNHead, Proposals
 from search_spaces.records import InputError
 from search_spaces.reference.efficientdet import GROWN
 from search_spaces.reference.efficientnet import RELEASED
@@ -196,7 +196,7 @@ def _released_detector(architecture: Architecture, member: str, **sizes: int) ->
     head = architecture.head
     assert isinstance(head, BiFPNHead)
     predictor = head.predictor.deepen(lambda layers: layers + row.predictor - first.predictor)
-    if not isinstance(predictor, Points):
+    if isinstance(predictor, Anchors | Proposals):
         predictor = predictor.replace(size=predictor.size * row.size / first.size)
     head = head.replace(
         channels=round_channels(head.channels, row.channels / first.channels),

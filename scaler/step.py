@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from scaler.conditions import Conditions
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Given
 from search_spaces.network import Network, build_network, weighted_loss
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,6 +49,7 @@ def make_step(
     channels_last = conditions.memory_format == "channels_last"
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
+    given = _given(architecture, conditions.batch_size, device)
     side = architecture.resolution
     images = torch.randn(conditions.batch_size, in_channels, side, side)
     _settle_batch_norm(network, torch.randn(2, in_channels, side, side))
@@ -55,16 +57,27 @@ def make_step(
     if conditions.training_step:
         network = network.train().to(device).to(memory_format=layout)
         images = images.to(device).contiguous(memory_format=layout)
-        return _training_step(network, images, dtype, num_classes, compiled=conditions.compiled)
+        compiled = conditions.compiled
+        return _training_step(network, images, dtype, num_classes, given, compiled=compiled)
     network = network.eval().to(device, dtype).to(memory_format=layout)
     images = images.to(device, dtype).contiguous(memory_format=layout)
     run = torch.compile(network) if conditions.compiled else network
 
     def infer() -> None:
         with torch.inference_mode():
-            run(images)
+            run(images, **given)
 
     return infer
+
+
+def _given(architecture: Architecture, images: int, device: torch.device) -> dict[str, Any]:
+    """What the network is given beside images: regions for each, where it does not propose them."""
+    predictor = getattr(architecture.head, "predictor", None)
+    if not isinstance(predictor, Given):
+        return {}
+    side = architecture.resolution
+    region = torch.tensor([[side / 4, side / 4, side / 2, side / 2]], device=device)
+    return {"regions": [region.repeat(predictor.count, 1)] * images}
 
 
 def _training_step(
@@ -72,12 +85,13 @@ def _training_step(
     images: torch.Tensor,  # (N, C, R, R)
     dtype: torch.dtype,
     num_classes: int,
+    given: dict[str, Any],
     *,
     compiled: bool,
 ) -> Step:
     """Forward, backward and SGD with momentum; the rate is so small that nothing diverges."""
     kind = images.device.type
-    loss_of = _loss_of(network, images, num_classes)
+    loss_of = _loss_of(network, images, num_classes, given)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
     grad_scaler = torch.amp.GradScaler(kind, enabled=dtype == torch.float16)
     run = torch.compile(network) if compiled else network
@@ -94,7 +108,7 @@ def _training_step(
 
 
 def _loss_of(
-    network: Network, images: torch.Tensor, num_classes: int
+    network: Network, images: torch.Tensor, num_classes: int, given: dict[str, Any]
 ) -> Callable[[Callable[..., Any]], torch.Tensor]:
     """What a step minimises, of random labels: of each image, of each pixel, or of a box an image.
 
@@ -106,7 +120,7 @@ def _loss_of(
         corners = torch.tensor([[width / 4, height / 4, width / 2, height / 2]], device=device)
         labels = torch.zeros(1, dtype=torch.int64, device=device)
         targets = [{"boxes": corners, "labels": labels} for _ in range(count)]
-        return lambda run: torch.stack([*run(images, targets).values()]).sum()
+        return lambda run: torch.stack([*run(images, targets, **given).values()]).sum()
     shape = (count, height, width) if task == "segmentation" else (count,)
     labels = torch.randint(num_classes, shape, device=device)
     return lambda run: weighted_loss(run(images), lambda scores: cross_entropy(scores, labels))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.heads import Task
+from search_spaces.heads import Given, Task
 
 
 def build_network(
@@ -132,11 +132,22 @@ class DetectionNetwork(DenseNetwork):
     y1, x2, y2 in pixels and `labels` (M,) int64 from 0 to num_classes - 1, and gives losses by
     name, to be summed. In eval mode it gives for each image a dict of `boxes`, `labels`, `scores`,
     the best first. M may be 0. Raises ValueError in training where targets are missing.
+
+    A predictor of kind `given` also needs each image's `regions` (R, 4), as boxes are written.
     """
 
-    def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
+    def forward(
+        self,
+        x: Tensor,
+        targets: list[dict[str, Tensor]] | None = None,
+        regions: list[Tensor] | None = None,
+    ) -> Any:
         """The losses, or the boxes."""
-        return self.head(self.read(x), (x.shape[-2], x.shape[-1]), targets)
+        predictor = getattr(self.architecture.head, "predictor", None)
+        if regions is not None and not isinstance(predictor, Given):
+            raise ValueError("regions are for a predictor of kind given; this one finds its own")
+        more = () if regions is None else (regions,)
+        return self.head(self.read(x), (x.shape[-2], x.shape[-1]), targets, *more)
 
     def raw(self, x: Tensor) -> dict[str, Tensor]:
         """What the layers give, by torchvision's names, before it becomes boxes."""

@@ -130,8 +130,8 @@ def detect_code(model: Model, every: EveryPlace) -> str:
         "classes": list(model.classes) or [str(n) for n in range(model.num_classes)],
         "places": every.places,
         "candidates": every.network.head.detector.topk_candidates,
-        "score_threshold": head.predictor.score_threshold,
-        "nms_iou": head.predictor.nms_iou,
-        "detections": head.predictor.detections,
+        "score_threshold": head.boxes.score_threshold,
+        "nms_iou": head.boxes.nms_iou,
+        "detections": head.boxes.detections,
     }
     return standalone(_HEAD, main, settings)

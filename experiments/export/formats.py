@@ -11,6 +11,7 @@ from experiments.export.pte import FILE, write_pte
 from search_spaces.architecture import Architecture
 from search_spaces.folding import fold_batch_norm as fold_batch_norm  # of the package's names
 from search_spaces.heads.fpn import PyramidHead
+from search_spaces.heads.given import Given
 from search_spaces.heads.proposals import Proposals
 from search_spaces.records import InputError, suggest
 
@@ -65,13 +66,14 @@ def check_format(name: str) -> None:
 def check_detector(architecture: Architecture, formats: Sequence[str]) -> None:
     """Raise InputError for an exchange format that a detector cannot have."""
     head = architecture.head
-    if not formats or not isinstance(head, PyramidHead):
+    if not formats or architecture.task != "detection":
         return
-    if isinstance(head.predictor, Proposals):
+    assert isinstance(head, PyramidHead)
+    if isinstance(head.predictor, Proposals | Given):
         raise InputError(
             f"exchange formats are for detectors in one stage (points, anchors), but "
-            f"'{architecture.name}' has two (proposals); leave --format out: the folder loads with "
-            f"experiments.export.load_exported"
+            f"'{architecture.name}' looks at regions ({head.predictor.kind}); leave --format "
+            f"out: the folder loads with experiments.export.load_exported"
         )
     if "pte" in formats:
         raise InputError(

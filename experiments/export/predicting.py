@@ -141,7 +141,7 @@ def _sure(model: Exported | Model, score: float | None) -> float:
     """The least score of boxes that are told, said aloud where it was not given."""
     head = model.architecture.head
     assert isinstance(head, PyramidHead)
-    least = head.predictor.score_threshold
+    least = head.boxes.score_threshold
     if score is None:
         say(f"boxes with a score of {SURE} or more; --score sets another, and 0 tells all")
     elif score < least:

@@ -19,6 +19,7 @@ from scaler.budget import CostName
 from scaler.compound import CompoundCoefficients
 from scaler.scaled import scale_to
 from search_spaces.architecture import Architecture
+from search_spaces.heads.fpn import PyramidHead
 from search_spaces.records import InputError
 from search_spaces.reference import load_architecture
 
@@ -178,9 +179,10 @@ def _trained_like(network: Architecture, like: Architecture) -> Architecture:
     head = network.head
     if hasattr(head, "dropout") and hasattr(like.head, "dropout"):
         head = head.replace(dropout=like.head.dropout)
-    if hasattr(head, "predictor") and hasattr(like.head, "predictor"):
-        least = like.head.predictor.score_threshold
-        head = head.replace(predictor=head.predictor.replace(score_threshold=least))
+    boxes = network.task == "detection"
+    if boxes and isinstance(head, PyramidHead) and isinstance(like.head, PyramidHead):
+        least = like.head.boxes.score_threshold
+        head = head.replace(predictor=head.boxes.replace(score_threshold=least))
     return network.replace(
         conventions=network.conventions.replace(batch_norm_momentum=momentum),
         drop_connect=like.drop_connect,

@@ -23,6 +23,7 @@ from experiments.training.moving import check_boxes_can
 from experiments.training.quantised import JudgedIn
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Given
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -165,11 +166,16 @@ class Training:
 
 
 def check_task(architecture: Architecture, data: ImageData) -> None:
-    """Raise InputError where the head is for another task than the data."""
+    """Raise InputError where the head is for another task than the data, or needs more of them."""
     if architecture.task == data.task:
+        if isinstance(getattr(architecture.head, "predictor", None), Given):
+            raise InputError(
+                f"the head of '{architecture.name}' looks at regions that are given, but no data "
+                f"hold any: take predictor kind proposals, or train it from Python"
+            )
         return
     ways = {
-        "segmentation": "give it a head of kind unet, fcn or deeplab",
+        "segmentation": "give it a head of kind unet, fcn or deeplab, or fpn with pixels",
         "detection": "give it a head that finds boxes, as of kind fpn",
         "classification": "give it a pooled head",
     }

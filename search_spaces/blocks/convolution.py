@@ -19,8 +19,9 @@ from search_spaces.blocks.pooling import Pool
 from search_spaces.blocks.window import Padding, dilated, square
 
 NormName = Literal["batch_norm", "none"]
-AnyNorm = Literal["batch_norm", "group_norm", "none"]
-OF_A_GROUP = 8  # channels at least: 32 groups of 256, the default of arXiv:1803.08494
+AnyNorm = Literal["batch_norm", "group_norm", "group_norm_4", "none"]
+# Channels of a group at least: 32 groups of 256, the default of arXiv:1803.08494, and of 128.
+OF_A_GROUP = {"group_norm": 8, "group_norm_4": 4}
 
 
 class Convolution(Block):
@@ -227,9 +228,9 @@ def batch_norm(channels: int, conventions: Conventions) -> nn.BatchNorm2d:
     )
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm of as many equal groups as there can be of 8 channels or more."""
-    groups = [g for g in range(1, channels // OF_A_GROUP + 1) if channels % g == 0]
+def group_norm(channels: int, least: int) -> nn.GroupNorm:
+    """Group norm of as many equal groups as there can be of `least` channels or more."""
+    groups = [g for g in range(1, channels // least + 1) if channels % g == 0]
     return nn.GroupNorm(max(groups, default=1), channels)
 
 
@@ -266,8 +267,8 @@ class ConvolutionLayer(nn.Module):
         self.norm: nn.Module = nn.Identity()
         if norm == "batch_norm":
             self.norm = batch_norm(out_channels, conventions)
-        if norm == "group_norm":
-            self.norm = group_norm(out_channels)
+        if norm in OF_A_GROUP:
+            self.norm = group_norm(out_channels, OF_A_GROUP[norm])
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:

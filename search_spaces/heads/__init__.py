@@ -11,7 +11,10 @@ from search_spaces.heads.classifier import FullyConnectedHead, Head
 from search_spaces.heads.deeplab import DeepLabHead
 from search_spaces.heads.fcn import FCNHead
 from search_spaces.heads.fpn import FPNHead
+from search_spaces.heads.given import Given
 from search_spaces.heads.head import DenseHead, Row, Tap, Task
+from search_spaces.heads.map import MapHead
+from search_spaces.heads.pixels import Pixels
 from search_spaces.heads.points import Points
 from search_spaces.heads.proposals import Proposals
 from search_spaces.heads.unet import UNetHead
@@ -31,7 +34,8 @@ AnyHead = Annotated[
     | Annotated[UNetHead, Tag("unet")]
     | Annotated[DeepLabHead, Tag("deeplab")]
     | Annotated[FPNHead, Tag("fpn")]
-    | Annotated[BiFPNHead, Tag("bifpn")],
+    | Annotated[BiFPNHead, Tag("bifpn")]
+    | Annotated[MapHead, Tag("map")],
     Discriminator(_kind_of_head),
 ]
 
@@ -45,7 +49,10 @@ __all__ = [
     "FCNHead",
     "FPNHead",
     "FullyConnectedHead",
+    "Given",
     "Head",
+    "MapHead",
+    "Pixels",
     "Points",
     "Proposals",
     "Row",

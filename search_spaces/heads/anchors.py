@@ -12,10 +12,10 @@ from search_spaces.heads.head import Row
 from search_spaces.heads.one_stage import OneStage
 from search_spaces.heads.predictor import (
     AnchorSize,
+    BoxPredictor,
     Count,
     Layers,
     Levels,
-    Predictor,
     Ratios,
     Share,
     anchor_generator,
@@ -25,7 +25,7 @@ from search_spaces.heads.pyramid import Neck
 from search_spaces.heads.tower import ConvolutionName, Tower
 
 
-class Anchors(Predictor):
+class Anchors(BoxPredictor):
     """RetinaNet: a tower of convolutions for classes, one for boxes, the same at each level."""
 
     kind: Literal["anchors"]

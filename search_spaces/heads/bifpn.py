@@ -1,4 +1,4 @@
-"""Detectors on a BiFPN: maps go from coarse to fine and back again, several times over.
+"""Pyramids that go both ways (BiFPN): from coarse to fine and back again, several times over.
 
 Tan et al., arXiv:1911.09070, section 3 and figure 3.
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from search_spaces.blocks.block import ACTIVATIONS, ActivationName, Channels, Conventions, Layer
@@ -92,6 +92,10 @@ class BiFPNHead(PyramidHead):
         """As `BiFPN of 5 levels and 3 layers, RetinaNet of 3 layers`."""
         layers = f"{self.layers} layer{'s' * (self.layers > 1)}"
         return f"BiFPN of {len(self.levels)} levels and {layers}, {self.predictor.describe()}"
+
+
+# torch.fx cannot trace what looks at sizes; it records the call as one step.
+fx.wrap("fitted")
 
 
 class Node(nn.Module):

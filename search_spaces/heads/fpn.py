@@ -1,4 +1,4 @@
-"""Detectors on a feature pyramid (FPN): levels of one width, and a predictor of boxes on them.
+"""Feature pyramids (FPN): levels of one width, and a predictor of boxes or of pixels on them.
 
 Lin et al., arXiv:1612.03144, as torchvision has it.
 """
@@ -13,26 +13,27 @@ from torch import nn
 from search_spaces.blocks.block import Channels, Layer, Widening
 from search_spaces.blocks.convolution import NormName, convolution_layer
 from search_spaces.heads.anchors import Anchors
+from search_spaces.heads.given import Given
 from search_spaces.heads.head import DenseHead, Row, Tap, Task, told_strides
+from search_spaces.heads.pixels import Pixels
 from search_spaces.heads.points import Points
-from search_spaces.heads.predictor import Levels
+from search_spaces.heads.predictor import BoxPredictor, Levels
 from search_spaces.heads.proposals import Proposals
 from search_spaces.heads.pyramid import Beyond, Neck, Pyramid
 
-AnyPredictor = Annotated[Points | Anchors | Proposals, Field(discriminator="kind")]
+AnyPredictor = Annotated[Points | Anchors | Proposals | Given | Pixels, Field(discriminator="kind")]
 
 
 class PyramidHead(DenseHead):
-    """A head that makes levels of one width of the body's maps, and boxes of the levels."""
+    """A head that makes levels of one width of the body's maps, and of them boxes or masks."""
 
-    task: ClassVar[Task] = "detection"
     grows: ClassVar = ("channels",)
     channels: Channels
     """Width of every level."""
     levels: Annotated[tuple[Channels, ...], Field(min_length=1)]
     """Strides of the levels, each twice the one before. The body's last stride is among them."""
     predictor: AnyPredictor
-    """What makes boxes of the levels, named by its `kind`."""
+    """What makes boxes or masks of the levels, named by its `kind`."""
 
     @model_validator(mode="after")
     def _levels_double(self) -> Self:
@@ -41,6 +42,17 @@ class PyramidHead(DenseHead):
                 f"levels must be strides, each twice the one before, but got {list(self.levels)}"
             )
         return self
+
+    @property
+    def task(self) -> Task:
+        """What the network does, by its predictor."""
+        return self.predictor.task
+
+    @property
+    def boxes(self) -> BoxPredictor:
+        """The predictor of a head that finds boxes."""
+        assert isinstance(self.predictor, BoxPredictor)
+        return self.predictor
 
     def read(self, maps: list[Tap]) -> list[Tap]:
         """The maps at the strides of its levels, finest first; ValueError for one there is not."""
@@ -64,7 +76,8 @@ class PyramidHead(DenseHead):
         taps = self.read(maps)
         further = range(1, len(self.levels) - len(taps) + 1)
         numbers = (*(tap.at for tap in taps), *(taps[-1].at + i for i in further))
-        levels = Levels(self.channels, numbers, self.levels, self.activation)
+        width = self.channels or taps[-1].channels  # 0 is the body's own
+        levels = Levels(width, numbers, self.levels, self.activation)
         return [*self.neck(taps, levels), *self.predictor.rows(levels, num_classes)]
 
     def neck(self, taps: list[Tap], levels: Levels) -> list[Row]:
@@ -109,8 +122,9 @@ class PyramidHead(DenseHead):
 
 
 class FPNHead(PyramidHead):
-    """A 1 x 1 from each map of the body, sums from coarse to fine, a 3 x 3 at each level; boxes.
+    """A 1 x 1 from each map of the body, sums from coarse to fine, a 3 x 3 at each level.
 
+    With a predictor of pixels that 3 x 3 is the predictor's own.
     Levels at larger strides than the body has follow by halving the coarsest one.
     """
 
@@ -130,7 +144,10 @@ class FPNHead(PyramidHead):
             Row(f"head.lateral_{tap.stride}", self._plain(tap.channels, 1), at=tap.at)
             for tap in taps
         ]
-        rows += [Row(f"head.level_{tap.stride}", self._plain(width, 3), at=tap.at) for tap in taps]
+        if self.task == "detection":
+            rows += [
+                Row(f"head.level_{tap.stride}", self._plain(width, 3), at=tap.at) for tap in taps
+            ]
         if self.beyond == "convolution":
             rows += [
                 Row(f"head.level_{stride}", self._plain(width, 3, stride=2), at=last + i)

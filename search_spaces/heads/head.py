@@ -16,6 +16,8 @@ from search_spaces.blocks.block import ActivationName, Growing, Layer, Rate
 from search_spaces.blocks.convolution import NormName, convolution_layer
 
 Task = Literal["classification", "segmentation", "detection"]
+# `bilinear` matches the outer edges of the corner pixels, `bilinear_corners` their centres.
+Interpolation = Literal["nearest", "bilinear", "bilinear_corners"]
 
 
 class Tap(NamedTuple):
@@ -63,7 +65,10 @@ def side_at(sizes: list[int], number: int) -> int:
 class ClassifierHead(Growing):
     """A head that reads the last map and scores the whole image; its module is one layer."""
 
-    task: ClassVar[Task] = "classification"
+    @property
+    def task(self) -> Task:
+        """What the network does."""
+        return "classification"
 
     def layer(self, in_channels: int, num_classes: int) -> Layer:
         """The head for `in_channels` of features, resolved."""
@@ -93,7 +98,6 @@ class DenseHead(Growing):
     Its module takes the maps that it reads, the finest first, and the image's (height, width).
     """
 
-    task: ClassVar[Task]
     deepens: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of layers
     reads: tuple[Annotated[int, Field(ge=0)] | Literal["stem"], ...] | None = None
     """Numbers of the stages whose last maps it may read, or `stem`. By default the last of each
@@ -102,6 +106,11 @@ class DenseHead(Growing):
     """What normalises its convolutions. `none` gives them a bias instead."""
     activation: ActivationName = "relu"
     """The activation function."""
+
+    @property
+    def task(self) -> Task:
+        """What the network does."""
+        raise NotImplementedError
 
     def taps(self, maps: list[Tap]) -> list[Tap]:
         """The maps that it may read, the finest first. ValueError for a stage that there is not."""
@@ -184,9 +193,13 @@ class DenseHead(Growing):
 class PixelHead(DenseHead):
     """A head that scores each pixel: its module gives (N, num_classes, height, width)."""
 
-    task: ClassVar[Task] = "segmentation"
     dropout: Rate = 0.0
     """Dropout rate before the scores."""
+
+    @property
+    def task(self) -> Task:
+        """What the network does."""
+        return "segmentation"
 
 
 def told_strides(taps: list[Tap]) -> str:
@@ -195,13 +208,14 @@ def told_strides(taps: list[Tap]) -> str:
     return f"{len(taps)} map{'s' * (len(taps) > 1)}, at stride{'s' * (len(taps) > 1)} {strides}"
 
 
-def fitted(x: Tensor, size: tuple[int, int], mode: Literal["nearest", "bilinear"]) -> Tensor:
+def fitted(x: Tensor, size: tuple[int, int], mode: Interpolation) -> Tensor:
     """A map (N, C, H, W) interpolated to `size`; one of that size is taken as it is."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     if mode == "nearest":
         return functional.interpolate(x, size=size, mode=mode)
-    return functional.interpolate(x, size=size, mode=mode, align_corners=False)
+    corners = mode == "bilinear_corners"
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=corners)
 
 
 def framed(x: Tensor, size: tuple[int, int]) -> Tensor:

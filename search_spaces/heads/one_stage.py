@@ -58,6 +58,27 @@ class OneStage(nn.Module):
         """torchvision's outputs of the head, (N, places, classes) and so on, not yet boxes."""
         return self._outputs(self.detector.backbone(maps))
 
+    def planes(self, maps: list[Tensor]) -> list[Tensor]:
+        """The same as maps, a level each: what stands in memory before it becomes boxes.
+
+        In the order of torchvision's code, and so that torch.fx can trace it.
+        """
+        levels = self.detector.backbone(maps)
+        of_classes, of_boxes = (
+            self.detector.head.classification_head,
+            self.detector.head.regression_head,
+        )
+        classes, boxes = (
+            (tower(levels) for tower in self.towers) if len(self.towers) else (levels,) * 2
+        )
+        found = [of_classes.cls_logits(of_classes.conv(x)) for x in classes]
+        for x in boxes:
+            x = of_boxes.conv(x)
+            found.append(of_boxes.bbox_reg(x))
+            if hasattr(of_boxes, "bbox_ctrness"):
+                found.append(of_boxes.bbox_ctrness(x))
+        return found
+
     def _outputs(self, levels: list[Tensor]) -> dict[str, Tensor]:
         head = self.detector.head
         if not len(self.towers):

@@ -10,10 +10,10 @@ from torch import nn
 from search_spaces.heads.head import Row
 from search_spaces.heads.one_stage import OneStage
 from search_spaces.heads.predictor import (
+    BoxPredictor,
     Count,
     Layers,
     Levels,
-    Predictor,
     Share,
     anchor_generator,
     count_of,
@@ -23,7 +23,7 @@ from search_spaces.heads.pyramid import Neck
 TowerNorm = Literal["group_norm", "none"]
 
 
-class Points(Predictor):
+class Points(BoxPredictor):
     """FCOS: a tower of convolutions for classes, one for boxes and centreness."""
 
     kind: Literal["points"]

@@ -1,4 +1,4 @@
-"""What every predictor of boxes offers: its layers, its module, how it grows, what it keeps."""
+"""What every predictor on a pyramid offers: its layers, its module, how it grows, what it keeps."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from search_spaces.blocks.block import ActivationName, Growing, Layer
 from search_spaces.blocks.convolution import AnyNorm, ConvolutionLayer, convolution_layer
 from search_spaces.blocks.window import square
-from search_spaces.heads.head import Row
+from search_spaces.heads.head import Row, Task
 from search_spaces.heads.pyramid import Neck
-from search_spaces.heads.tower import ConvolutionName, TowerStep
+from search_spaces.heads.tower import ConvolutionName, SeparableConvolution, TowerStep
 
 Target = dict[str, Tensor]  # `boxes` (M, 4) as x1, y1, x2, y2 in pixels, `labels` (M,) int64
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,6 +86,15 @@ def count_of(scores: nn.Module) -> int:
     return int(scores.conv.out_channels)  # type: ignore[arg-type]
 
 
+def width_of(layer: nn.Module) -> int:
+    """How many channels the map has that a built layer of a predictor reads."""
+    if isinstance(layer, TowerStep) and isinstance(layer.conv, SeparableConvolution):
+        return layer.conv.depthwise.in_channels
+    if isinstance(layer, ConvolutionLayer | TowerStep):
+        return int(layer.conv.in_channels)  # type: ignore[arg-type]
+    return int(layer.in_channels)  # type: ignore[arg-type]
+
+
 def anchor_generator(
     strides: tuple[int, ...], size: float, ratios: tuple[float, ...], octaves: int
 ) -> Any:
@@ -99,17 +108,10 @@ def anchor_generator(
 
 
 class Predictor(Growing):
-    """What makes boxes of a pyramid's maps. Its layers are the same at each level."""
+    """What makes scores of a pyramid's maps: boxes, or a class for each pixel."""
 
-    layers: Layers
-    """How many 3 x 3 convolutions stand before the scores."""
-    score_threshold: Share
-    """Boxes with a lower score are left out."""
-    nms_iou: Share
-    """Of two boxes of one class that overlap more than this, the one with the lower score goes."""
-    detections: Count
-    """The most boxes of an image."""
-    deepens: ClassVar[tuple[str, ...]] = ("layers",)
+    task: ClassVar[Task] = "detection"
+    deepens: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of layers
 
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
         """The predictor's layers."""
@@ -138,3 +140,17 @@ class Predictor(Growing):
     def describe(self) -> str:
         """The operator column of the paper's Table 1."""
         raise NotImplementedError
+
+
+class BoxPredictor(Predictor):
+    """What makes boxes of a pyramid's maps. Its layers are the same at each level."""
+
+    deepens: ClassVar = ("layers",)
+    layers: Layers
+    """How many 3 x 3 convolutions stand before the scores."""
+    score_threshold: Share
+    """Boxes with a lower score are left out."""
+    nms_iou: Share
+    """Of two boxes of one class that overlap more than this, the one with the lower score goes."""
+    detections: Count
+    """The most boxes of an image."""

@@ -3,30 +3,30 @@
 Ren et al., arXiv:1506.01497, on a pyramid as torchvision has it, whose modules these are.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import nn
 
-from search_spaces.blocks.block import Channels, Layer
-from search_spaces.blocks.window import square
+from search_spaces.blocks.block import Channels
+from search_spaces.heads.given import Pooling, region_heads, region_row
 from search_spaces.heads.head import Row
 from search_spaces.heads.predictor import (
     AnchorSize,
+    BoxPredictor,
     Count,
     Layers,
     Levels,
-    Predictor,
     Ratios,
     Share,
     anchor_generator,
     count_of,
 )
 from search_spaces.heads.pyramid import Neck
-from search_spaces.heads.two_stage import RegionScores, Split, TwoStage
+from search_spaces.heads.two_stage import TwoStage
 
 
-class Proposals(Predictor):
+class Proposals(BoxPredictor):
     """Faster R-CNN: convolutions that propose regions, fully connected layers that look at each.
 
     Its FLOPs count the second stage `count` times: what an image gives varies up to that.
@@ -45,9 +45,11 @@ class Proposals(Predictor):
     """The most regions of an image that are looked at. In training there are twice as many, of
     which 512 are drawn."""
     pool: Channels = 7
-    """Side of a region's map, in pixels, to which the levels are resampled (RoI align)."""
+    """Side of a region's map, in pixels, to which the levels are resampled."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (1024, 1024)
     """Widths of the fully connected layers of the second stage, in order."""
+    pooling: Pooling = "align"
+    """How a region's map is made: RoI align, or the maximum of each part (RoI pool, one level)."""
     score_threshold: Share = 0.05
     """Boxes with a lower score are left out."""
     nms_iou: Share = 0.5
@@ -55,21 +57,20 @@ class Proposals(Predictor):
     detections: Count = 100
     """The most boxes of an image."""
 
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `pooling` where it is `align`: keys are those of before there was a choice."""
+        told = handler(self)
+        return {k: v for k, v in told.items() if (k, v) != ("pooling", "align")}
+
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
         """`region_<i>`, `region_scores`, `region_sides` at each level, `box` once a region."""
-        width, each = levels.channels, len(self.ratios)
-        second = Layer(
-            RegionScores,
-            width,
-            num_classes + 1,  # the background comes first
-            arguments=self.pairs("widths", "pool"),
-            paths=((square(self.pool),),),
-        )
+        each = len(self.ratios)
         return [
-            *(levels.row(f"region_{i}", width, norm="none") for i in range(self.layers)),
+            *(levels.row(f"region_{i}", levels.channels, norm="none") for i in range(self.layers)),
             levels.scores("region_scores", each, kernel_size=1),
             levels.scores("region_sides", 4 * each, kernel_size=1),
-            Row("head.box", second, at=levels.numbers[0], times=self.count),
+            region_row(self, levels, num_classes),
         ]
 
     def farthest(self) -> tuple[str, ...]:
@@ -80,9 +81,7 @@ class Proposals(Predictor):
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
     ) -> nn.Module:
         """torchvision's region proposals and region heads on our layers."""
-        from torchvision.models.detection.roi_heads import RoIHeads
         from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-        from torchvision.ops import MultiScaleRoIAlign
 
         first = RPNHead(pyramid.out_channels, count_of(layers["region_scores"]), conv_depth=0)
         first.conv = nn.Sequential(*(layers[f"region_{i}"] for i in range(self.layers)))
@@ -100,23 +99,7 @@ class Proposals(Predictor):
             post_nms_top_n=most,
             nms_thresh=0.7,
         )
-        # Levels beyond the body's are for the first stage alone, as in arXiv:1612.03144.
-        levels = [str(stride) for stride in pyramid.lateral]
-        second = layers["box"]
-        assert isinstance(second, RegionScores)
-        boxes = RoIHeads(
-            MultiScaleRoIAlign(levels, output_size=self.pool, sampling_ratio=2),
-            second,
-            Split(second.num_classes),
-            fg_iou_thresh=0.5,
-            bg_iou_thresh=0.5,
-            batch_size_per_image=512,
-            positive_fraction=0.25,
-            bbox_reg_weights=None,
-            score_thresh=self.score_threshold,
-            nms_thresh=self.nms_iou,
-            detections_per_img=self.detections,
-        )
+        boxes = region_heads(self, pyramid, layers)
         return TwoStage(pyramid, regions, boxes, count=self.count)
 
     def describe(self) -> str:

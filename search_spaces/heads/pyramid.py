@@ -5,12 +5,16 @@ Lin et al., arXiv:1612.03144, as torchvision has it.
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from search_spaces.heads.head import fitted
 
 Beyond = Literal["convolution", "max_pool"]
+
+
+# torch.fx cannot trace what looks at sizes; it records the call as one step.
+fx.wrap("fitted")
 
 
 class Neck(nn.Module):
@@ -28,7 +32,7 @@ class Pyramid(Neck):
     """Maps, finest first, -> maps of `out_channels`, one a stride of `levels`, finest first.
 
     The layers are `lateral_<stride>` (1 x 1) for each map of the body, `level_<stride>` (3 x 3) for
-    each level. A level beyond the body's maps without such a layer is a max-pool.
+    each level. Without such a layer a level of the body's is the sum, one beyond them a max-pool.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class Pyramid(Neck):
             if summed is not None:
                 x = x + fitted(summed, (x.shape[-2], x.shape[-1]), "nearest")
             summed = x
-            found.insert(0, self.layers[f"level_{stride}"](x))
+            found.insert(
+                0, self.layers[name](x) if (name := f"level_{stride}") in self.layers else x
+            )
         for i, stride in enumerate(self.beyond):
             found.append(self._further(found[-1], stride, first=i == 0))
         return found

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.blocks.block import Conventions
 from search_spaces.heads.classifier import FullyConnected
@@ -40,13 +40,18 @@ class RegionScores(FullyConnected):
             conventions=conventions,
         )
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.side = pool
         self.scores = nn.Linear(self.num_features, num_classes)
         self.changes = nn.Linear(self.num_features, 4 * num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores and changes side by side."""
-        features = self.pooled(x)
+        """Scores and changes side by side. A map of another side is average-pooled."""
+        return self.of_regions(self.pool(x))
+
+    def of_regions(self, x: Tensor) -> Tensor:
+        """The same of maps that have the side."""
+        features = self.hidden(x.flatten(1))
         return torch.cat([self.scores(features), self.changes(features)], dim=1)
 
 
@@ -63,7 +68,10 @@ class Split(nn.Module):
 
 
 class TwoStage(nn.Module):
-    """Maps, finest first, and the image's (height, width) -> losses by name, or boxes."""
+    """Maps, finest first, and the image's (height, width) -> losses by name, or boxes.
+
+    Without `regions`, torchvision's first stage, the caller gives each image's regions.
+    """
 
     def __init__(self, pyramid: Neck, regions: Any, boxes: Any, *, count: int) -> None:
         super().__init__()
@@ -75,7 +83,7 @@ class TwoStage(nn.Module):
     @torch.no_grad()
     def begin(self) -> None:
         """torchvision's first weights: small ones of the first stage, by fan-in of the second."""
-        for module in self.regions.modules():
+        for module in self.regions.modules() if self.regions is not None else ():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=STD)
         for module in self.boxes.modules():
@@ -89,20 +97,43 @@ class TwoStage(nn.Module):
         So it costs what it must, whatever an image holds.
         """
         levels = self.pyramid(maps)
-        scores, changes = self.regions.head(levels)
-        head, x = self.boxes.box_head, levels[0]
-        count = self.count * len(x)
-        empty = x.new_zeros(count, x.shape[1], head.side, head.side)
-        return {
-            "region_scores": torch.cat([level.flatten(1) for level in scores], dim=1),
-            "region_sides": torch.cat([level.flatten(1) for level in changes], dim=1),
-            "boxes": head(empty).reshape(len(x), -1),
-        }
+        found = {}
+        if self.regions is not None:
+            scores, changes = self.regions.head(levels)
+            found["region_scores"] = torch.cat([level.flatten(1) for level in scores], dim=1)
+            found["region_sides"] = torch.cat([level.flatten(1) for level in changes], dim=1)
+        return {**found, "boxes": self._looked_at(levels).reshape(len(maps[0]), -1)}
+
+    def planes(self, maps: list[Tensor]) -> list[Tensor]:
+        """The same as maps, the regions' scores last: what stands in memory before there are boxes.
+
+        In the order of torchvision's code, and so that torch.fx can trace it.
+        """
+        levels = self.pyramid(maps)
+        found = []
+        if self.regions is not None:
+            first = self.regions.head
+            for x in levels:
+                x = first.conv(x)
+                found += [first.cls_logits(x), first.bbox_pred(x)]
+        return [*found, self._looked_at(levels)]
+
+    def _looked_at(self, levels: list[Tensor]) -> Tensor:
+        head: Any = self.boxes.box_head
+        read = levels[: len(self.pyramid.lateral)]
+        scores: Tensor = head.of_regions(cut(read, self.count, head.side))
+        return scores
 
     def forward(
-        self, maps: list[Tensor], size: tuple[int, int], targets: list[Target] | None = None
+        self,
+        maps: list[Tensor],
+        size: tuple[int, int],
+        targets: list[Target] | None = None,
+        regions: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Target]:
         """In training the losses of `targets`, else each image's boxes, labels and scores."""
+        if self.regions is None:
+            regions = self._checked(regions, len(maps[0]))
         levels = [x.float() for x in self.pyramid(maps)]
         given = None
         if self.training:  # torchvision counts its background as class 0
@@ -112,15 +143,45 @@ class TwoStage(nn.Module):
             ]
         # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
         with torch.autocast(maps[0].device.type, enabled=False):
-            return self._found(levels, size, given)
+            return self._found(levels, size, given, regions)
+
+    def _checked(self, regions: list[Tensor] | None, count: int) -> list[Tensor]:
+        """The given regions; ValueError where there are none for an image, or too many."""
+        if regions is None or len(regions) != count:
+            got = "none" if regions is None else len(regions)
+            raise ValueError(
+                f"a predictor of kind given needs regions for each of the {count} images, (R, 4) "
+                f"as x1, y1, x2, y2 in pixels, but got {got}"
+            )
+        if (most := max(len(of_image) for of_image in regions)) > self.count:
+            raise ValueError(
+                f"an image has at most {self.count:,} regions, but got {most:,}: raise the "
+                f"predictor's count, which its FLOPs are counted for"
+            )
+        return [of_image.float() for of_image in regions]
 
     def _found(
-        self, levels: list[Tensor], size: tuple[int, int], given: list[Target] | None
+        self,
+        levels: list[Tensor],
+        size: tuple[int, int],
+        given: list[Target] | None,
+        regions: list[Tensor] | None,
     ) -> dict[str, Tensor] | list[Target]:
         named = {str(stride): x for stride, x in zip(self.pyramid.levels, levels, strict=True)}
         images = placed_images(levels, size)
-        regions, losses = self.regions(images, named, given)
+        losses: dict[str, Tensor] = {}
+        if regions is None:
+            regions, losses = self.regions(images, named, given)
         found, more = self.boxes(named, regions, images.image_sizes, given)
         if given is not None:
             return {**losses, **more}
         return [{**boxes, "labels": boxes["labels"] - 1} for boxes in found]
+
+
+def cut(levels: list[Tensor], count: int, side: int) -> Tensor:
+    """The maps of `count` regions an image, all 0: (N * count, C, side, side) of levels (N, C)."""
+    x = levels[0]
+    return x.new_zeros(count * len(x), x.shape[1], side, side)
+
+
+fx.wrap("cut")  # torch.fx cannot trace what looks at sizes; it records the call as one step

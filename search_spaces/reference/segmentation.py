@@ -1,6 +1,7 @@
-"""Segmenters: U-Net, FCN on VGG-16, and FCN, DeepLab and U-Net heads on bodies of classifiers.
+"""Segmenters: U-Net, FCN on VGG-16, and FCN, DeepLab, U-Net and FPN heads on classifiers' bodies.
 
-Ronneberger et al., arXiv:1505.04597; Long et al., arXiv:1411.4038; Chen et al., arXiv:1706.05587.
+Ronneberger et al., arXiv:1505.04597; Long et al., arXiv:1411.4038; Chen et al., arXiv:1706.05587;
+Kirillov et al., arXiv:1901.02446.
 The figures of torchvision's are without their auxiliary heads.
 """
 
@@ -9,7 +10,7 @@ from typing import Literal
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import Conventions, Convolution
-from search_spaces.heads import DeepLabHead, FCNHead, UNetHead
+from search_spaces.heads import DeepLabHead, FCNHead, FPNHead, Pixels, UNetHead
 from search_spaces.reference.efficientnet import efficientnet
 from search_spaces.reference.resnet import CONVENTIONS, dilated_bottleneck_resnet, resnet
 from search_spaces.reference.vgg import vgg
@@ -77,19 +78,40 @@ def unet_resnet34(name: str) -> Architecture:
 
 
 def unet_efficientnet_b0(name: str) -> Architecture:
-    """segmentation_models_pytorch's Unet on efficientnet-b0.
+    """segmentation_models_pytorch's Unet on efficientnet-b0; it reads the stem at stride 2."""
+    reads: tuple[int | Literal["stem"], ...] = ("stem", 1, 2, 4, 7)
+    head = UNetHead(kind="unet", widths=DECODER, up="nearest", scores_kernel_size=3, reads=reads)
+    return split_efficientnet_b0(name).replace(head=head)
 
-    It reads the stem at stride 2, and at stride 16 the first of the three layers of 112 channels,
-    which is therefore a stage of its own here.
+
+def split_efficientnet_b0(name: str) -> Architecture:
+    """segmentation_models_pytorch's efficientnet-b0 at 512 px.
+
+    At stride 16 its heads read the first of the three layers of 112 channels, which is therefore a
+    stage of its own here.
     """
     body = efficientnet(name, member="b0")
     *before, wide, sixth, last = body.stages
     split = (wide.replace(layers=1), wide.replace(layers=wide.layers - 1))
-    stages = (*before, *split, sixth, last)
-    reads: tuple[int | Literal["stem"], ...] = ("stem", 1, 2, 4, 7)
-    head = UNetHead(kind="unet", widths=DECODER, up="nearest", scores_kernel_size=3, reads=reads)
     same: Conventions = body.conventions.replace(padding="same")
-    return body.replace(resolution=512, stages=stages, head=head, conventions=same)
+    stages = (*before, *split, sixth, last)
+    return body.replace(resolution=512, stages=stages, conventions=same)
+
+
+def fpn_resnet34(name: str) -> Architecture:
+    """segmentation_models_pytorch's FPN on resnet34."""
+    return resnet(name, depth=34).replace(resolution=512, head=smp_fpn())
+
+
+def fpn_efficientnet_b0(name: str) -> Architecture:
+    """segmentation_models_pytorch's FPN on efficientnet-b0."""
+    return split_efficientnet_b0(name).replace(head=smp_fpn(reads=(1, 2, 4, 7)))
+
+
+def smp_fpn(reads: tuple[int, ...] | None = None) -> FPNHead:
+    """Its decoder: levels of 256 channels at strides 4 to 32, and convolutions of 128."""
+    pixels = Pixels(kind="pixels", norm="group_norm_4", up="bilinear_corners", dropout=0.2)
+    return FPNHead(kind="fpn", levels=(4, 8, 16, 32), predictor=pixels, reads=reads)
 
 
 SEGMENTERS: dict[str, Callable[[str], Architecture]] = {
@@ -104,4 +126,6 @@ SEGMENTERS: dict[str, Callable[[str], Architecture]] = {
     "deeplabv3_resnet101": lambda name: deeplabv3_resnet(name, depth=101),
     "unet_resnet34": unet_resnet34,
     "unet_efficientnet_b0": unet_efficientnet_b0,
+    "fpn_resnet34": fpn_resnet34,
+    "fpn_efficientnet_b0": fpn_efficientnet_b0,
 }

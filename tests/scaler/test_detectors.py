@@ -47,6 +47,18 @@ def test_faster_r_cnn_costs_what_torchvisions_does_at_so_many_proposals(count, f
     assert network.counted == f"{count:,} proposals"
 
 
+def test_fast_r_cnn_on_vgg_16_costs_what_the_paper_s_network_does():
+    body = load_architecture("vgg16")
+    body = body.replace(stages=body.stages[:-1])  # conv5_3, at stride 16, without the last pool
+    head = {"kind": "map", "levels": [16], "predictor": {"kind": "given", "pooling": "max"}}
+    network = body.replace(head=head, resolution=800)  # 640,000 pixels; the paper's 600,000
+    costs = measure_layers(network, num_classes=20)  # and the background
+    second = costs.pop("head.box")
+    assert second.flops == 2000 * 119_967_744
+    assert sum(cost.params for cost in costs.values()) + second.params == 134_690_729
+    assert network.counted == "2,000 given regions"
+
+
 @pytest.mark.parametrize("name", [*DETECTORS, "efficientdet_d0"])
 def test_torchs_counter_agrees_also_where_maps_do_not_halve_evenly(name):
     for side in (97, 160):

@@ -36,13 +36,19 @@ def test_torchs_counter_agrees_also_where_maps_do_not_halve_evenly(name):
 
 @pytest.mark.parametrize(
     ("name", "encoder", "unused"),
-    [("unet_resnet34", "resnet34", 0), ("unet_efficientnet_b0", "efficientnet-b0", 412_160)],
+    [
+        ("unet_resnet34", "resnet34", 0),
+        ("unet_efficientnet_b0", "efficientnet-b0", 412_160),
+        ("fpn_resnet34", "resnet34", 0),
+        ("fpn_efficientnet_b0", "efficientnet-b0", 412_160),
+    ],
 )
-def test_smps_unets_cost_the_same_but_for_the_convolution_that_smp_never_runs(
+def test_smps_segmenters_cost_the_same_but_for_the_convolution_that_smp_never_runs(
     name, encoder, unused
 ):
     with torch.device("meta"):
-        oracle = smp.Unet(encoder, encoder_weights=None, classes=25)
+        make = smp.Unet if name.startswith("unet") else smp.FPN
+        oracle = make(encoder, encoder_weights=None, classes=25)
     params, flops = counted(oracle, 256)
     cost = measure_cost(resize(load_architecture(name), resolution=256), num_classes=25)
     assert (cost.params, cost.flops) == (params - unused, flops)

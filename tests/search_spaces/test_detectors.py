@@ -9,6 +9,8 @@ from torchvision.models import detection
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import MultiScaleRoIAlign, RoIPool
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from search_spaces import Architecture, InputError, build_network, load_architecture, load_space
@@ -105,6 +107,79 @@ def test_with_the_same_weights_faster_r_cnn_is_torchvisions_whose_class_0_is_the
         torch.manual_seed(2)  # both draw anchors and regions
         drawn.append(detector.train()(x, targets))
     assert drawn[0] == drawn[1]
+
+
+def regions(count):
+    """So many regions for each of two images of 64 x 96 px."""
+    torch.manual_seed(3)
+    corners = torch.rand(2, count, 2, 2) * torch.tensor([40.0, 24])
+    return [torch.cat([c[:, 0], c[:, 0] + 8 + c[:, 1]], 1) for c in corners]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", ["align", "max"])
+def test_fast_r_cnn_gives_of_given_regions_what_torchvisions_heads_give_with_the_same_weights(
+    pooling,
+):
+    kind = (
+        {"kind": "map", "levels": [32]} if pooling == "max" else {"kind": "fpn", "levels": [16, 32]}
+    )
+    predictor = {"kind": "given", "count": 40, "widths": [32, 24], "pooling": pooling}
+    head = {**kind, "predictor": {**predictor, "score_threshold": 0.0}}
+    torch.manual_seed(0)
+    network = build_network(load_architecture("resnet18").replace(head=head), num_classes=CLASSES)
+    random_statistics(network)
+    x = torch.randn(2, 3, 64, 96)
+    levels = network.head.pyramid(network.read(x))
+    named = {str(n): level for n, level in enumerate(levels)}
+    pool = MultiScaleRoIAlign(list(named), 7, 2)
+    if pooling == "max":
+        pool = lambda maps, boxes, _: RoIPool(7, 1 / 32)(maps["0"], boxes)  # noqa: E731
+    features, wide = levels[0].shape[1] * 49, FastRCNNPredictor(24, CLASSES + 1)
+    oracle = RoIHeads(
+        pool, TwoMLPHead(features, 32), wide, 0.5, 0.5, 512, 0.25, None, 0.0, 0.5, 100
+    )
+    oracle.box_head.fc7 = nn.Linear(32, 24)
+    weights = network.head.boxes.state_dict().values()
+    oracle.load_state_dict(dict(zip(oracle.state_dict(), weights, strict=True)))
+    given = regions(40)
+    found, _ = oracle.eval()(named, given, [(64, 96)] * 2)
+    for mine, theirs in zip(network(x, None, given), found, strict=True):
+        assert len(theirs["boxes"]) > 20
+        assert torch.equal(mine["boxes"], theirs["boxes"])
+        assert torch.equal(mine["labels"], theirs["labels"] - 1)
+        assert torch.equal(mine["scores"], theirs["scores"])
+
+
+def test_fast_r_cnn_trains_on_given_regions_and_says_what_it_lacks():
+    predictor = {"kind": "given", "count": 20, "widths": [8]}
+    network = build_network(small(head=fpn(predictor)), num_classes=CLASSES)
+    x = torch.randn(2, 3, 64, 96)
+    losses = network.train()(x, TARGETS, regions(20))
+    sum(losses.values()).backward()
+    assert set(losses) == {"loss_classifier", "loss_box_reg"}
+    assert all(w.grad is not None for w in network.head.boxes.parameters())
+    with pytest.raises(ValueError, match="kind given needs regions for each of the 2 images"):
+        network.eval()(x)
+    with pytest.raises(ValueError, match=r"at most 20 regions, but got 21: raise .* count"):
+        network(x, None, regions(21))
+    with pytest.raises(ValueError, match="regions are for a predictor of kind given"):
+        build_network(small(), num_classes=CLASSES).eval()(x, None, regions(20))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["points", "anchors", "proposals"])
+def test_planes_are_the_raw_outputs_level_by_level(kind):
+    small_one = {"proposals": {"count": 4, "widths": [8]}}.get(kind, {"layers": 1})
+    network = build_network(
+        small(head=fpn({"kind": kind, **small_one})), num_classes=CLASSES
+    ).eval()
+    maps = network.read(torch.randn(1, 3, 64, 64))
+    raw = torch.cat([part.flatten() for part in network.head.raw(maps).values()])
+    planes = torch.cat([plane.flatten() for plane in network.head.planes(maps)])
+    if kind == "points":  # whose sides are rectified in place
+        raw, planes = raw.relu(), planes.relu()
+    assert torch.equal(raw.sort().values, planes.sort().values)
 
 
 def fpn(predictor):

@@ -52,8 +52,34 @@ def test_with_the_same_weights_the_scores_are_smps_unet():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("fpn_resnet34", "resnet34"), ("fpn_efficientnet_b0", "efficientnet-b0")]
+)
+def test_with_the_same_weights_the_scores_are_smps_fpn(name, encoder):
+    oracle = random_statistics(smp.FPN(encoder, encoder_weights=None, classes=3))
+    network = build_network(load_architecture(name), num_classes=3)
+    # smp builds its levels from coarse to fine, and a last convolution that it never runs
+    theirs = {k: v for k, v in oracle.state_dict().items() if "tracked" not in k}
+    unused = ("encoder._conv_head", "encoder._bn1")
+    theirs = {k: v for k, v in theirs.items() if not k.startswith(unused)}
+    order = [k for k in network.state_dict() if "tracked" not in k]
+    finest_last = [k for k in order if ".lateral_" in k]
+    turned = iter(sorted(finest_last, key=lambda k: -int(k.split("lateral_")[1].split(".")[0])))
+    order = [next(turned) if ".lateral_" in k else k for k in order]
+    assert [network.state_dict()[k].shape for k in order] == [v.shape for v in theirs.values()]
+    network.load_state_dict(dict(zip(order, theirs.values(), strict=True)), strict=False)
+    x = torch.randn(1, 3, 64, 96)
+    expected = oracle(x)
+    assert expected.std() > 1e-3
+    mine = network.eval()(x)
+    assert torch.allclose(mine, expected, rtol=1e-3, atol=1e-4 * float(expected.std()))
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("side", [33, 50, 64])
-@pytest.mark.parametrize("name", ["unet", "fcn8s_vgg16", "fcn_resnet50", "unet_efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["fpn_resnet34", "unet", "fcn8s_vgg16", "fcn_resnet50", "unet_efficientnet_b0"]
+)
 def test_any_image_gets_scores_of_its_own_size(name, side):
     small = resize(load_architecture(name), width=0.125, resolution=side)
     network = build_network(small, num_classes=2).eval()
@@ -76,6 +102,11 @@ REFUSED = [
     ({"kind": "fcn", "reads": [0, 9]}, r"stages from 0 to 4, but got 9"),
     ({"kind": "fcn", "reads": [0, 1]}, r"must end with the last stage, 4"),
     ({"kind": "unet", "widths": [8], "reads": [0, 1, 4]}, r"at strides \[4, 4, 32\]"),
+    (
+        {"kind": "fpn", "levels": [16, 32], "predictor": {"kind": "given", "pooling": "max"}},
+        r"pooling max takes regions from one level, but there are 2: give levels",
+    ),
+    ({"kind": "map", "levels": [16], "predictor": {"kind": "given"}}, r"body's last stride, 32"),
     ({"kind": "fcn", "skips": 4}, r"skips: .*less than or equal to 3, but got 4"),
     ({"kind": "deeplab", "rates": []}, r"rates: .*at least 1 item"),
 ]
