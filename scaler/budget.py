@@ -78,10 +78,7 @@ class Budget:
             assert self.time_of is not None
             return self.time_of(member)
         count: int | None = getattr(self.measure(member), name)
-        if count is None:
-            raise InputError(
-                f"{UNITS[name]} of '{member.name}', which finds boxes, are not counted"
-            )
+        assert count is not None  # `measure` is chosen by what is limited
         return count
 
     def fits(self, member: "Architecture") -> bool:

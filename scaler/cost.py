@@ -36,9 +36,8 @@ class Cost:
 
     `peak_ram` is bytes of all maps that live at the worst moment, `flash` bytes of the weights,
     both as int8; `scaler.memory.measure_memory` tells them at another precision. The peak of a sum
-    is the larger one: layers follow one another. None where they were not asked for, and the peak
-    of a network that finds boxes: its head's maps are not counted yet. Costs are equal where
-    the three first figures are: a trace of operators does not know the other two.
+    is the larger one: layers follow one another. None where they were not asked for. Costs are
+    equal where the three first figures are: a trace of operators does not know the other two.
     """
 
     flops: int

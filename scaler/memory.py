@@ -7,7 +7,9 @@ needs 1,505,280 bytes as int8, what ExecuTorch's planner gives it; docs/choosing
 runtime takes beside the maps, and `experiments.benchmarks.memory` measures it.
 
 Layers follow one another, so the network's peak is that of its worst layer. Only the maps that a
-dense head reads live on beside the layers behind them.
+dense head reads live on beside the layers behind them. A detector's scores and sides live until its
+last map is made; what becomes of them (anchors, non-maximum suppression) is not counted. The second
+stage looks at all its regions at once, as torchvision's does.
 """
 
 import math
@@ -22,8 +24,7 @@ from scaler.memory_graph import trace_head
 from scaler.memory_law import Tensors, tensors_of
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Conventions
-from search_spaces.heads.head import PixelHead, Tap
-from search_spaces.records import InputError
+from search_spaces.heads.head import DenseHead, Tap
 
 Precision = Literal["int8", "float16", "float32"]
 BYTES: dict[Precision, int] = {"int8": 1, "float16": 2, "float32": 4}
@@ -33,13 +34,10 @@ _CHANNEL = 4  # bytes of a bias (int32) and of a scale (float32) at int8
 
 @dataclass(frozen=True)
 class RowMemory:
-    """A row of a network: bytes of all that lives at its worst moment, bytes of its weights.
-
-    `ram` is None in a network that finds boxes: the maps of its head are not counted yet.
-    """
+    """A row of a network: bytes of all that lives at its worst moment, bytes of its weights."""
 
     part: str
-    ram: int | None
+    ram: int
     flash: int
 
 
@@ -50,13 +48,10 @@ def measure_memory(
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> tuple[int, int]:
-    """Bytes of RAM at the peak and of flash. Raises InputError for a network that finds boxes."""
+    """Bytes of RAM at the peak and of flash."""
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     rows = list(memory_rows(architecture, precision=precision, **sizes))
-    peaks = [row.ram for row in rows if row.ram is not None]
-    if len(peaks) < len(rows):
-        raise InputError(f"the RAM of '{architecture.name}', which finds boxes, is not counted yet")
-    return max(peaks), sum(row.flash for row in rows)
+    return max(row.ram for row in rows), sum(row.flash for row in rows)
 
 
 def memory_rows(
@@ -69,8 +64,8 @@ def memory_rows(
     """Each row in turn, in the order of execution. All rows of a dense head have its peak."""
     conventions, sides = architecture.conventions, architecture.sizes()
     read: list[Tap] = []
-    head: int | None = None
-    if isinstance(architecture.head, PixelHead):
+    head = 0
+    if isinstance(architecture.head, DenseHead):
         maps = architecture.maps()
         read = architecture.head.read(maps)
         told = (tuple(maps), tuple(sides), num_classes, conventions, precision)
@@ -81,7 +76,7 @@ def memory_rows(
         (side, *_) = row.sides(sides, size)
         tensors = tensors_of(row.layer, side, conventions)
         ram = head
-        if row.at is None and architecture.task != "detection":
+        if row.at is None:
             at, first = _reads(row.part)
             kept = sum(held for tap, held in bytes_of.items() if tap <= at - first)
             own = first and at in bytes_of
@@ -139,7 +134,7 @@ def _in_order(
 
 @lru_cache(maxsize=4096)
 def _head_ram(
-    head: PixelHead,
+    head: DenseHead,
     maps: tuple[Tap, ...],
     sides: tuple[int, ...],
     num_classes: int,
@@ -155,6 +150,6 @@ def _head_ram(
         module = head.assembled(layers)
     read = [(tap.channels, sides[tap.at], sides[tap.at]) for tap in head.read(list(maps))]
     graph = trace_head(module, read, (sides[0], sides[0]))
-    sizes = tuple(_bytes(math.prod(step.shape), precision) for step in graph.steps)
+    sizes = tuple(_bytes(step.times * math.prod(step.shape), precision) for step in graph.steps)
     inputs = tuple(step.inputs for step in graph.steps)
     return _in_order(sizes, inputs, graph.output, False)

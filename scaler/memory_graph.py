@@ -17,11 +17,16 @@ from torch import fx, nn
 
 from search_spaces.blocks.convolution import SameConv2d
 from search_spaces.heads.head import fitted, framed
+from search_spaces.heads.one_stage import OneStage
+from search_spaces.heads.two_stage import TwoStage
 
 _NO_STEP = (nn.Identity, nn.Dropout, nn.Flatten)
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
-_SAME_SHAPE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Sigmoid, nn.Identity, nn.Dropout)
+_SAME_SHAPE = (
+    *(nn.BatchNorm2d, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Sigmoid, nn.Identity),
+    nn.Dropout,
+)
 _VIEWS = (torch.flatten, "flatten", "view", "reshape")
 _SUMS = (operator.add, torch.add)
 
@@ -33,6 +38,7 @@ class Step:
     shape: tuple[int, ...]
     inputs: tuple[int, ...]
     joins: bool = False  # a concatenation: its channels are the sum of its inputs'
+    times: int = 1  # how many there are: of an image one, of its regions as many as they are
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,10 @@ def trace_graph(module: nn.Module, shape: tuple[int, ...]) -> MemoryGraph:
 def trace_head(
     module: nn.Module, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
 ) -> MemoryGraph:
-    """The graph of a dense head for maps of these shapes (C, H, W) and an image of `size`."""
+    """The graph of a dense head for maps of these shapes (C, H, W) and an image of `size`.
+
+    That of a detector ends before its scores become boxes.
+    """
     whole = _Headed(module.eval().to("meta"), len(maps), size)
     graph = _Tracer().trace(whole)
     traced = fx.GraphModule(whole, graph)
@@ -83,9 +92,12 @@ class _Headed(nn.Module):
         super().__init__()
         self.head, self.count, self.size = head, count, size
 
-    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """The head's scores."""
-        return self.head([maps[i] for i in range(self.count)], self.size)
+    def forward(self, maps: list[torch.Tensor]) -> Any:
+        """The head's scores, or those of a detector, a map each."""
+        read = [maps[i] for i in range(self.count)]
+        if isinstance(self.head, OneStage | TwoStage):
+            return self.head.planes(read)
+        return self.head(read, self.size)
 
 
 class _Tracer(fx.Tracer):
@@ -97,13 +109,16 @@ class _Tracer(fx.Tracer):
 
 
 class _Shapes(fx.Interpreter):
-    """Notes each node's shape. What keeps the shape is not run: batch norm takes 17 ms on meta."""
+    """Notes each node's shape. What keeps the shape is not run: norms take 17 ms on meta."""
 
     def run_node(self, n: fx.Node) -> Any:
         """The node's value."""
         value = super().run_node(n)
         if isinstance(value, torch.Tensor):
-            n.meta["shape"] = tuple(value.shape[1:])
+            n.meta["shape"], n.meta["times"] = (
+                tuple(value.shape[1:]),
+                len(value) if value.dim() else 1,
+            )
         return value
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -122,16 +137,27 @@ class _Reader:
         self.rectifies: set[int] = set()  # steps that a rectifier can be part of
         self.weights: dict[int, Weights] = {}
         self.step_of: dict[fx.Node, int] = {}
+        self.fed: set[fx.Node] = set()  # what comes from the input; the rest is constant
 
     def read(self, graph: fx.Graph) -> MemoryGraph:
         """Every node in turn."""
         output = 0
         for node in graph.nodes:
+            if node.op == "placeholder" or self.fed.intersection(node.all_input_nodes):
+                self.fed.add(node)
             if node.op == "output":
-                output = self.step_of[node.args[0]]
-            elif "shape" in node.meta and node.op != "get_attr":
+                output = self._end(node)
+            elif "shape" in node.meta and node in self.fed:
                 self._note(node)
         return MemoryGraph(tuple(self.steps), output, tuple(self.weights.values()))
+
+    def _end(self, node: fx.Node) -> int:
+        """The step of the output. Several live until a last one, which takes nothing itself."""
+        ends = [self.step_of[other] for other in node.all_input_nodes]
+        if len(ends) > 1:
+            self.steps.append(Step((0,), tuple(ends)))
+            return len(self.steps) - 1
+        return ends[0]
 
     def _note(self, node: fx.Node) -> None:
         before = [other for other in node.all_input_nodes if other in self.step_of]
@@ -142,7 +168,9 @@ class _Reader:
         number = len(self.steps)
         shape = node.meta["shape"]
         inputs = tuple(dict.fromkeys(self.step_of[other] for other in before))
-        self.steps.append(Step(shape, inputs, joins=node.target is torch.cat))
+        self.steps.append(
+            Step(shape, inputs, joins=node.target is torch.cat, times=node.meta["times"])
+        )
         self.step_of[node] = number
         if node.target in _SUMS or isinstance(module, (*_WEIGHTED, nn.BatchNorm2d)):
             self.rectifies.add(number)

@@ -258,11 +258,6 @@ def check_limits(section: SearchSection, *, num_classes: int, in_channels: int) 
     if not section.limits and section.at == "formula":
         return
     space = searched_space(section)
-    if section.max_peak_ram < math.inf and "detection" in space.tasks():
-        raise InputError(
-            "max_peak_ram: the RAM of networks that find boxes is not counted yet; leave that "
-            "limit out"
-        )
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     if section.at == "budget":
         _check_budget(space, section, **sizes)

@@ -139,9 +139,22 @@ def test_laws_say_what_the_layer_itself_is_traced_to(name):
                 size = row.layer.output_size(size)
 
 
+class Planes(nn.Module):
+    """A detector up to its scores and sides, before they become boxes."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network.head.planes(self.network.read(x))
+
+
 def liveness(member, num_classes):
     """The peak in the order of the whole network's own graph, rectifiers in place."""
-    whole = fuse(fx.symbolic_trace(build_network(member, num_classes=num_classes).eval()))
+    network = build_network(member, num_classes=num_classes)
+    network = Planes(network) if member.task == "detection" else network
+    whole = fuse(fx.symbolic_trace(network.eval()))
     side = member.resolution
     ShapeProp(whole).propagate(torch.zeros(1, 3, side, side))
     modules = dict(whole.named_modules())
@@ -150,7 +163,7 @@ def liveness(member, num_classes):
     for at, node in enumerate(nodes):
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         kept = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout)
-        if isinstance(module, kept):
+        if isinstance(module, kept) or node.target == "flatten":
             buffer[node] = buffer[node.args[0]]
         elif "tensor_meta" in node.meta and node.op not in ("get_attr", "output"):
             buffer[node] = node
@@ -173,3 +186,36 @@ def test_the_whole_networks_graph_has_the_same_peak(name):
         assert device_cost(member, num_classes=10).peak_ram == liveness(member, 10)
         checked += 1
     assert checked
+
+
+LEVELS = {"kind": "fpn", "channels": 16, "levels": [8, 16, 32]}
+BOTH_WAYS = {"kind": "bifpn", "layers": 1, "fusion": "sum"}
+PREDICTORS = [
+    ({"kind": "points", "layers": 1}, {}),
+    ({"kind": "points", "layers": 1, "norm": "none"}, BOTH_WAYS),
+    ({"kind": "anchors", "layers": 1}, {}),
+    ({"kind": "proposals", "count": 40, "widths": [32]}, {}),
+    ({"kind": "given", "count": 300, "widths": [32]}, {}),
+]
+
+
+def detector(predictor, **head):
+    body = load_space("mbconv_detect").at(96).members(1, seed=0)[0]
+    return body.replace(head={**LEVELS, "predictor": predictor, **head})
+
+
+@pytest.mark.parametrize(("predictor", "head"), PREDICTORS)
+def test_a_detectors_peak_is_that_of_its_whole_graph(predictor, head):
+    small = detector(predictor, **head)
+    assert device_cost(small, num_classes=3).peak_ram == liveness(small, 3)
+
+
+def test_the_second_stage_holds_the_maps_of_all_its_regions_at_once():
+    few, many = (
+        detector({"kind": "proposals", "count": n, "widths": [32]}, beyond="max_pool")
+        for n in (10, 1000)
+    )
+    first = 3 * 5 * (12**2 + 6**2 + 3**2)  # the first stage's scores and sides wait
+    peak = device_cost(many, num_classes=3).peak_ram
+    assert 0 <= peak - (first + 1000 * (16 * 7 * 7 + 32)) < 100  # multiples of 16 bytes
+    assert device_cost(few, num_classes=3).peak_ram < 0.6 * peak

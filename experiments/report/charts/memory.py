@@ -4,20 +4,14 @@ from experiments.report.charts.chart import Axis, Chart, Colour, Figure, Marks, 
 from scaler.memory import memory_rows
 from scaler.stages import stage_of
 from search_spaces.architecture import Architecture
-from search_spaces.records import InputError
 
 
 def memory_chart(
     network: Architecture, *, limit: float | None = None, num_classes: int, in_channels: int
 ) -> Figure:
-    """A bar a layer: the KiB of int8 maps that live while it runs. `limit`, in bytes, is a line.
-
-    Raises InputError for a network that finds boxes, whose RAM is not counted.
-    """
+    """A bar a layer: the KiB of int8 maps that live while it runs. `limit`, in bytes, is a line."""
     rows = list(memory_rows(network, num_classes=num_classes, in_channels=in_channels))
-    kib = [row.ram / 1024 for row in rows if row.ram is not None]
-    if len(kib) < len(rows):
-        raise InputError(f"the RAM of '{network.name}', which finds boxes, is not counted yet")
+    kib = [row.ram / 1024 for row in rows]
     peak = max(kib)
     at = [place for place, value in enumerate(kib) if value == peak]
     rest = [place for place in range(len(kib)) if place not in at]

@@ -163,3 +163,12 @@ def test_ram_and_flash_are_counted_where_they_are_limited():
         check_limits(tight, **sizes)
     with pytest.raises(InputError, match=r"the last has [\d,]+ bytes of RAM at the peak, but the"):
         check_limits(tight.replace(at="budget"), **sizes)
+
+
+def test_a_limit_of_ram_binds_networks_that_find_boxes_too():
+    member = load_space("mbconv_detect").at(64).members(1, seed=1)[0]
+    sizes = {"num_classes": 3, "in_channels": 3}
+    peak = device_cost(member, **sizes).peak_ram
+    for limit, kept in ((peak, True), (peak - 1, False)):
+        pricing = Pricing(SearchSection(space="mbconv_detect", max_peak_ram=limit), **sizes)
+        assert pricing.allows(pricing.cost(member)) is kept
