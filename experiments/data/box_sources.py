@@ -34,6 +34,7 @@ _LABELS = ("annotations", "labels", "xmls", "annotation")
 _NO_BOXES = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # of COCO's files
 _KEYS = ("images", "annotations", "categories")  # of a COCO file
 _OF_COCO = re.compile("instances|annotations|coco", flags=re.IGNORECASE)
+_SURELY_COCO = re.compile(r"^instances|\.coco\.json$", flags=re.IGNORECASE)  # no other file's name
 
 
 class Source(NamedTuple):
@@ -101,13 +102,22 @@ def _of_folder(folder: Path) -> Source | None:
 
 
 def _jsons(folder: Path) -> list[Path]:
-    """COCO's files of boxes right in a folder; what has only the name of one is told."""
+    """COCO's files of boxes right in a folder; what may have only the name of one is told.
+
+    Raises InputError for a damaged file whose name no other kind of file has.
+    """
     found = []
     for entry in entries(folder):
         if not entry.name.lower().endswith(".json") or entry.name.startswith(_NO_BOXES):
             continue
-        if _is_coco(entry.path, entry.stat().st_mtime_ns):
+        damage = _damage(entry.path, entry.stat().st_mtime_ns)
+        if damage is None:
             found.append(Path(entry.path))
+        elif _SURELY_COCO.search(entry.name):
+            raise InputError(
+                f"'{entry.path}' is no COCO file: {damage}; correct it, or rename it if it holds "
+                f"no boxes"
+            )
         elif _OF_COCO.search(entry.name):
             say_once(
                 f"data: '{entry.path}' is left out: it is no COCO file, which is JSON with "
@@ -117,12 +127,15 @@ def _jsons(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=256)  # a file may have hundreds of MB, and several ways look at it
-def _is_coco(path: str, mtime_ns: int) -> bool:  # noqa: ARG001, a file that changes is read anew
+def _damage(path: str, mtime_ns: int) -> str | None:  # noqa: ARG001, what changes is read anew
+    """Why a file is no COCO file; None for one that is."""
     try:
         content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and all(isinstance(content.get(k), list) for k in _KEYS)
+    except (OSError, ValueError) as error:
+        return f"it is no JSON that can be read ({error})"
+    lists = content if isinstance(content, dict) else {}
+    bare = [f"`{key}`" for key in _KEYS if not isinstance(lists.get(key), list)]
+    return f"it has no list {' and no list '.join(bare)}" if bare else None
 
 
 def _form_of(

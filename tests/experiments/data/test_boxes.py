@@ -254,6 +254,24 @@ def test_what_has_only_the_name_of_coco_ends_no_classification(tmp_path, capsys,
         assert f"{name}' is left out: it is no COCO file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "cut", "words"),
+    [
+        ("instances.json", "{", r"instances.json' is no COCO file: it is no JSON .*line 1 column"),
+        ("_annotations.coco.json", '{"images": []}', "no list `annotations` and no list `categor"),
+    ],
+)
+def test_a_damaged_file_of_boxes_is_named_and_not_taken_for_no_boxes(tmp_path, name, cut, words):
+    root = folder(tmp_path, "coco")
+    for part in ("train", "validation"):
+        (root / part).mkdir(exist_ok=True)
+        picture(root / part / "images" / "0.png", 0)
+        (root / part / name).write_text(cut)
+        with pytest.raises(InputError, match=words):
+            load(root)
+        (root / part / name).unlink()
+
+
 def test_a_part_without_boxes_is_told_or_refused_where_it_was_named(tmp_path, capsys):
     root = folder(tmp_path, "yolo")
     picture(root / "test" / "images" / "0.png", 0)
