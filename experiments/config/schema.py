@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # it imports torch
     from search_spaces.heads import Task
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Fit = Literal["crop", "stretch", "pad"]
+Fit = Literal["crop", "stretch", "pad", "patches"]
 
 
 class PartNames(Record):
@@ -83,7 +83,9 @@ class DataConfig(Record):
     fit: Literal["auto"] | Fit = "auto"
     """How an image that is not square becomes one: `crop` keeps the centre square, `stretch` the
     whole image in another shape, `pad` (or `letterbox`) the whole image with black at two sides.
-    `auto` pads images with boxes, and crops others.
+    `auto` pads images with boxes, and crops others. `patches`, for masks, pads to `image_size`, and
+    the network sees pieces of its own resolution: in training a random one of each image an epoch,
+    elsewhere overlapping windows that cover the image.
     """
     validation_fraction: Fraction = 0.2
     """Share of the training part that is used for validation, where the data give none."""
@@ -116,7 +118,12 @@ class DataConfig(Record):
         return self
 
     def fitted(self, task: "Task") -> Fit:
-        """`fit`, or what `auto` is for data of this task."""
+        """`fit`, or what `auto` is for data of this task. InputError for patches without masks."""
+        if self.fit == "patches" and task != "segmentation":
+            raise InputError(
+                f"data.fit: patches is for images with masks, but '{self.source}' is for {task}; "
+                f"use crop, stretch or pad"
+            )
         if self.fit == "auto":
             return "pad" if task == "detection" else "crop"
         return self.fit

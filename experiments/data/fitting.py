@@ -15,9 +15,10 @@ def fit_square(image: Any, size: int, *, fit: Fit, resample: int = BILINEAR) -> 
     """A Pillow image as `size` x `size` pixels, antialiased bilinear unless
     another `resample` of Pillow's is given.
 
-    `crop` takes the centre square, `stretch` the whole image whatever its shape, and `pad` the
-    whole image in its shape, with black at both sides. Cropping is equal to resizing the shorter
-    side and cutting out the centre, without the pixels that are cut off.
+    `crop` takes the centre square, `stretch` the whole image whatever its shape, and `pad` and
+    `patches` the whole image in its shape, with black at both sides. Cropping is
+    equal to resizing the shorter side and cutting out the centre, without the pixels that are cut
+    off.
     """
     width, height = image.size
     if fit == "crop":

@@ -172,6 +172,7 @@ class ImageData:
     test: Part
     fingerprint: str  # see fingerprint()
     colours: tuple[tuple[int, int, int], ...] = ()  # of the classes, where masks are in colours
+    patches: bool = False  # a network sees pieces of its own resolution (`fit: patches`)
 
     @property
     def num_classes(self) -> int:

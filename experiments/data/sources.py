@@ -88,6 +88,7 @@ def read_source(config: DataConfig) -> UndividedData:
 
 def _from_arrays(source: UndividedData, config: DataConfig) -> UndividedData:
     """The arrays at the size asked for. InputError for what only image files can do."""
+    config.fitted("classification")
     if config.placement == "stream":
         raise InputError(
             f"data.placement: stream reads image files, but '{source.name}' comes as arrays; "

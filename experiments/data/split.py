@@ -51,6 +51,7 @@ def divide(source: UndividedData, config: DataConfig, *, seed: int) -> ImageData
         test=test,
         fingerprint=fingerprint(source.classes, train, validation, test),
         colours=source.colours,
+        patches=config.fit == "patches",
     )
 
 

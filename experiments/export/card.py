@@ -13,6 +13,7 @@ _FITS = {
     "crop": "the centre square",
     "stretch": "the whole image, stretched",
     "pad": "the whole image, padded with black",
+    "patches": "pieces of the whole image, padded with black",
 }
 _DOES: dict[Task, str] = {
     "classification": "An image classifier of {} classes.",

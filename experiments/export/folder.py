@@ -30,7 +30,7 @@ from search_spaces.network import DetectionNetwork, Network, build_network
 from search_spaces.records import InputError, Record, read_mapping
 
 # What timm calls the ways to a square. Its border has the mean's colour, ours is black.
-_TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}
+_TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}  # of classifiers
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
 DETECT, CLASSIFY = "detect.py", "classify.py"  # beside ONNX's and torch.export's files
 

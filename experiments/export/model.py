@@ -45,7 +45,8 @@ class Preprocessing(Record):
 
     `fit` makes a square of `image_size` pixels; that is normalised with `mean` and `std` (of pixels
     from 0 to 1) and resized to `size`. Called with uint8 images (N, C, H, W) or with an image of
-    Pillow's (N is 1) it gives float32 (N, C, size, size).
+    Pillow's (N is 1) it gives float32 (N, C, size, size). With `fit` patches the square keeps its
+    size, where it is the larger one: the network has seen pieces of `size` pixels of it.
     """
 
     size: int
@@ -60,8 +61,8 @@ class Preprocessing(Record):
     def __call__(self, images: Tensor | Image.Image) -> Tensor:
         squares = self._square(images)
         statistics = ChannelStatistics(self.mean, self.std)
-        prepare = Preparation.of(statistics, resolution=self.size, device=squares.device)
-        return prepare(squares)
+        size = input_side(squares.shape[-1], size=self.size, fit=self.fit)
+        return Preparation.of(statistics, resolution=size, device=squares.device)(squares)
 
     def _square(self, images: Tensor | Image.Image) -> Tensor:
         """uint8 (N, C, S, S)."""
@@ -94,12 +95,18 @@ def prepare(image: Any, settings: dict[str, Any]) -> Tensor:
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
     pixels = pixels.view(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, S, S)
     scale, shift = scale_and_shift(settings["mean"], settings["std"])
-    return resize(normalise(pixels, scale=scale, shift=shift), settings["size"])
+    size = input_side(side, size=settings["size"], fit=fit)
+    return resize(normalise(pixels, scale=scale, shift=shift), size)
 
 
 def stored_side(shape: tuple[int, ...], *, image_size: int | None, fit: Fit) -> int:
     """Side of the square that an image of `shape` becomes before it is resized to the input."""
-    return image_size or (max(shape) if fit == "pad" else min(shape))
+    return image_size or (max(shape) if fit in ("pad", "patches") else min(shape))
+
+
+def input_side(side: int, *, size: int, fit: Fit) -> int:
+    """Side of what the network is given of a square of `side` pixels; see `Preprocessing`."""
+    return max(side, size) if fit == "patches" else size
 
 
 @torch.no_grad()  # in inference mode torchvision's anchors would be lost to a later training step

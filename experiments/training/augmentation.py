@@ -174,12 +174,16 @@ def resize(images: Tensor, resolution: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """Normalise and resize: uint8 (N, C, H, W) -> float32 (N, C, R, R)."""
+    """Normalise and resize: uint8 (N, C, H, W) -> float32 (N, C, R, R).
+
+    With `patches` whole images are larger than the input: see `windows.pixel_scores`.
+    """
 
     scale: Tensor  # (C, 1, 1), of a uint8 value
     shift: Tensor  # (C, 1, 1)
     resolution: int
     layout: torch.memory_format
+    patches: bool = False
 
     @classmethod
     def of(
@@ -189,14 +193,19 @@ class Preparation:
         resolution: int,
         device: torch.device,
         layout: torch.memory_format = torch.contiguous_format,
+        patches: bool = False,
     ) -> Self:
         """The preparation for images with these statistics."""
         scale, shift = scale_and_shift(statistics.mean, statistics.std)
-        return cls(scale.to(device), shift.to(device), resolution, layout)
+        return cls(scale.to(device), shift.to(device), resolution, layout, patches)
 
     def __call__(self, images: Tensor) -> Tensor:
-        inputs = resize(normalise(images, scale=self.scale, shift=self.shift), self.resolution)
+        inputs = resize(self.normalised(images), self.resolution)
         return inputs.contiguous(memory_format=self.layout)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """float32 (N, C, H, W), not resized."""
+        return normalise(images, scale=self.scale, shift=self.shift)
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,6 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.data.decoding import decode_file
@@ -28,6 +27,7 @@ from experiments.data.images import CARD_SHARE, FileSplit, Part, Split
 from experiments.training.augmentation import Preparation
 from experiments.training.hardware import autocast, card_is_full
 from experiments.training.metrics import confusion
+from experiments.training.windows import pixel_scores, resized
 from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
@@ -293,9 +293,9 @@ def _confusion(
     order = list(in_order(len(split), batch_size=batch_size))
     for numbers, (images, labels) in zip(order, split.batches(order), strict=True):
         with autocast(device, precision):
-            scores = network(prepare(images))  # (B, K) or (B, K, R, R)
-        if scores.ndim == 4 and scores.shape[2:] != labels.shape[1:]:
-            scores = functional.interpolate(scores, size=labels.shape[1:], mode="bilinear")
+            scores = pixel_scores(network, images, prepare)  # (B, K) or (B, K, R, R)
+        if scores.ndim == 4:
+            scores = resized(scores, labels.shape[1:])
         matrix = matrix + confusion(scores, labels, first=first)
         if each is not None:
             each(numbers, scores, labels)

@@ -35,6 +35,7 @@ from experiments.training.optimizer import (
     set_rate,
 )
 from experiments.training.quantised import JudgedIn, quantised
+from experiments.training.windows import random_patches
 from experiments.training.workers import Workers, batch_size
 from scaler.conditions import find_device
 from search_spaces.records import InputError
@@ -131,7 +132,11 @@ class _Training:
         self.channels_last = layout == torch.channels_last
         network.to(self.device).to(memory_format=layout)
         self.prepare = Preparation.of(
-            data.statistics, resolution=resolution, device=self.device, layout=layout
+            data.statistics,
+            resolution=resolution,
+            device=self.device,
+            layout=layout,
+            patches=data.patches,
         )
         self.optimizer = make_optimizer(network, config)
         self.average = (
@@ -218,6 +223,9 @@ class _Training:
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Augment a batch and leave its gradients; its loss, and how many it got right."""
+        if self.prepare.patches:
+            side = self.prepare.resolution
+            images, labels = random_patches(images, labels, side=side, generator=draws)
         moving = labels if labels.ndim == 3 else None  # masks or boxes
         images, moving = vary(images, moving, augmentation=self.augmentation, generator=draws)
         labels = labels if moving is None else moving

@@ -29,7 +29,9 @@ def evaluate(
     `precision` is that of autocast, as in the training; None computes in float32.
     """
     device = next(network.parameters()).device
-    prepare = Preparation.of(data.statistics, resolution=resolution, device=device)
+    prepare = Preparation.of(
+        data.statistics, resolution=resolution, device=device, patches=data.patches
+    )
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     judge = metric_of(metric, data.task)
     measured = measure(network, place(split, device), data=data, **how, first=judge.first)

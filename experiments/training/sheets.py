@@ -15,7 +15,6 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
-from torch.nn import functional
 
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
@@ -23,6 +22,7 @@ from experiments.training.batches import place
 from experiments.training.detection import SURE, measure_detections, sure_ones
 from experiments.training.hardware import autocast
 from experiments.training.judging import Judged
+from experiments.training.windows import pixel_scores, resized
 
 MISTAKES = 24  # images on a sheet; with labels about 300 kB
 _COLUMNS = 6
@@ -173,9 +173,8 @@ def _predicted(
     told = []
     for images, masks in placed.batches([torch.tensor([number]) for number in range(len(chosen))]):
         with autocast(images.device, precision):
-            scores: Tensor = network(prepare(images))
-        if scores.shape[2:] != masks.shape[1:]:
-            scores = functional.interpolate(scores, size=masks.shape[1:], mode="bilinear")
+            scores = pixel_scores(network, images, prepare)
+        scores = resized(scores, masks.shape[1:])
         told.append(scores.argmax(1)[0].cpu().numpy())
     return told
 

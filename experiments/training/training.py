@@ -125,7 +125,12 @@ class Training:
         network.to(device)
         images: Part = getattr(self.data, part)
         resolution = self.resolution or self.architecture.resolution
-        prepare = Preparation.of(self.data.statistics, resolution=resolution, device=device)
+        prepare = Preparation.of(
+            self.data.statistics,
+            resolution=resolution,
+            device=device,
+            patches=self.data.patches,
+        )
         precision = choose_precision(self.config.precision, device)
         how: dict[str, Any] = {"data": self.data, "prepare": prepare, "precision": precision}
         with repeatable(self.config.deterministic):

@@ -6,7 +6,9 @@ from search_spaces.records import InputError
 
 
 def test_every_shipped_recipe_can_be_read():
-    assert list_recipes() == ["efficientnet", "inception", "modern", "proxy", "resnet", "vgg"]
+    assert list_recipes() == [
+        *("efficientnet", "inception", "land_cover", "modern", "proxy", "resnet", "vgg")
+    ]
     for name in list_recipes():
         assert load_recipe(name).name == name
 

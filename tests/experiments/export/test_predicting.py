@@ -15,7 +15,7 @@ from experiments.data.fitting import unfit_boxes
 from experiments.data.sources import load_data
 from experiments.export import load_exported, predict
 from experiments.export.folder import write_exported
-from experiments.export.model import Preprocessing, checkpoint_model
+from experiments.export.model import Preprocessing, checkpoint_model, prepare
 from experiments.export.pixels import score_pixels
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
@@ -32,9 +32,9 @@ COLOURS = np.array([[10, 20, 30], [200, 100, 50]], dtype=np.uint8)
 RECIPE = TrainConfig(batch_size=4, device="cpu", precision="float32")
 
 
-def trained(folder, source, architecture):
+def trained(folder, source, architecture, **how):
     """A checkpoint after one epoch, the data, and what the training measured on the test part."""
-    config = DataConfig(source=str(source))
+    config = DataConfig(source=str(source), **how)
     data = load_data(config, seed=0)
     training = Training(architecture, data, config, RECIPE, epochs=1, seed=0)
     network = next(training.run()).network
@@ -80,6 +80,26 @@ def test_masks_that_are_told_have_the_trainings_test_dice_exactly(masked, tmp_pa
     again = predict(tmp_path / "export", [source / "test" / "images"], output=tmp_path / "again")
     assert again.equals(table)
     assert load_exported(tmp_path / "export").colours == ((10, 20, 30), (200, 100, 50))
+
+
+def test_masks_told_in_patches_have_the_trainings_test_dice_exactly(masked, tmp_path):
+    """Images of 20 px, pieces of 16: what predict and the export do is what the training judged."""
+    source = masked[0]
+    path, data, tested = trained(tmp_path / "p", source, SMALL, fit="patches")
+    write_exported(checkpoint_model(path), tmp_path / "export")
+    how = load_exported(tmp_path / "export").preprocessing
+    assert (how.fit, how.image_size, how.size) == ("patches", 20, 16)
+    pixels = torch.from_numpy(data.test.images)
+    assert how(pixels).shape == (4, 3, 20, 20)
+    given = Image.fromarray(data.test.images[0].transpose(1, 2, 0))
+    assert torch.equal(prepare(given, how.model_dump()), how(pixels[:1]))
+    table = predict(tmp_path / "export", [source / "test" / "images"], output=tmp_path / "out")
+    told = [np.asarray(Image.open(tmp_path / "out" / "masks" / name)) for name in table["file"]]
+    cells = data.test.masks.astype(int) * 2 + np.stack(told)
+    matrix = np.bincount(cells.ravel(), minlength=4).reshape(2, 2)
+    assert METRICS["dice"].of(torch.from_numpy(matrix)) == tested
+    wide = Image.new("RGB", (40, 25))
+    assert score_pixels(checkpoint_model(path), wide, window=12).shape == (2, 25, 40)
 
 
 def test_a_window_as_large_as_the_image_is_one_pass_and_smaller_ones_cover_all(masked):

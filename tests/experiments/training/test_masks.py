@@ -12,11 +12,13 @@ from torchvision.transforms.v2 import functional as moved
 from experiments.config.recipe import Augmentation, RandAugment, TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split, fingerprint
+from experiments.data.sources import load_data
 from experiments.training.augmentation import Preparation, crop_and_resize, vary
 from experiments.training.batches import DeviceSplit, measure_confusion, place
 from experiments.training.gradients import make_mask_loss, weights_of
 from experiments.training.metrics import METRICS, confusion, metric_of
 from experiments.training.training import Training, check_space
+from experiments.training.windows import averaged, cut, random_patches, windows
 from search_spaces import Architecture, InputError, load_space
 
 SMALL = Architecture.parse(
@@ -255,3 +257,57 @@ def test_masks_travel_to_workers_and_are_part_of_the_fingerprint():
     assert np.array_equal(again.masks, data.train.masks)
     other = replace(data.train, masks=1 - data.train.masks.clip(0, 1))
     assert fingerprint(data.classes, other) != fingerprint(data.classes, data.train)
+
+
+def test_a_patch_holds_the_same_place_of_image_and_mask_and_none_of_the_black_beside():
+    masks = torch.full((200, 12, 12), 255, dtype=torch.uint8)
+    masks[:, 3:9] = torch.arange(72).view(6, 12).to(torch.uint8)  # a picture of 6 x 12, padded
+    images = masks[:, None].repeat(1, 3, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    some, own = random_patches(images, masks, side=5, generator=generator)
+    assert some.shape == (200, 3, 5, 5)
+    assert torch.equal(some, own[:, None].expand_as(some))
+    assert own.max() < 72
+    assert {(int(n) // 12, int(n) % 12) for n in own[:, 0, 0]} == {
+        (row, column) for row in range(2) for column in range(8)
+    }
+    whole, _ = random_patches(images, masks, side=12, generator=generator)
+    assert whole is images
+
+
+def test_with_patches_a_training_sees_pieces_and_is_judged_on_the_whole_images():
+    data = replace(squares(side=24), patches=True)
+    config = TrainConfig(batch_size=8, loss="cross_entropy_dice", device="cpu")
+    training = Training(SMALL, data, DataConfig(fit="patches"), config, epochs=12, seed=0)
+    shapes = set()
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, args: shapes.add(args[0].shape[2:]) if hasattr(module, "stem") else None
+    )
+    seen = list(training.run())
+    judged = training.judged(seen[-1].network)
+    hook.remove()
+    assert shapes == {(16, 16)}
+    assert judged.matrix.sum() == (data.test.masks != 255).sum()
+    assert judged.value > 0.95
+    assert training.metadata()["fit"] == "patches"
+
+
+def test_windows_give_what_one_pass_gives_but_near_their_inner_edges():
+    """A network that sees three pixels far: four or more from an inner edge all is equal."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 2, 7, padding=3)
+    images = torch.randn(1, 3, 20, 20)
+    whole = network(images)
+    boxes = windows(20, 20, side=12)
+    assert boxes == [(x, y, x + 12, y + 12) for y in (0, 8) for x in (0, 8)]
+    sizes = {"width": 20, "height": 20, "side": 12}
+    told = averaged(lambda box: network(cut(images, box)), boxes, **sizes)
+    assert torch.allclose(told[..., :5, :5], whole[..., :5, :5], atol=1e-6)  # the border included
+    assert torch.allclose(told[..., -5:, -5:], whole[..., -5:, -5:], atol=1e-6)
+    ideal = averaged(lambda box: cut(whole, box), boxes, **sizes)
+    assert torch.allclose(ideal, whole, atol=1e-6)
+
+
+def test_patches_without_masks_are_refused():
+    with pytest.raises(InputError, match=r"but 'digits' is for classification; use crop, stretch"):
+        load_data(DataConfig(fit="patches"), seed=0)
