@@ -23,12 +23,13 @@ _SHOWN = 10  # rows of the table; all of them are in the file
 @click.option(
     "--window",
     type=PIXELS,
-    help="Side of a segmenter's windows in pixels of the image; default its shorter side.",
+    help="Side of windows, in pixels of the image. Default: of masks the image's shorter side, of "
+    "boxes none: the image is looked at as a whole.",
 )
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
-    help="The least score of a detector's boxes; default 0.3.",
+    help="The least score of a detector's boxes; default: the best F1 in validation.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @progress_options

@@ -56,6 +56,11 @@ class Exported:
     num_classes: int
     colours: tuple[tuple[int, int, int], ...] = ()  # of the classes, where masks had some
 
+    @property
+    def score(self) -> float | None:
+        """The least score of boxes to tell, where the training chose one."""
+        return self.metrics.get("score")
+
 
 def write_exported(
     model: Model,
@@ -227,6 +232,7 @@ def _metrics(model: Model) -> dict[str, Any]:
         "metric",
         "accuracy",
         "test_accuracy",
+        "score",
         "epochs",
         "seed",
         "data",

@@ -154,6 +154,11 @@ class Model:
         """Of the classes, where the training's masks had some."""
         return tuple((r, g, b) for r, g, b in self.training.get("colours", ()))
 
+    @property
+    def score(self) -> float | None:
+        """The least score of boxes to tell, where the training chose one."""
+        return self.training.get("score")
+
 
 def untrained_model(
     name_or_path: str,

@@ -54,18 +54,22 @@ def predict(
     `network` is a folder of `scaler export`, `train` or `run`, a checkpoint, or a member's file. A
     classifier's table has a row an image: file, class, and the share of each class (softmax). A
     segmenter's row has the share of the pixels that are of each class, and beside the table stand
-    masks (the class's number at each pixel), overlays and classes.csv. `window` is the side of a
-    segmenter's windows in pixels of the image; without it the image's shorter side, or all of the
-    image where the training stretched or padded its images.
+    masks (the class's number at each pixel), overlays and classes.csv. `window` is the side of
+    windows in pixels of the image. Without it a segmenter's is the image's shorter side, or all of
+    the image where the training stretched or padded its images; a detector sees the image as a
+    whole, as in training.
 
     A detector's table has a row a box: file, class, score, x1, y1, x2, y2 in pixels of the image as
     viewers show it, the surest of an image first; beside it stand overlays. Boxes with a score
-    below `score` (by default SURE) are left out. Raises InputError.
+    below `score` are left out; by default that of the best F1 on the training's validation part, or
+    SURE where none is known. Raises InputError.
     """
     model = trained_network(network)
     task = model.architecture.task
-    if window is not None and task != "segmentation":
-        raise InputError(f"a window is for networks that score pixels, but '{network}' does not")
+    if window is not None and task == "classification":
+        raise InputError(
+            f"a window is for networks that score pixels or find boxes, but '{network}' classifies"
+        )
     if score is not None and task != "detection":
         raise InputError(f"a score is for networks that find boxes, but '{network}' does not")
     if score is not None and not 0 <= score <= 1:
@@ -80,7 +84,8 @@ def predict(
     if task == "segmentation":
         columns, tell = names, partial(_pixels, model, folder, palette, window)
     elif task == "detection":
-        columns, tell = BOXES, partial(_boxes, model, folder, names, palette, _sure(model, score))
+        columns = BOXES
+        tell = partial(_boxes, model, folder, names, palette, window, _sure(model, score, window))
     rows: list[list[object]] = []
     for name in told_now_and_then(files, len(files), what="predicted {} images"):
         picture = read_image(str(files[name]), upright_rgb)
@@ -126,29 +131,32 @@ def _boxes(
     folder: Path,
     names: tuple[str, ...],
     palette: _Palette,
+    window: int | None,
     score: float,
     name: Path,
     picture: Image.Image,
 ) -> list[list[object]]:
-    found = find_boxes(model, picture).sure(score)
+    found = find_boxes(model, picture, window=window).sure(score)
     overlay = (folder / "overlays" / name).with_suffix(".png")
     write_boxes(overlay, picture, found, names=names, palette=palette)
     figures = np.column_stack([found.scores, found.corners]).round(_DIGITS).tolist()
     return [[names[n], *row] for n, row in zip(found.classes, figures, strict=True)]
 
 
-def _sure(model: Exported | Model, score: float | None) -> float:
+def _sure(model: Exported | Model, score: float | None, window: int | None) -> float:
     """The least score of boxes that are told, said aloud where it was not given."""
     head = model.architecture.head
     assert isinstance(head, PyramidHead)
     least = head.boxes.score_threshold
+    known = SURE if model.score is None else model.score
     if score is None:
-        say(f"boxes with a score of {SURE} or more; --score sets another, and 0 tells all")
+        why = "" if model.score is None else ", the best F1 on the training's validation part"
+        say(f"boxes with a score of {known:g} or more{why}; --score sets another, and 0 tells all")
     elif score < least:
         say(f"boxes with a score of {least:g} or less are left out by the network's own head")
-    if model.preprocessing.fit == "crop":
+    if model.preprocessing.fit == "crop" and window is None:
         say("of each image the centre square is looked at, as the training did (fit: crop)")
-    return SURE if score is None else score
+    return known if score is None else score
 
 
 def trained_network(place: str | Path) -> Exported | Model:

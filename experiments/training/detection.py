@@ -1,5 +1,6 @@
 """What a detector finds on a part of the data, and its average precision, by torchmetrics."""
 
+import math
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from search_spaces.records import InputError
 
 # What is true and what was told of each image, on the CPU: `boxes`, `labels`, and told `scores`.
 Detections: TypeAlias = list[tuple[dict[str, Tensor], dict[str, Tensor]]]
-SURE = 0.3  # the least score of boxes that are shown to people
+SURE = 0.3  # the least score of boxes that are shown to people, where no better one is known
 _BATCH = 32  # images at a time; their maps are large
 
 
@@ -86,30 +87,53 @@ def precision_curves(found: Detections, *, num_classes: int) -> Tensor:
     return curves
 
 
-def sure_ones(told: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of the boxes that were found those with a score of SURE or more."""
-    sure = told["scores"] >= SURE
+def sure_ones(told: dict[str, Tensor], score: float) -> dict[str, Tensor]:
+    """Of the boxes that were found those with a score of `score` or more."""
+    sure = told["scores"] >= score
     return {name: values[sure] for name, values in told.items()}
 
 
-def f1_of(truth: dict[str, Tensor], told: dict[str, Tensor]) -> float:
+def f1_of(truth: dict[str, Tensor], told: dict[str, Tensor], *, score: float) -> float:
     """2 right / (true + found) of one image, in [0, 1]; 1 where nothing is there nor found.
 
-    Of `sure_ones`, the best score first, each may meet one box of its class at an IoU of 0.5.
+    Found are those of `sure_ones`.
+    """
+    told = sure_ones(told, score)
+    whole = len(truth["labels"]) + len(told["labels"])
+    return 2 * int(right_ones(truth, told).sum()) / whole if whole else 1.0
+
+
+def right_ones(truth: dict[str, Tensor], told: dict[str, Tensor]) -> Tensor:
+    """Of one image's boxes that were found, bool (n,): which are right.
+
+    The best score first, each may meet one box of its class at an IoU of 0.5.
     """
     from torchvision.ops import box_iou  # a second to import, for boxes alone
 
-    told = sure_ones(told)
-    whole = len(truth["labels"]) + len(told["labels"])
     overlaps = box_iou(told["boxes"], truth["boxes"])
     overlaps[told["labels"][:, None] != truth["labels"][None]] = 0
-    right = 0
+    right = torch.zeros(len(overlaps), dtype=torch.bool)
     for row in told["scores"].argsort(descending=True).tolist() if overlaps.numel() else []:
         best, column = overlaps[row].max(0)
         if best >= 0.5:
-            right += 1
+            right[row] = True
             overlaps[:, column] = 0
-    return 2 * right / whole if whole else 1.0
+    return right
+
+
+def best_score(found: Detections) -> float:
+    """The least score at which the F1 of all boxes together is best; SURE where none is right.
+
+    Down to hundredths.
+    """
+    true = sum(len(truth["labels"]) for truth, _ in found)
+    scores = torch.cat([told["scores"] for _, told in found] or [torch.zeros(0)])
+    right = torch.cat([right_ones(*each) for each in found] or [scores.bool()])
+    scores, order = scores.sort(descending=True, stable=True)
+    if not right.any():
+        return SURE
+    f1 = 2 * right[order].cumsum(0) / (true + torch.arange(1, len(scores) + 1))
+    return math.floor(100 * float(scores[f1.argmax()])) / 100
 
 
 def check_metric() -> None:

@@ -13,7 +13,13 @@ from experiments.config.files import write_text
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import measure_confusion, place
-from experiments.training.detection import averaged, f1_of, measure_detections, precision_curves
+from experiments.training.detection import (
+    SURE,
+    averaged,
+    f1_of,
+    measure_detections,
+    precision_curves,
+)
 from experiments.training.metrics import Metric, dice_by_class, iou_by_class
 from search_spaces.heads import Task
 
@@ -34,6 +40,7 @@ class Judged:
     matrix: Tensor  # int64 (K, K); float64 (2, K) of boxes
     told: Tensor  # int64 (N,)
     sure: Tensor  # float64 (N,)
+    score: float = SURE  # of boxes: the least one that `sure` looks at
     curves: Tensor | None = None  # float64 (101, K), at recalls of 0, 0.01 to 1
 
 
@@ -45,6 +52,7 @@ def judge(
     prepare: Preparation,
     metric: Metric,
     precision: torch.dtype | None = None,
+    score: float = SURE,
 ) -> Judged:
     """Look at `part` once (twice for top-5, whose matrix is another), where the network is."""
     placed = place(part, next(network.parameters()).device)
@@ -54,8 +62,8 @@ def judge(
         found = measure_detections(network, placed, **how)
         curves = precision_curves(found, num_classes=data.num_classes)
         precisions = averaged(curves)
-        by_image = torch.tensor([f1_of(*each) for each in found], dtype=torch.float64)
-        return Judged(metric.of(precisions), precisions, told, by_image, curves[0])
+        by_image = torch.tensor([f1_of(*each, score=score) for each in found], dtype=torch.float64)
+        return Judged(metric.of(precisions), precisions, told, by_image, score, curves[0])
 
     def each(numbers: Tensor, scores: Tensor, labels: Tensor) -> None:
         if scores.ndim == 4:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from experiments.data.images import IGNORED, ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.detection import SURE, measure_detections, sure_ones
+from experiments.training.detection import measure_detections, sure_ones
 from experiments.training.hardware import autocast
 from experiments.training.judging import Judged
 from experiments.training.windows import pixel_scores, resized
@@ -114,7 +114,7 @@ def _ranked(judged: Judged) -> dict[int, str]:
 def _boxes(
     network: nn.Module, part: Part, judged: Judged, *, data: ImageData, **how: Any
 ) -> bytes | None:
-    """A row an image: its boxes, and those found with a score of SURE or more."""
+    """A row an image: its boxes, and those found with a score of `judged.score` or more."""
     kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
@@ -127,12 +127,14 @@ def _boxes(
     grid = figure.subplots(len(chosen), 2, squeeze=False)
     for row, number, image, (truth, told) in zip(grid, chosen, inputs, found, strict=True):
         row[0].set_ylabel(f"{kinds[number]}\nF1 {judged.sure[number]:.2f}", fontsize=8)
-        for axes, boxes in zip(row, (truth, sure_ones(told)), strict=True):
+        for axes, boxes in zip(row, (truth, sure_ones(told, judged.score)), strict=True):
             _show(axes, image)
             _draw_boxes(axes, boxes, shades)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-    for axes, title in zip(grid[0], ("truth", f"found, scores of {SURE} or more"), strict=True):
+    for axes, title in zip(
+        grid[0], ("truth", f"found, scores of {judged.score:g} or more"), strict=True
+    ):
         axes.set_title(title, fontsize=9)
     keys = [Patch(color=c, label=_short(n)) for c, n in zip(shades, data.classes, strict=True)]
     figure.legend(handles=keys[:40], loc="outside right upper", fontsize=7, frameon=False)

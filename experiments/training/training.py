@@ -12,8 +12,9 @@ from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part
 from experiments.training.augmentation import Preparation
+from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState, write_bytes
-from experiments.training.detection import check_metric
+from experiments.training.detection import SURE, best_score, check_metric, measure_detections
 from experiments.training.epoch import EpochResult
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.judging import Judged, judge, write_classes
@@ -115,26 +116,18 @@ class Training:
         *,
         part: Literal["validation", "test"] = "test",
         sheet: Path | None = None,
+        score: float = SURE,
     ) -> Judged:
         """Look at a part of the data, on the device that the recipe names.
 
-        What is told class by class goes into `folder` (see `write_classes`), and a sheet of images
-        to the path `sheet`, each if it is named.
+        Of boxes, images are ranked by those with a score of `score` or more. What is told class by
+        class goes into `folder` (see `write_classes`), and a sheet of images to the path `sheet`,
+        each if it is named.
         """
-        device = find_device(self.config.device)
-        network.to(device)
         images: Part = getattr(self.data, part)
-        resolution = self.resolution or self.architecture.resolution
-        prepare = Preparation.of(
-            self.data.statistics,
-            resolution=resolution,
-            device=device,
-            patches=self.data.patches,
-        )
-        precision = choose_precision(self.config.precision, device)
-        how: dict[str, Any] = {"data": self.data, "prepare": prepare, "precision": precision}
+        how = {"data": self.data, **self._shown(network)}
         with repeatable(self.config.deterministic):
-            found = judge(network, images, metric=self.metric, **how)
+            found = judge(network, images, metric=self.metric, score=score, **how)
             if folder is not None:
                 write_classes(folder, found, self.data, part=part)
             if sheet is not None:
@@ -143,6 +136,28 @@ class Training:
                 if (drawn := make_sheet(network, images, found, **how)) is not None:
                     write_bytes(sheet, drawn)
         return found
+
+    def best_score(self, network: nn.Module) -> dict[str, float]:
+        """Of boxes `score`: the least one to tell, by F1 on the validation part; else nothing."""
+        if self.data.task != "detection":
+            return {}
+        how = self._shown(network)
+        with repeatable(self.config.deterministic):
+            placed = place(self.data.validation, how["prepare"].scale.device)
+            return {"score": best_score(measure_detections(network, placed, **how))}
+
+    def _shown(self, network: nn.Module) -> dict[str, Any]:
+        """How images are shown to the network, which goes to the recipe's device."""
+        device = find_device(self.config.device)
+        network.to(device)
+        resolution = self.resolution or self.architecture.resolution
+        prepare = Preparation.of(
+            self.data.statistics,
+            resolution=resolution,
+            device=device,
+            patches=self.data.patches,
+        )
+        return {"prepare": prepare, "precision": choose_precision(self.config.precision, device)}
 
     def metadata(self, **facts: Any) -> dict[str, Any]:
         """What a checkpoint says of its network: enough to build, use and train it again.

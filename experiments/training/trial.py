@@ -22,6 +22,7 @@ from experiments.training.checkpoint import (
     write_bytes,
     write_state,
 )
+from experiments.training.detection import SURE
 from experiments.training.epoch import EpochResult
 from experiments.training.members.transfer import initial_weights
 from experiments.training.quantised import JudgedIn
@@ -112,11 +113,14 @@ class TrainingEvaluation:
                 result.network.load_state_dict(kept.weights)
             figures["accuracy"] = best.accuracy
             sheet = checkpoint_dir / SHEET
-            figures["test_accuracy"] = own.judged(result.network, checkpoint_dir, sheet=sheet).value
+            chosen = own.best_score(result.network)
+            score = chosen.get("score", SURE)
+            judged = own.judged(result.network, checkpoint_dir, sheet=sheet, score=score)
+            figures["test_accuracy"] = judged.value
             save_checkpoint(
                 checkpoint_dir / "weights.safetensors",
                 result.network,
-                metadata=own.metadata(epoch=best.epoch, **figures),
+                metadata=own.metadata(epoch=best.epoch, **figures, **chosen),
             )
         elif self.by_class:
             own.judged(result.network, checkpoint_dir, part="validation")

@@ -21,6 +21,7 @@ from experiments.training.checkpoint import (
     state_bytes,
     write_bytes,
 )
+from experiments.training.detection import SURE
 from experiments.training.epoch import EpochResult
 from experiments.training.hardware import card_is_full
 from experiments.training.loop import TrainingDiverged
@@ -183,7 +184,9 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
         return Trained(folder, accuracy, epoch, tested, training.metric.label)
     network = training.network()
     network.load_state_dict(load_tensors(folder.best))
-    test_accuracy = training.judged(network, folder.path, sheet=folder.figures / SHEET).value
+    chosen = training.best_score(network)
+    score, sheet = chosen.get("score", SURE), folder.figures / SHEET
+    test_accuracy = training.judged(network, folder.path, sheet=sheet, score=score).value
     draw(
         network,
         folder,
@@ -191,7 +194,7 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
         resolution=training.architecture.resolution,
         metric=training.metric.label,
     )
-    best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy)
+    best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy, **chosen)
     write_bytes(folder.best, checkpoint_bytes(network, metadata=best))
     state = folder.read_state()
     assert state is not None, "the last epoch always leaves one"

@@ -14,6 +14,7 @@ from experiments.data.boxes import cut
 from experiments.data.fitting import unfit_boxes
 from experiments.data.sources import load_data
 from experiments.export import load_exported, predict
+from experiments.export.boxes import find_boxes
 from experiments.export.folder import write_exported
 from experiments.export.model import Preprocessing, checkpoint_model, prepare
 from experiments.export.pixels import score_pixels
@@ -181,7 +182,7 @@ def detector(folder, config, head=POINTS):
     network.train()(torch.randn(2, 3, 32, 32), targets_of(torch.ones(2, 0, 5)))  # statistics
     network.eval()
     path = folder / "checkpoints" / "best.safetensors"
-    save_checkpoint(path, network, metadata=training.metadata(test_accuracy=0.25))
+    save_checkpoint(path, network, metadata=training.metadata(test_accuracy=0.25, score=0.1))
     return path, data, network
 
 
@@ -193,6 +194,14 @@ def test_boxes_that_are_told_are_those_that_the_training_judged(tmp_path):
     judged = measure_detections(network, place(data.test, torch.device("cpu")), prepare=prepare)
     table = predict(path, [source / "test" / "images"], output=tmp_path / "out", score=0)
     assert list(table) == ["file", "class", "score", "x1", "y1", "x2", "y2"]
+    images = [source / "test" / "images"]
+    again = predict(path, images, output=tmp_path / "again", score=0, window=33)
+    assert again.equals(table)  # a window as large as the image is the image
+    write_exported(checkpoint_model(path), tmp_path / "export")
+    for network, folder in ((path, "own"), (tmp_path / "export", "exported")):  # its own score
+        own = predict(network, images, output=tmp_path / folder)
+        assert 0 < len(own) < len(table)
+        assert len(own) == (table["score"] >= 0.1).sum()
     for number, (_, found) in enumerate(judged):
         width, height = [(30, 19), (21, 33)][number % 2]
         where = {"width": width, "height": height, "size": 24, "fit": "pad"}
@@ -206,6 +215,41 @@ def test_boxes_that_are_told_are_those_that_the_training_judged(tmp_path):
         assert own["class"].tolist() == [data.classes[n] for n in found["labels"][inside.kept]]
         with Image.open(tmp_path / "out" / "overlays" / f"{number}.png") as overlay:
             assert overlay.width * height == overlay.height * width
+
+
+class Patches(torch.nn.Module):
+    """Finds what is of one of these greys: a box each, as large as that."""
+
+    def __init__(self, greys):
+        super().__init__()
+        self.greys = torch.nn.Parameter(torch.tensor(greys) / 255)
+
+    def forward(self, x):
+        boxes, labels = [], []
+        for label, grey in enumerate(self.greys):
+            rows, columns = ((x[0, 0] - grey).abs() < 0.001).nonzero().unbind(1)
+            if len(rows):
+                labels.append(label)
+                corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                boxes.append(torch.stack(corners).float())
+        scores = torch.linspace(0.9, 0.5, len(labels))
+        return [{"boxes": torch.stack(boxes) if boxes else torch.zeros(0, 4),
+                 "labels": torch.tensor(labels, dtype=torch.int64), "scores": scores}]  # fmt: skip
+
+
+def test_windows_tell_each_box_once_wherever_it_lies():
+    how = Preprocessing(size=20, channels=3, mean=(0, 0, 0), std=(1, 1, 1), fit="pad")
+    model = SimpleNamespace(network=Patches([100, 200]), preprocessing=how, architecture=DETECTOR)
+    for left in range(46):
+        pixels = np.zeros((35, 50, 3), dtype=np.uint8)
+        pixels[left % 31 :, left:][:4, :4] = 100  # as large as what windows share, less one
+        pixels[30:33, 20:22] = 200
+        found = find_boxes(model, Image.fromarray(pixels), window=20)
+        order = np.argsort(found.classes)
+        top = left % 31
+        expected = [[left, top, left + 4, top + 4], [20, 30, 22, 33]]
+        assert found.classes[order].tolist() == [0, 1]
+        assert found.corners[order].tolist() == expected
 
 
 def test_a_classifiers_table_has_the_trainings_test_accuracy(tmp_path, tiny):

@@ -17,7 +17,7 @@ from experiments.data.images import ImageData, Split
 from experiments.training import detection
 from experiments.training.augmentation import draw_crops, draw_moves, vary
 from experiments.training.checkpoint import TrainingState, read_metadata
-from experiments.training.detection import average_precision, f1_of
+from experiments.training.detection import SURE, average_precision, best_score, f1_of
 from experiments.training.moving import Moves, crop_boxes, move_boxes, targets_of
 from experiments.training.training import Training
 from experiments.training.trial import TrainingEvaluation
@@ -150,9 +150,22 @@ def test_the_f1_of_an_image_counts_each_box_once():
     truth = one([0, 0, 10, 10], [20, 20, 30, 30], labels=[0, 1])
     told = one([0, 0, 10, 9], [0, 0, 9, 10], [20, 20, 30, 30], [20, 20, 30, 30],
                labels=[0, 0, 0, 1], scores=[0.9, 0.8, 0.7, 0.1])  # fmt: skip
-    assert f1_of(truth, told) == pytest.approx(2 / 5)  # the second is twice, the third another's
-    assert f1_of(one(), one(scores=[])) == 1
-    assert f1_of(truth, one(scores=[])) == 0
+    # The second is twice, the third another's.
+    assert f1_of(truth, told, score=0.3) == pytest.approx(2 / 5)
+    assert f1_of(truth, told, score=0.1) == pytest.approx(4 / 6)
+    assert f1_of(one(), one(scores=[]), score=0.3) == 1
+    assert f1_of(truth, one(scores=[]), score=0.3) == 0
+
+
+def test_the_best_score_is_that_of_the_best_f1_over_all_images():
+    first, second = ([0, 0, 10, 10], [20, 20, 30, 30])
+    truth = one(first, second, labels=[0, 1])
+    far = [50, 50, 60, 60]
+    told = one(first, second, far, far, labels=[0, 1, 0, 1], scores=[0.945, 0.267, 0.15, 0.1])
+    assert best_score([(truth, told)]) == 0.26  # both and nothing else: F1 1
+    many = [(one(), one(far, labels=[0], scores=[0.5]))] * 4
+    assert best_score([(truth, told), *many]) == 0.94  # 2 / 3; down to the second it is 4 / 8
+    assert best_score([(truth, one(scores=[]))]) == best_score([]) == SURE
 
 
 def test_without_torchmetrics_the_error_names_the_way_out(monkeypatch):
@@ -226,6 +239,7 @@ def test_a_trial_of_a_detector_keeps_its_best_weights_and_tests_them(training, t
     assert curves.count().tolist() == [101, 101]
     assert curves.mean()[table["class"]].tolist() == pytest.approx(table["ap50"].tolist())
     assert (facts["metric"], facts["fit"], facts["classes"]) == ("map50", "pad", ["red", "blue"])
+    assert 0 <= facts["score"] == round(facts["score"], 2) < 1
 
 
 def test_what_boxes_cannot_do_is_refused(training):
