@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.heads import Task
+from search_spaces.heads import AnyHead, Task
 from search_spaces.records import InputError, choose, kind_of, other_kind, read_mapping
 from search_spaces.reference import list_architectures
 
@@ -100,7 +100,12 @@ class SearchSpace:
 
     def tasks(self) -> set[Task]:
         """What its networks are for, by the heads that they may have."""
-        return {self._resolve(_recording(choices, {})).task for choices in self._each_option_once()}
+        return {head.task for head in self.heads()}
+
+    def heads(self) -> list[AnyHead]:
+        """Heads that its networks may have: together they have each option once."""
+        each = self._each_option_once()
+        return [self._resolve(_recording(choices, {})).head for choices in each]
 
     def size(self) -> int:
         """How many parameter settings the space has (networks may be fewer)."""

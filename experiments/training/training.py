@@ -24,7 +24,7 @@ from experiments.training.moving import check_boxes_can
 from experiments.training.quantised import JudgedIn
 from scaler.conditions import find_device
 from search_spaces.architecture import Architecture
-from search_spaces.heads import Given
+from search_spaces.heads import AnyHead, Given
 from search_spaces.network import Network, build_network
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
@@ -188,11 +188,7 @@ class Training:
 def check_task(architecture: Architecture, data: ImageData) -> None:
     """Raise InputError where the head is for another task than the data, or needs more of them."""
     if architecture.task == data.task:
-        if isinstance(getattr(architecture.head, "predictor", None), Given):
-            raise InputError(
-                f"the head of '{architecture.name}' looks at regions that are given, but no data "
-                f"hold any: take predictor kind proposals, or train it from Python"
-            )
+        _check_regions(architecture.head, architecture.name)
         return
     ways = {
         "segmentation": "give it a head of kind unet, fcn or deeplab, or fpn with pixels",
@@ -204,6 +200,14 @@ def check_task(architecture: Architecture, data: ImageData) -> None:
         f"{architecture.head.kind}), but the data '{data.name}' are for {data.task}; "
         f"{ways[data.task]}"
     )
+
+
+def _check_regions(head: AnyHead, name: str) -> None:
+    if isinstance(getattr(head, "predictor", None), Given):
+        raise InputError(
+            f"a head of '{name}' looks at regions that are given, but no data hold any: take "
+            f"predictor kind proposals, or train it from Python"
+        )
 
 
 def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmentation) -> None:
@@ -255,6 +259,8 @@ def check_space(
             f"data '{data.name}' are for {data.task}; choose another space, as "
             f"`--space {ways[data.task]}`"
         )
+    for head in space.heads():
+        _check_regions(head, space.name)
 
 
 @dataclass

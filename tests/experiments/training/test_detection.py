@@ -19,9 +19,9 @@ from experiments.training.augmentation import draw_crops, draw_moves, vary
 from experiments.training.checkpoint import TrainingState, read_metadata
 from experiments.training.detection import SURE, average_precision, best_score, f1_of
 from experiments.training.moving import Moves, crop_boxes, move_boxes, targets_of
-from experiments.training.training import Training
+from experiments.training.training import Training, check_space
 from experiments.training.trial import TrainingEvaluation
-from search_spaces import Architecture, InputError
+from search_spaces import Architecture, InputError, SearchSpace
 
 SIDE = 32
 _MBCONV = {"kind": "mbconv", "expand_ratio": 2, "kernel_size": 3, "se_ratio": 0}
@@ -250,3 +250,16 @@ def test_what_boxes_cannot_do_is_refused(training):
         replace(training, config=training.config.replace(metric="dice"))
     with pytest.raises(InputError, match=r"train\.loss focal"):
         replace(training, config=training.config.replace(loss="focal"))
+
+
+def test_regions_that_no_data_hold_are_refused_before_a_search(training):
+    given = {"kind": "given", "widths": [8]}
+    head = DETECTOR.head.model_dump()
+    architecture = DETECTOR.replace(head={**head, "predictor": given})
+    with pytest.raises(InputError, match="a head of 'tiny' looks at regions that are given, but"):
+        replace(training, architecture=architecture)
+    tree = DETECTOR.model_dump(mode="json", exclude={"name"})
+    tree["head"]["predictor"] = {"choice": [tree["head"]["predictor"], given]}
+    space = SearchSpace("own", tree)
+    with pytest.raises(InputError, match="a head of 'own' looks at regions that are given, but"):
+        check_space(space, training.config, training.data, varied=Augmentation())
