@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.export.int8 import EXACT_SUMS
 from experiments.export.int8 import FILE as INT8
 from experiments.export.model import Model
 from experiments.training.metrics import METRICS
@@ -132,7 +133,9 @@ def _use(files: list[str], task: Task) -> str:
             f'{found}onnxruntime.InferenceSession("model.onnx")'
             f'.run(None, {{"images": inputs.numpy()}})'
         ),
-        INT8: f'onnxruntime.InferenceSession("{INT8}").run(None, {{"images": inputs.numpy()}})',
+        INT8: "options = onnxruntime.SessionOptions()\n"
+        f'options.add_session_config_entry("{EXACT_SUMS[0]}", "{EXACT_SUMS[1]}")  # on any x86\n'
+        f'onnxruntime.InferenceSession("{INT8}", options).run(None, {{"images": inputs.numpy()}})',
     }
     lines = [*_LINES[task], "", *(other[file] for file in files if file in other)]
     code = "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"
