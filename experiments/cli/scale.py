@@ -173,6 +173,12 @@ def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled
     from scaler.scaled import scale_to, scaled_by_phi
     from scaler.within import scale_within
 
+    if "target" not in options and set(options.get("limits", ())) == {"peak_ram"}:
+        click.echo(
+            "only RAM is limited, and more layers need no more of it: FLOPs and flash may be many "
+            "times the baseline's (--max-flops and --max-flash limit them)",
+            err=True,
+        )
     scaled = scale_within if "target" not in options else scale_to
     return [scaled_by_phi(baseline, **options) if "phi" in options else scaled(baseline, **options)]
 

@@ -327,6 +327,22 @@ def test_limits_alone_give_the_network_that_keeps_them_and_name_the_one_that_bin
     assert data["peak_ram"] <= 98304
 
 
+def test_ram_as_the_only_limit_is_said_to_leave_flops_and_flash_free(scaler):
+    command = [
+        "scale",
+        "resnet8",
+        "--num-classes",
+        "10",
+        "--resolution",
+        "32",
+        "--max-ram",
+        "48KiB",
+    ]
+    said = "only RAM is limited"
+    assert said in scaler(*command)[2]
+    assert said not in scaler(*command, "--max-flops", "13M")[2]
+
+
 def test_a_board_is_its_limits_and_a_limit_beside_it_counts_first(scaler):
     command = ["scale", "resnet8", "--board", "nucleo-f446re", "--max-ram", "64KiB", "--json"]
     _, out, err = scaler(*command, "--num-classes", "10", "--resolution", "32")
