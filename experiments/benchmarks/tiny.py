@@ -1,13 +1,21 @@
-"""MLPerf Tiny's ResNet-8 on CIFAR-10, against networks that a search finds within what it needs.
+"""MLPerf Tiny's networks, against those that a search finds within what they need.
 
     SCALER_DATA=... python -m experiments.benchmarks.tiny
+    SCALER_DATA=... python -m experiments.benchmarks.tiny --task clothing --epochs 20
+    SCALER_DATA=... python -m experiments.benchmarks.tiny --only cifar_resnet20 --fine-tune 2
 
-The search is `scaler search --space tiny` with ResNet-8's RAM and flash as limits and two targets:
-its multiply-adds, and half of them. The most accurate network of each target is grown as `scaler
-scale` does until a limit binds, where it leaves room. All are then trained anew, by one recipe with
-new seeds, and tested as float and as int8 (by ONNX Runtime). No search has seen the test images.
+The search on CIFAR-10 is `scaler search --space tiny` with ResNet-8's RAM and flash as limits and
+two targets: its multiply-adds, and half of them. On clothing photographs the rival is the body of
+person detection, and the limits are 64 KiB, 250 KiB and its multiply-adds. The most accurate
+network of each target is grown as `scaler scale` does until a limit binds, where it leaves room.
+All are then trained anew, by one recipe with new seeds, and tested as float and as int8 (by ONNX
+Runtime). No search has seen the test images.
 
-Each training is one line of `tiny.jsonl`, and a search continues, so that a stopped series goes on.
+With `--only` there is no search: what int8 costs the named networks. With `--fine-tune N` each is
+then trained on for N epochs as int8, and beside that for as many in float.
+
+Each training is one line of `<task>.jsonl`, and a search continues, so that a stopped series goes
+on.
 """
 
 import argparse
@@ -16,8 +24,12 @@ import math
 import statistics
 import tempfile
 import time
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from experiments.benchmarks import keep
 from experiments.config.messages import say
@@ -27,8 +39,11 @@ from experiments.config.schema import DataConfig, SearchConfig
 from experiments.config.search_section import SearchSection
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
+from experiments.export.fine_tuning import fine_tuned, trained_on
 from experiments.export.folder import write_exported
-from experiments.export.model import checkpoint_model
+from experiments.export.formats import write_onnx
+from experiments.export.int8 import quantise
+from experiments.export.model import Model, checkpoint_model
 from experiments.report.tables import load_front
 from experiments.steps.noise import difference
 from experiments.steps.search import search
@@ -40,21 +55,53 @@ from scaler.compound import CompoundCoefficients
 from scaler.cost import device_cost
 from scaler.within import scale_within
 from search_spaces.architecture import Architecture
+from search_spaces.folding import fold_batch_norm
 from search_spaces.records import InputError
 from search_spaces.reference import load_architecture
 
-RIVAL = "resnet8"
-FOUND = {"found": 1.0, "found at half": 0.5}  # row -> share of the rival's multiply-adds
 LIMITED: tuple[CostName, ...] = ("flops", "peak_ram", "flash")
+KINDS = ("float", "int8", "int8 tuned", "int8 longer", "float longer")
 ENOUGH = 0.95  # of the multiply-adds: nearer to the limit a network is not grown
 NEW_SEEDS = 1_000_000  # as the confirmation's: no search has trained with them
 SIZES = {"num_classes": 10, "in_channels": 3}
 
 
-def limits(share: float) -> dict[CostName, float]:
-    """What the rival has of each cost, of its multiply-adds the share."""
-    cost = device_cost(load_architecture(RIVAL), **SIZES)
-    return {name: getattr(cost, name) * (share if name == "flops" else 1) for name in LIMITED}
+@dataclass(frozen=True)
+class Task:
+    """Images, the network to beat on them, and where a better one is looked for."""
+
+    rival: str
+    space: str
+    data: dict[str, Any]  # of DataConfig
+    least: float  # multiply-adds; the search trains no network of fewer
+    found: dict[str, float]  # row -> share of the rival's multiply-adds
+    device: dict[CostName, float]  # bytes; a cost that is not there is limited to the rival's
+
+    def limits(self, share: float) -> dict[CostName, float]:
+        """The device's, and what else the rival has, of its multiply-adds the share."""
+        cost = device_cost(load_architecture(self.rival), **SIZES)
+        own = {name: getattr(cost, name) * (share if name == "flops" else 1) for name in LIMITED}
+        return {**own, **self.device}
+
+
+TASKS = {
+    "tiny": Task(
+        rival="resnet8",
+        space="tiny",
+        data={"source": "cifar10", "crop_padding": 4},
+        least=4e6,
+        found={"found": 1.0, "found at half": 0.5},
+        device={},
+    ),
+    "clothing": Task(
+        rival="mobilenet_v1_025_96",
+        space="tiny_96",
+        data={"source": "clothing", "image_size": 96, "crop_padding": 12},
+        least=2e6,
+        found={"found": 1.0},
+        device={"peak_ram": 64 * 1024, "flash": 250 * 1024},
+    ),
+}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -69,28 +116,27 @@ def write(path: Path, **line: Any) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def images(limit: int, validation: int) -> DataConfig:
-    """CIFAR-10 with so many images to learn from and to choose by, and all to test with."""
-    return DataConfig(
-        source="cifar10", crop_padding=4, train_limit=limit, validation_limit=validation
-    )
+def images(task: Task, limit: int, validation: int) -> DataConfig:
+    """The task's, at most so many to learn from and to choose by, and all to test with."""
+    return DataConfig(**task.data, train_limit=limit, validation_limit=validation)
 
 
 def searched(args: argparse.Namespace) -> RunFolder:
     """The run of the search; one that is complete is read."""
-    rival = limits(1.0)
+    task: Task = args.task
+    most = task.limits(1.0)
     config = SearchConfig(
         name="tiny",
         run=args.run,
-        data=images(args.search_images, args.validation_images),
+        data=images(task, args.search_images, args.validation_images),
         search=SearchSection(
-            space="tiny",
-            resolution=32,
-            targets=tuple(sorted(share * rival["flops"] for share in FOUND.values())),
-            min_flops=4e6,
-            max_flops=rival["flops"],
-            max_peak_ram=rival["peak_ram"],
-            max_flash=rival["flash"],
+            space=task.space,
+            resolution=load_architecture(task.rival).resolution,
+            targets=tuple(sorted(share * most["flops"] for share in task.found.values())),
+            min_flops=task.least,
+            max_flops=most["flops"],
+            max_peak_ram=most["peak_ram"],
+            max_flash=most["flash"],
             trials=args.trials,
             epochs=args.search_epochs,
         ),
@@ -100,9 +146,8 @@ def searched(args: argparse.Namespace) -> RunFolder:
     return search(config).run
 
 
-def grown(found: Architecture, share: float) -> Architecture:
+def grown(found: Architecture, within: dict[CostName, float]) -> Architecture:
     """The network grown until a limit binds; itself where little is left, or nothing fits."""
-    within = limits(share)
     has = device_cost(found, **SIZES).flops
     if has > ENOUGH * within["flops"]:
         return found
@@ -127,20 +172,26 @@ def find(args: argparse.Namespace) -> None:
     run = searched(args)
     trials = load_trials(run.path)
     front = load_front(run.path).dropna(subset=["target"])
+    task: Task = args.task
     files = dict(zip(front["target"], front["baseline"], strict=True))
     found = {}
-    for row, share in FOUND.items():
-        file = run.path / str(files[share * limits(1.0)["flops"]])
-        network = grown(load_architecture(file), share)
+    for row, share in task.found.items():
+        file = run.path / str(files[share * task.limits(1.0)["flops"]])
+        network = grown(load_architecture(file), task.limits(share))
         found[row] = network.model_dump(mode="json", exclude_defaults=True)
     write(args.lines, found=found, trials=len(trials), epochs=int(trials["epochs"].sum()))
 
 
-def networks(lines: list[dict[str, Any]]) -> dict[str, Architecture]:
-    """The rival and what was found, by row."""
-    (found,) = (line["found"] for line in lines if "found" in line)
-    told = {row: Architecture.parse(found[row], source=row) for row in FOUND}
-    return {RIVAL: load_architecture(RIVAL), **told}
+def networks(args: argparse.Namespace) -> dict[str, Architecture]:
+    """The rival and what was found, by row; or those that are named, at the rival's resolution."""
+    rival = load_architecture(args.task.rival)
+    if args.only:
+        return {
+            name: load_architecture(name).replace(resolution=rival.resolution) for name in args.only
+        }
+    (found,) = (line["found"] for line in read(args.lines) if "found" in line)
+    told = {row: Architecture.parse(found[row], source=row) for row in args.task.found}
+    return {args.task.rival: rival, **told}
 
 
 def train(
@@ -150,7 +201,7 @@ def train(
     training = Training(
         architecture=network,
         data=data,
-        data_config=images(args.train_images, args.validation_images),
+        data_config=images(args.task, args.train_images, args.validation_images),
         config=TrainConfig(),
         epochs=args.epochs,
         seed=NEW_SEEDS + seed,
@@ -164,18 +215,45 @@ def train(
         folder = Path(scratch) / "exported"
         write_exported(checkpoint_model(checkpoint), folder, calibration=data)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        longer = trained_longer(checkpoint_model(checkpoint), data, args.fine_tune)
     return {
         "float": metrics["onnx_test_accuracy"],
         "int8": metrics["int8_test_accuracy"],
         "int8_bytes": metrics["int8_bytes"],
         "validation": last.accuracy,
         "cpu_seconds": round(took, 1),
+        **longer,
     }
+
+
+def trained_longer(model: Model, data: ImageData, epochs: int) -> dict[str, float]:
+    """What further epochs give: as int8 (quantisation-aware), and in float, then made int8.
+
+    Both go from the same weights, by the same recipe; what int8 itself regains is the first
+    accuracy less the last.
+    """
+    if not epochs:
+        return {}
+    exact = deepcopy(model.network)
+    fold_batch_norm(exact.eval())
+    for _ in trained_on(exact, model, data, epochs=epochs):
+        pass
+    size = model.preprocessing.size
+    told: dict[str, float] = {}
+    ways = {"tuned": fine_tuned(model, data, epochs=epochs), "longer": exact.eval()}
+    for way, network in ways.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "float.onnx"
+            write_onnx(network, torch.zeros(2, data.channels, size, size), path)
+            _, metrics = quantise(model, path, data)
+        told |= {f"int8 {way}": metrics["int8_test_accuracy"]}
+    return {**told, "float longer": metrics["onnx_test_accuracy"]}
 
 
 def recipe(args: argparse.Namespace) -> dict[str, int]:
     """What is the same for all trainings that are compared."""
-    return {"images": args.train_images, "trained_epochs": args.epochs}
+    told = {"images": args.train_images, "trained_epochs": args.epochs}
+    return told | ({"fine_tuned_epochs": args.fine_tune} if args.fine_tune else {})
 
 
 def trainings(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -185,8 +263,8 @@ def trainings(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def train_all(args: argparse.Namespace) -> None:
     """Train what is missing; every row's first seed before any second."""
-    data = load_data(images(args.train_images, args.validation_images), seed=0)
-    rows = networks(read(args.lines))
+    data = load_data(images(args.task, args.train_images, args.validation_images), seed=0)
+    rows = networks(args)
     done = {(line["row"], line["seed"]) for line in trainings(args)}
     for seed in range(args.seeds):
         for row, network in rows.items():
@@ -199,20 +277,22 @@ def train_all(args: argparse.Namespace) -> None:
             say(f"{row}, seed {seed}: float {told['float']:.4f}, int8 {told['int8']:.4f}")
 
 
-def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a network; `p` is Welch's, of the difference to the rival."""
+def table(lines: list[dict[str, Any]], rival: str | None) -> list[dict[str, Any]]:
+    """A row a network; `p` is Welch's, of the difference to the rival, where there is one."""
     by_row: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         by_row.setdefault(line["row"], []).append(line)
     told = []
     for row, own in by_row.items():
         shown: dict[str, Any] = {"network": row, "n": len(own)}
-        for kind in ("float", "int8"):
-            values, rivals = ([each[kind] for each in which] for which in (own, by_row[RIVAL]))
+        for kind in KINDS:
+            if kind not in own[0]:
+                continue
+            values = [each[kind] for each in own]
             shown[kind] = round(statistics.mean(values), 4)
             shown[f"{kind} spread"] = round(statistics.stdev(values), 4) if len(own) > 1 else None
-            if row != RIVAL:
-                gap = difference(values, rivals)
+            if rival is not None and row != rival:
+                gap = difference(values, [each[kind] for each in by_row[rival]])
                 p = None if math.isnan(gap.p) else float(f"{gap.p:.2g}")
                 shown |= {f"{kind} over": round(gap.value, 4), f"{kind} p": p}
         shown |= {name: own[0][name] for name in (*LIMITED, "params")}
@@ -221,37 +301,57 @@ def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return told
 
 
+def note(args: argparse.Namespace) -> str:
+    """What the table tells, in words."""
+    told = [f"{args.task.data['source']} at {load_architecture(args.task.rival).resolution} px."]
+    if not args.only:
+        (found,) = (line for line in read(args.lines) if "found" in line)
+        told.append(
+            f"Found: a search in the space `{args.task.space}` of {found['trials']} trials of up "
+            f"to {args.search_epochs} epochs ({found['epochs']} in all) of at most "
+            f"{args.search_images:,} images, chosen on at most {args.validation_images:,}, within "
+            + ", ".join(f"{limit:,.0f} of {name}" for name, limit in args.task.limits(1.0).items())
+            + " (RAM as int8)."
+        )
+    told.append(
+        f"Trained by the default recipe on at most {args.train_images:,} images for {args.epochs} "
+        f"epochs from scratch, tested on all test images: `float` and `int8` are means of `n` "
+        f"trainings with new seeds, `spread` their deviation. Training seconds are the processor's."
+    )
+    if not args.only:
+        told.append(f"`over` is the difference to {args.task.rival}, `p` Welch's test of it.")
+    if args.fine_tune:
+        told.append(
+            f"From the same weights {args.fine_tune} epochs more: as int8 (`tuned`), or in float "
+            f"(`longer`), and then made int8."
+        )
+    return " ".join(told)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--task", choices=TASKS, default="tiny")
     for part, count in {"search": 5_000, "train": 10_000, "validation": 2_000}.items():
         parser.add_argument(f"--{part}-images", type=int, default=count)
     for name, count in {"trials": 24, "search-epochs": 3, "epochs": 3, "seeds": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=count)
-    parser.add_argument("--run", type=Path, default=Path("runs/tiny"))
+    parser.add_argument("--only", nargs="+", metavar="NETWORK", help="Named ones, and no search.")
+    parser.add_argument("--fine-tune", type=int, default=0, metavar="N", help="Epochs, beside.")
+    parser.add_argument("--run", type=Path, help="Of the search.  [default: runs/<results' name>]")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results"))
     parser.add_argument("--table", action="store_true", help="Only of what was done.")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    args.lines = args.out / "tiny.jsonl"
+    name = args.task if args.task == "tiny" else f"tiny_{args.task}"
+    name += "_int8" if args.only else ""
+    args.task, args.lines = TASKS[args.task], args.out / f"{name}.jsonl"
+    args.run = args.run or Path("runs") / name
     if not args.table:
-        find(args)
+        if not args.only:
+            find(args)
         train_all(args)
-    (told,) = (line for line in read(args.lines) if "found" in line)
-    keep(
-        "tiny",
-        table(trainings(args)),
-        folder=args.out,
-        note=(
-            f"CIFAR-10 at 32 px. Found: a search in the space `tiny` of {told['trials']} trials of "
-            f"up to {args.search_epochs} epochs ({told['epochs']} in all) of "
-            f"{args.search_images:,} images, chosen on {args.validation_images:,}, with the "
-            f"rival's RAM (int8), flash and multiply-adds as limits. Trained by the default recipe "
-            f"on {args.train_images:,} images for {args.epochs} epochs from scratch, tested on all "
-            f"test images: `float` and `int8` are "
-            f"means of `n` trainings with new seeds, `spread` their deviation; `over` is the "
-            f"difference to {RIVAL}, `p` Welch's test of it. Training seconds are the processor's."
-        ),
-    )
+    rival = None if args.only else args.task.rival
+    keep(name, table(trainings(args), rival), folder=args.out, note=note(args))
 
 
 if __name__ == "__main__":

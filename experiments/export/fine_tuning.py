@@ -1,5 +1,7 @@
 """Training on with 8 bits in mind, from trained weights: quantisation-aware fine-tuning."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -9,6 +11,7 @@ from experiments.data.images import ImageData
 from experiments.export.model import Model
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
+from experiments.training.epoch import EpochResult
 from experiments.training.loop import train_epochs
 from experiments.training.quantised import quantised
 from search_spaces.records import InputError
@@ -26,11 +29,13 @@ def check_fine_tuning(model: Model, data: ImageData) -> None:
         )
 
 
-def fine_tuned(model: Model, data: ImageData, *, epochs: int) -> nn.Module:
-    """A copy of the network, batch norm folded, trained on for `epochs` as int8 computes it.
+def trained_on(
+    network: nn.Module, model: Model, data: ImageData, *, epochs: int
+) -> Iterator[EpochResult]:
+    """Train `network`, a form of the model's, in place on the CPU; yield after each epoch.
 
     On the training images as they are, without augmentation, by the training's recipe at SHARE of
-    its learning rate, falling to 0. The ranges are taken anew after each epoch.
+    its learning rate, falling to 0.
     """
     recipe = TrainConfig.parse(model.training.get("train", {}), source="the checkpoint's recipe")
     config = recipe.replace(
@@ -43,21 +48,28 @@ def fine_tuned(model: Model, data: ImageData, *, epochs: int) -> nn.Module:
         layout="contiguous",
         compiled="never",
     )
-    cpu, size = torch.device("cpu"), model.preprocessing.size
-    prepare = Preparation.of(data.statistics, resolution=size, device=cpu)
-    images = place(data.train, cpu)
-    rounds = quantised(model.network, images, prepare=prepare)
-    results = train_epochs(
-        rounds,
+    return train_epochs(
+        network,
         data,
         config=config,
         epochs=epochs,
-        resolution=size,
+        resolution=model.preprocessing.size,
         augmentation=Augmentation(flip=False, crop_padding=0),
         seed=int(model.training.get("seed", 0)),
-        device=cpu,
+        device="cpu",
     )
-    for result in results:
+
+
+def fine_tuned(model: Model, data: ImageData, *, epochs: int) -> nn.Module:
+    """A copy of the network, batch norm folded, trained on for `epochs` as int8 computes it.
+
+    It is trained as `trained_on` does; the ranges are taken anew after each epoch.
+    """
+    cpu = torch.device("cpu")
+    prepare = Preparation.of(data.statistics, resolution=model.preprocessing.size, device=cpu)
+    images = place(data.train, cpu)
+    rounds = quantised(model.network, images, prepare=prepare)
+    for result in trained_on(rounds, model, data, epochs=epochs):
         say(
             f"fine-tuning: epoch {result.epoch} of {epochs}, validation accuracy in int8 "
             f"{result.accuracy:.4f}"
