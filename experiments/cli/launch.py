@@ -111,7 +111,8 @@ def search_command(time_text: str | None, dry_run: bool, **options: Any) -> None
         free = options["config"] is None and options["epochs"] is None
         config = _planned(config, seconds, sides, free_epochs=free)
     if dry_run:
-        say("nothing was written; the same command without --dry-run begins")
+        fits = "" if seconds is not None else "; `--time 2h` fits all of it into a time"
+        say(f"nothing was written; the same command without --dry-run begins{fits}")
         return
     from experiments.report.report import outcome_of, write_report
     from experiments.steps.search import search

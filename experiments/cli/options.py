@@ -183,7 +183,15 @@ def from_run(
 
 def _baseline_of(name: str) -> str:
     folder = Path(name)
-    if not (folder / "config.yaml").is_file() or name in known_architectures():
+    if name in known_architectures():
+        return name
+    if folder.is_dir() and not any(folder.glob("*.yaml")):
+        raise click.UsageError(
+            f"'{name}' is a folder without a network. If it holds images, "
+            f"`scaler train resnet18 --data {name} --epochs 10` trains on them "
+            f"(`scaler list` has the networks)."
+        )
+    if not (folder / "config.yaml").is_file():
         return name
     if not (folder / "baseline.yaml").is_file():
         raise click.UsageError(

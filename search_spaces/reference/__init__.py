@@ -125,6 +125,8 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
         return Architecture.parse(data, source=text)
     if resources.files("search_spaces").joinpath("spaces", f"{text}.yaml").is_file():
         raise other_kind(text, "a search space", wanted="an architecture")
+    if "/" in text:
+        raise InputError(f"there is no file or run folder '{text}' (`scaler list` has the names)")
     builder: Callable[[str], Architecture] = choose(_REFERENCES, text, what="architecture")
     return builder(text)
 

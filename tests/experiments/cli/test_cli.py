@@ -217,6 +217,12 @@ MISTAKES = [
     (["coefficients", "resnet18", "--rule", "best"], "'best' is not one of 'equal_flops', 'phi'"),
     (["run"], "Give --config"),
     (["export", "resnet18"], "Give the folder to write, as `-o exported/`"),
+    (["show", "runs/none"], "there is no file or run folder 'runs/none'"),
+    (["export", "runs/none", "-o", "out"], "there is no file or run folder 'runs/none'"),
+    (
+        ["train", ".", "--epochs", "1"],
+        "`scaler train resnet18 --data . --epochs 10` trains on them",
+    ),
     (["export", "resnet19", "-o", "out"], "unknown architecture 'resnet19'; did you mean"),
     (["export", "resnet18", "-o", "out", "--format", "onxx"], "unknown format 'onxx'; did you"),
     (["export", "w.safetensors", "-o", "out"], "there is no checkpoint 'w.safetensors'"),
