@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist load
 FIGURES := commands:startup commands:line cost overhead overhead:share many_trials \
 	many_trials:--alone many_trials:--deciding loading:table loading:page bookkeeping:sqlite \
 	bookkeeping:postgresql bookkeeping:suggestion input_pipeline input_pipeline:first_step \
-	curves forecast transfer transfer:--members worth dense regret:--commit:3950a05
+	curves forecast transfer transfer:--members transfer:--masks worth dense regret:--commit:3950a05
 
 .PHONY: demo test test-all test-gpu figures lint docs install clean
 

@@ -2,11 +2,14 @@
 
     SCALER_DATA=... python -m experiments.benchmarks.transfer
     SCALER_DATA=... python -m experiments.benchmarks.transfer --members
+    SCALER_DATA=... python -m experiments.benchmarks.transfer --masks --epochs 10
 
 A network of mbconv_small is trained on CIFAR-10, then on the clothing data set (CC0) with that
 start in four ways, and without it. Test accuracies are of the best epoch's weights, by seed.
 With `--members` a network is trained on clothing itself, and then one of four times its FLOPs: from
-scratch, and from the first one's weights, laid into its own. Rows are kept as they come.
+scratch, and from the first one's weights, laid into its own. With `--masks` the body of a U-Net is
+trained as a classifier of CIFAR-10, and the U-Net then on the masks of the config `aerial`, with
+that start and without it. Rows are kept as they come.
 """
 
 import argparse
@@ -17,14 +20,16 @@ from typing import Any
 
 from experiments.benchmarks import keep
 from experiments.config.recipe import TrainConfig
-from experiments.config.schema import DataConfig
+from experiments.config.schema import DataConfig, SearchConfig
 from experiments.training.members.folder import TrainRequest
 from experiments.training.members.run import train_member
 from scaler.compound import CompoundCoefficients
 from scaler.cost import measure_cost
 from scaler.scaled import scale_to_flops
-from search_spaces import load_space
+from search_spaces import load_architecture, load_space
 from search_spaces.architecture import Architecture
+from search_spaces.heads import Head, UNetHead
+from search_spaces.reference.segmentation import DECODER
 
 # way -> what differs from training from scratch
 WAYS: dict[str, dict[str, Any]] = {
@@ -58,7 +63,8 @@ def request(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--members", action="store_true")
+    for name in ("--members", "--masks"):
+        parser.add_argument(name, action="store_true")
     parser.add_argument("--pretrain-images", type=int, default=20_000)
     parser.add_argument("--pretrain-epochs", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=12)
@@ -68,6 +74,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.members:
         members(args.epochs, args.resolution, args.seeds, args.out)
+    elif args.masks:
+        masks(args)
     else:
         ways(args)
 
@@ -98,18 +106,9 @@ def members(epochs: int, resolution: int, seeds: int, out: Path) -> None:
                 wanted = request(grown, data, epochs=epochs, seed=seed, **own)
                 found = train_member(wanted, Path(scratch) / f"{name}-{seed}")
                 starts[name].append(found.test_accuracy)
-            rows = [
-                {
-                    "start": name,
-                    "n": len(values),
-                    "test, mean": round(statistics.mean(values), 4),
-                    "seeds": ", ".join(f"{value:.4f}" for value in values),
-                }
-                for name, values in starts.items()
-            ]
-            keep(
+            keep_starts(
                 "transfer_members",
-                rows,
+                starts,
                 folder=out,
                 note=(
                     f"Clothing (10 classes, 3,068 training images), {epochs} epochs each: a "
@@ -117,6 +116,67 @@ def members(epochs: int, resolution: int, seeds: int, out: Path) -> None:
                     f"member of four times the FLOPs at {grown.resolution} px."
                 ),
             )
+
+
+def masks(args: argparse.Namespace) -> None:
+    """A U-Net on land cover, from scratch and from its body's weights as a classifier."""
+    config = SearchConfig.load("aerial")
+    segmenter = load_architecture("mobilenet_v2").replace(
+        name="unet_mobilenet_v2", resolution=96, head=UNetHead(kind="unet", widths=DECODER)
+    )
+    small = scale_to_flops(
+        segmenter, target_flops=6e7, coefficients=CompoundCoefficients(), num_classes=5
+    ).architecture.replace(resolution=96)
+    body = small.replace(name="body", resolution=args.resolution, head=Head())
+    cifar = DataConfig(
+        source="cifar10",
+        train_limit=args.pretrain_images,
+        validation_limit=2_000,
+        crop_padding=4,
+    )
+    cost = measure_cost(small, num_classes=5)
+    starts: dict[str, list[float]] = {"from scratch": [], "from a classifier's body": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        before = request(body, cifar, epochs=args.pretrain_epochs, seed=0)
+        classifier = train_member(before, Path(scratch) / "cifar10")
+        for seed in range(args.seeds):
+            for name, own in zip(starts, (None, str(classifier.folder.best)), strict=True):
+                wanted = TrainRequest(
+                    architecture=small,
+                    data=config.data,
+                    train=config.train,
+                    epochs=args.epochs,
+                    seed=seed,
+                    init_from=own,
+                )
+                found = train_member(wanted, Path(scratch) / f"{name}-{seed}")
+                starts[name].append(found.test_accuracy)
+            keep_starts(
+                "transfer_masks",
+                starts,
+                folder=args.out,
+                note=(
+                    f"Land cover (the config `aerial`, 5 classes, 96 px), test Dice after "
+                    f"{args.epochs} epochs: U-Net on mobilenet_v2, {cost.flops / 1e6:.1f} MFLOPs. "
+                    f"Its body was trained on {args.pretrain_images:,} images of CIFAR-10 at "
+                    f"{args.resolution} px, {args.pretrain_epochs} epochs (test accuracy "
+                    f"{classifier.test_accuracy:.4f})."
+                ),
+            )
+
+
+def keep_starts(name: str, starts: dict[str, list[float]], *, folder: Path, note: str) -> None:
+    """A row a start, with what each seed reached on the test part."""
+    rows = [
+        {
+            "start": start,
+            "n": len(values),
+            "test, mean": round(statistics.mean(values), 4),
+            "seeds": ", ".join(f"{value:.4f}" for value in values),
+        }
+        for start, values in starts.items()
+    ]
+    keep(name, rows, folder=folder, note=note)
 
 
 def ways(args: argparse.Namespace) -> None:
