@@ -143,7 +143,7 @@ def _draw_memory(
 ) -> None:
     from experiments.config.files import write_bytes
     from experiments.report.charts.drawing import draw
-    from experiments.report.charts.memory import memory_chart
+    from experiments.report.charts.network import memory_chart
 
     for ending, data in draw(memory_chart(network, limit=limit, **sizes)).items():
         path = folder / f"memory.{ending}"

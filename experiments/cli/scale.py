@@ -122,8 +122,7 @@ def scale_command(
     target, limits = _budget(within_board(budgets))
     within = target is None and phi is None and family is None and bool(limits)
     timed = "latency" in limits or (target is not None and target[0] == "latency")
-    if _is_file(output) and (family is not None or len(architectures) > 1):
-        raise click.UsageError(f"-o {output} is one file, for one network; name a folder.")
+    _check_output(output, one=family is None and len(architectures) == 1)
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
     if latency_model is not None and not timed:
         raise click.UsageError("--latency-model goes with --target-latency or --max-latency.")
@@ -339,6 +338,11 @@ def _as_data(member: "Scaled") -> dict[str, Any]:
         "reached_factors": reached,
         "architecture": member.architecture.model_dump(mode="json"),
     }
+
+
+def _check_output(output: Path | None, *, one: bool) -> None:
+    if _is_file(output) and not one:
+        raise click.UsageError(f"-o {output} is one file, for one network; name a folder.")
 
 
 def _is_file(output: Path | None) -> bool:

@@ -38,7 +38,7 @@ def screened_text(screened: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestTrial:
     """The finished trial of highest value (the reward, or the accuracy where all costs count)."""
 
     value: float
@@ -66,7 +66,7 @@ class Progress:
         self.metric = metric  # what people call it
         self.total = total
         self.screened_by: Mapping[str, int] = {}  # by the reason
-        self.best: Best | None = None
+        self.best: BestTrial | None = None
         self.done = self._before = done
         self.counts = {"complete": 0, "pruned": 0, "fail": 0}
         self._earlier = dict(self.counts)
@@ -112,7 +112,7 @@ class Progress:
         if best is not None and best.value is not None:
             attributes = best.user_attrs
             label = attributes.get("label", f"#{best.number}")
-            self.best = Best(best.value, label, attributes["accuracy"], attributes["flops"])
+            self.best = BestTrial(best.value, label, attributes["accuracy"], attributes["flops"])
 
     def started(self, candidate: Candidate) -> None:
         """A worker has begun with it, for the first time or again."""
@@ -149,7 +149,7 @@ class Progress:
         better = self.best is None or (value is not None and value > self.best.value)
         if trial.state == "complete" and value is not None and better:
             assert trial.accuracy is not None
-            self.best = Best(value, label, trial.accuracy, candidate.cost.flops)
+            self.best = BestTrial(value, label, trial.accuracy, candidate.cost.flops)
         self._estimated()
         quiet = self._view is not None and trial.state != "fail"  # the view shows what it needs
         self._tell(

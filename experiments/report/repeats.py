@@ -8,7 +8,7 @@ import pandas as pd
 from experiments.config.search_section import SearchSection
 from experiments.config.units import readable_cost
 from experiments.steps.known import budget_of, budget_text
-from experiments.steps.noise import Standing, Training, difference, standings
+from experiments.steps.noise import Repeat, Standing, difference, standings
 
 _CONFIRMATION = (
     "rank contender round epochs seeds reward reward_spread accuracy accuracy_spread search_reward "
@@ -167,7 +167,7 @@ def _named(grid: pd.DataFrame) -> pd.DataFrame:
 def _standings(trials: pd.DataFrame, value: str) -> list[Standing]:
     done = _finished(trials)
     named = zip(done["contender"], done["round"], done[value], strict=True)
-    return standings(Training(str(name), int(number), float(v)) for name, number, v in named)
+    return standings(Repeat(str(name), int(number), float(v)) for name, number, v in named)
 
 
 def _finished(trials: pd.DataFrame) -> pd.DataFrame:

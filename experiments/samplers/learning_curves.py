@@ -84,23 +84,18 @@ class LearningCurves:
                 shifts[j] = usual[j] - row @ usual[:j]
         return cls(slopes, shifts, variances, reached.sum(axis=0).astype(float))
 
-    def foretell(self, table: Array) -> tuple[Array, Array]:
-        """Mean and variance (N,) of each curve's value at the last mark; of those there 0.
-
-        The variance includes how little is known of the mean curve beyond the curve's end.
-        """
-        filled, left, _ = self._foretold(table)
-        return filled, left
-
     def evidence(self, table: Array) -> tuple[Array, Array]:
         """What each curve tells of its value at the last mark (N,), and its variance (N,)."""
-        mean, left, whole = self._foretold(table)
-        (usual,), _, _ = self._foretold(np.full((1, table.shape[1]), np.nan))
+        mean, left, whole = self.foretell(table)
+        (usual,), _, _ = self.foretell(np.full((1, table.shape[1]), np.nan))
         told = np.maximum(1 - left / whole, LEAST_TOLD)
         return usual + (mean - usual) / told, left / told
 
-    def _foretold(self, table: Array) -> tuple[Array, Array, float]:
-        """Mean and variance (N,) at the last mark, and the variance without a curve."""
+    def foretell(self, table: Array) -> tuple[Array, Array, float]:
+        """Mean and variance (N,) at the last mark, of those there 0; the variance without a curve.
+
+        The variance includes how little is known of the mean curve beyond the curve's end.
+        """
         filled = table.copy()
         known = np.isfinite(table).sum(axis=1)
         for j in range(table.shape[1]):

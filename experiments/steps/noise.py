@@ -26,7 +26,7 @@ _A_ROUND = 1_000
 
 
 @dataclass(frozen=True)
-class Training:
+class Repeat:
     """One training of a contender: `value` is its reward or accuracy."""
 
     contender: str
@@ -58,7 +58,7 @@ class Standing:
         return f"{self.mean:.4f}{spread} (n = {len(self.values)})"
 
 
-def standings(trainings: Iterable[Training]) -> list[Standing]:
+def standings(trainings: Iterable[Repeat]) -> list[Standing]:
     """Best first: by the round reached, then by trainings that finished in it, then by mean.
 
     So a contender that lost a training ranks behind those that lost none. Two equals stand in the
@@ -186,10 +186,10 @@ def completed(session: Session, study: str) -> list[FrozenTrial]:
     return [t for t in session.store.trials(study) if t.state == TrialState.COMPLETE]
 
 
-def repeated(trials: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, Training]]:
+def repeated(trials: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, Repeat]]:
     """The trainings of contenders among stored trials; those of older versions had none."""
     return [
-        (trial, Training(trial.user_attrs["contender"], trial.user_attrs["round"], trial.value))
+        (trial, Repeat(trial.user_attrs["contender"], trial.user_attrs["round"], trial.value))
         for trial in trials
         if "contender" in trial.user_attrs and trial.value is not None
     ]

@@ -40,7 +40,7 @@ def test_curves_are_foretold_without_bias_and_as_surely_as_told(epoch):
         asked = made_up(200, seed=100 + seed)
         ends = asked[:, -1].copy()
         asked[:, epoch:] = np.nan
-        mean, variance = model.foretell(asked)
+        mean, variance, _ = model.foretell(asked)
         errors.append((mean - ends).mean())
         squares.append(np.mean((mean - ends) ** 2 / variance))
     assert abs(np.mean(errors)) < 0.2  # of levels that spread by 0.5
@@ -50,7 +50,7 @@ def test_curves_are_foretold_without_bias_and_as_surely_as_told(epoch):
 def test_a_curve_at_its_end_is_known():
     curves = made_up(10)
     model = LearningCurves.fit(curves, range(1, EPOCHS + 1))
-    mean, variance = model.foretell(curves)
+    mean, variance, _ = model.foretell(curves)
     assert mean == pytest.approx(curves[:, -1])
     assert (variance == 0).all()
 
@@ -59,8 +59,8 @@ def test_what_a_curve_tells_and_the_usual_network_make_its_forecast():
     model = LearningCurves.fit(halved(made_up(40)), range(1, EPOCHS + 1))
     asked = made_up(20, seed=1)
     asked[:, 2:] = np.nan
-    mean, variance = model.foretell(asked)
-    (usual,), (spread,) = model.foretell(np.full((1, EPOCHS), np.nan))
+    mean, variance, _ = model.foretell(asked)
+    (usual,), (spread,), _ = model.foretell(np.full((1, EPOCHS), np.nan))
     told, noise = model.evidence(asked)
     precision = 1 / noise + 1 / spread
     assert 1 / precision == pytest.approx(variance)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.steps.noise import Standing, Training, difference, standings, verdict
+from experiments.steps.noise import Repeat, Standing, difference, standings, verdict
 
 
 def test_mean_and_spread_worked_out_by_hand():
@@ -41,7 +41,7 @@ def test_equal_contenders_differ_beyond_noise_in_no_more_than_a_twentieth_of_all
     draw = np.random.default_rng(0).normal
     alarms = 0
     for _ in range(1000):
-        drawn = [Training(str(i), 1, value) for i in range(4) for value in draw(0.9, 0.01, 3)]
+        drawn = [Repeat(str(i), 1, value) for i in range(4) for value in draw(0.9, 0.01, 3)]
         first, second = standings(drawn)[:2]
         alarms += difference(first.values, second.values).beyond_noise
     assert alarms / 1000 <= 0.05
@@ -49,11 +49,11 @@ def test_equal_contenders_differ_beyond_noise_in_no_more_than_a_twentieth_of_all
 
 def test_contenders_rank_by_round_then_by_finished_trainings_then_by_mean():
     trainings = [
-        *(Training("out", 1, value) for value in (0.99, 0.99)),
-        *(Training("winner", 1, value) for value in (0.80, 0.82)),
-        *(Training("winner", 2, value) for value in (0.90, 0.92)),
-        *(Training("second", 2, value) for value in (0.90, 0.91)),
-        Training("lost one", 2, 0.99),
+        *(Repeat("out", 1, value) for value in (0.99, 0.99)),
+        *(Repeat("winner", 1, value) for value in (0.80, 0.82)),
+        *(Repeat("winner", 2, value) for value in (0.90, 0.92)),
+        *(Repeat("second", 2, value) for value in (0.90, 0.91)),
+        Repeat("lost one", 2, 0.99),
     ]
     ranked = standings(trainings)
     assert [one.contender for one in ranked] == ["winner", "second", "lost one", "out"]
