@@ -256,7 +256,7 @@ def scale_to(
         above=above,
         pixels=rounding_of(rounding).pixels,
     )
-    member = _named(found.member, base, f"{architecture.name}_{target:.4g}", cost)
+    member = named(found.member, base, f"{architecture.name}_{target:.4g}", cost)
     return Scaled(
         member,
         base,
@@ -271,7 +271,7 @@ def scale_to(
     )
 
 
-def _named(member: Architecture, base: Architecture, name: str, cost: CostName) -> Architecture:
+def named(member: Architecture, base: Architecture, name: str, cost: CostName) -> Architecture:
     """The member by its target, as `b0_5e06flops`; the base itself keeps its name."""
     unit = {"latency": "s", "peak_ram": "ram"}.get(cost, cost)
     return member if member is base else member.replace(name=f"{name}{unit}".replace("+", ""))

@@ -1,18 +1,22 @@
 """The largest member of a network that keeps several limits: the one that binds is met."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from scaler.budget import Budget, CostName
 from scaler.compound import CompoundCoefficients
-from scaler.cost import device_cost
-from scaler.scaled import Scaled, begun, scale_to
+from scaler.cost import Cost, device_cost
+from scaler.scaled import Scaled, begun, named, scale_to
+from scaler.shapes import Rule
 from scaler.solver import phi_of
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
-_LOOSER = (1, 3, 10)  # times the tolerance: small networks grow in coarse steps
+# What is aimed at, over the limit, and within how many tolerances: small networks grow in coarse
+# steps, and where nothing lies just below the limit the solver finds what lies further below.
+_AIMS = ((1, 1), (1, 3), (1, 10), (0.98, 2), (0.95, 2), (0.9, 2), (0.8, 5))
 
 
 def scale_within(
@@ -41,25 +45,20 @@ def scale_within(
         raise InputError("there is no limit; give one, as peak_ram, flash or flops")
     base, rule = begun(architecture, coefficients, resolution, max_resolution)
     measure = partial(device_cost, num_classes=num_classes, in_channels=in_channels)
-    by_hand = resolution is not None
-    phis: dict[CostName, float] = {}
-    reason: InputError | None = None
-    for name, limit in limits.items():
-        budget = Budget(limit, name, tolerance, {}, measure, None)
-        try:
-            phis[name] = phi_of(base, budget, rule=rule, by_hand=by_hand)
-        except InputError as error:
-            if budget.value(base) > limit:
-                raise
-            reason = error  # told where no other limit is reached either
-    if phis:
-        reason = None
+    phis, reason = _reached(
+        base,
+        limits,
+        tolerance=tolerance,
+        measure=measure,
+        rule=rule,
+        by_hand=resolution is not None,
+    )
     for name in sorted(phis, key=lambda name: phis[name]):
-        for looser in _LOOSER:
+        for share, looser in _AIMS:
             try:
-                return scale_to(
+                found = scale_to(
                     architecture,
-                    target=limits[name],
+                    target=share * limits[name],
                     cost=name,
                     coefficients=coefficients,
                     tolerance=min(0.5, looser * tolerance),
@@ -72,5 +71,36 @@ def scale_within(
                 )
             except InputError as error:
                 reason = reason or error
+            else:
+                limit = limits[name]
+                member = named(found.architecture, base, f"{architecture.name}_{limit:.4g}", name)
+                kept = {**found.limits, name: limit}
+                return replace(found, architecture=member, target=limit, limits=kept)
     assert reason is not None
     raise reason
+
+
+def _reached(
+    base: Architecture,
+    limits: Mapping[CostName, float],
+    *,
+    tolerance: float,
+    measure: Callable[[Architecture], Cost],
+    rule: Rule,
+    by_hand: bool,
+) -> tuple[dict[CostName, float], InputError | None]:
+    """The phi at which the rule reaches each limit, without those that it never reaches.
+
+    Where it reaches none, with the reason. Raises InputError where the base is above one already.
+    """
+    phis: dict[CostName, float] = {}
+    reason: InputError | None = None
+    for name, limit in limits.items():
+        budget = Budget(limit, name, tolerance, {}, measure, None)
+        try:
+            phis[name] = phi_of(base, budget, rule=rule, by_hand=by_hand)
+        except InputError as error:
+            if budget.value(base) > limit:
+                raise
+            reason = error
+    return phis, None if phis else reason

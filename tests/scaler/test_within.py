@@ -93,3 +93,14 @@ def test_a_family_ends_with_the_largest_member_that_keeps_the_limits():
     assert "are left out: target_flops" in reason
     with pytest.raises(InputError, match="limits go with a family of budgets"):
         list(scale_family(SMALL, kind="phi", limits=limits, **SIZES))
+
+
+@pytest.mark.slow
+def test_where_nothing_lies_just_below_a_limit_what_lies_further_below_is_found():
+    limits = {"peak_ram": 131_072, "flash": 524_288}  # those of a board
+    scaled = scale_within(
+        load_architecture("mobilenet_v2"), limits=limits, coefficients=RULE, **SIZES
+    )
+    assert scaled.target == limits[scaled.target_cost]
+    assert scaled.limits == limits
+    assert all(0.7 * limit <= scaled.has(name) <= limit for name, limit in limits.items())
