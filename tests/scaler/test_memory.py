@@ -204,7 +204,10 @@ def detector(predictor, **head):
     return body.replace(head={**LEVELS, "predictor": predictor, **head})
 
 
-@pytest.mark.parametrize(("predictor", "head"), PREDICTORS)
+@pytest.mark.parametrize(
+    ("predictor", "head"),
+    [PREDICTORS[0], *(pytest.param(*each, marks=pytest.mark.slow) for each in PREDICTORS[1:])],
+)
 def test_a_detectors_peak_is_that_of_its_whole_graph(predictor, head):
     small = detector(predictor, **head)
     assert device_cost(small, num_classes=3).peak_ram == liveness(small, 3)

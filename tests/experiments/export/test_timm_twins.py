@@ -17,8 +17,9 @@ OTHER_NAMES = {
     "mnasnet_a1": "semnasnet_100",
     "mnasnet_b1": "mnasnet_100",
 }
-QUICK = ("resnet18", "mnasnet_small")
+QUICK = ("mnasnet_small",)
 TWINS = (
+    "resnet18",
     *QUICK,
     *OTHER_NAMES,
     *(f"resnet{n}" for n in (34, 50, 101, 152, 200)),
