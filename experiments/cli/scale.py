@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.options import (
-    ASSUMED,
     COUNT,
     CheckedCommand,
     board_option,
@@ -16,10 +15,15 @@ from experiments.cli.options import (
     from_run,
     json_option,
     print_json,
-    print_table,
     size_options,
-    tell_counted,
     within_board,
+)
+from experiments.cli.scaled_members import (
+    as_data,
+    draw_members,
+    is_file,
+    print_members,
+    write_members,
 )
 
 if TYPE_CHECKING:
@@ -146,13 +150,13 @@ def scale_command(
         options["latency"] = _latency(latency_model, **sizes) if timed else None
     members = [member for name in architectures for member in _scaled(name, family, options)]
     if output is not None:
-        _write(members, output, sizes)
+        write_members(members, output, sizes)
         if family is not None:
-            _draw(members, output, run, **sizes)
+            draw_members(members, output, run, **sizes)
     if as_json:
-        print_json([_as_data(member) for member in members])
+        print_json([as_data(member) for member in members])
     else:
-        _print(members, family=family, written=output is not None)
+        print_members(members, family=family, written=output is not None)
 
 
 def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled]":
@@ -265,108 +269,6 @@ def _coefficients(path: Path | None, rule: str | None) -> "CompoundCoefficients"
     return CompoundCoefficients.named(rule or "compound")
 
 
-def _print(members: list["Scaled"], *, family: str | None, written: bool) -> None:
-    if len(members) == 1:
-        tell_counted()
-        click.echo(str(members[0]))
-    else:
-        print_table([_as_row(member, printed=family == "dimensions") for member in members])
-        click.echo(
-            "\nFLOPs are multiply-adds. depth, width, resolution: the rule's factor -> after "
-            "rounding (layers, mean channels, pixels over the baseline's).",
-            err=True,
-        )
-        for member in members:
-            if member.note:
-                click.echo(member.note, err=True)
-    if not written:
-        figure = ", and a figure of the family" if family is not None else ""
-        click.echo(f"Add `-o FOLDER` to write files to train or edit{figure}.", err=True)
-
-
-def _as_row(member: "Scaled", *, printed: bool) -> dict[str, Any]:
-    """Asked against reached: for each dimension the rule's factor and what rounding made of it."""
-    depth, width, resolution = member.reached_factors()
-    row: dict[str, Any] = {"member": member.architecture.name}
-    if member.phi is not None:
-        row["phi"] = member.phi
-    if member.target is not None:
-        row["target"] = round(member.target)
-    row["FLOPs"] = member.cost.flops
-    if member.target is not None:
-        row["reached"] = f"{member.reached / member.target:.2%}"
-    if printed:
-        row |= _printed(member)
-    return row | {
-        "params": member.cost.params,
-        "activations": member.cost.activations,
-        "px": member.architecture.resolution,
-        "depth": f"{member.depth:.3f} -> {depth:.3f}",
-        "width": f"{member.width:.3f} -> {width:.3f}",
-        "resolution": f"{member.resolution:.3f} -> {resolution:.3f}",
-    }
-
-
-def _printed(member: "Scaled") -> dict[str, Any]:
-    """The paper's row of a member of the family `dimensions`, where it prints one."""
-    from scaler.family import SINGLE_AND_COMPOUND, Published
-
-    dimension = member.architecture.name.removeprefix(f"{member.baseline.name}_")
-    row = SINGLE_AND_COMPOUND.get((member.baseline.name, dimension), Published(None, None))
-    flops = "-" if row.flops is None else f"{row.flops / 1e9:.1f}B"
-    return {"paper FLOPs": flops, "paper top-1": "-" if row.top1 is None else f"{row.top1:.1f}"}
-
-
-def _as_data(member: "Scaled") -> dict[str, Any]:
-    reached = dict(zip(("depth", "width", "resolution"), member.reached_factors(), strict=True))
-    return {
-        "name": member.architecture.name,
-        "phi": member.phi,
-        "target": member.target,
-        "target_cost": member.target_cost,
-        "target_flops": member.target_flops,
-        **vars(member.cost),
-        "latency": member.latency,
-        "limits": dict(member.limits),
-        "binding": member.binding,
-        "moved": list(member.moved),
-        "factors": {
-            "depth": member.depth,
-            "width": member.width,
-            "resolution": member.resolution,
-        },
-        "reached_factors": reached,
-        "architecture": member.architecture.model_dump(mode="json"),
-    }
-
-
 def _check_output(output: Path | None, *, one: bool) -> None:
-    if _is_file(output) and not one:
+    if is_file(output) and not one:
         raise click.UsageError(f"-o {output} is one file, for one network; name a folder.")
-
-
-def _is_file(output: Path | None) -> bool:
-    """Whether one YAML file is to be written, and no folder."""
-    return output is not None and output.suffix in (".yaml", ".yml") and not output.is_dir()
-
-
-def _write(members: list["Scaled"], output: Path, sizes: dict[str, int]) -> None:
-    """A file a member; it states the classes and channels that its cost was counted for."""
-    from experiments.config.files import write_text
-    from search_spaces.records import dump_yaml
-
-    stated = {} if sizes == ASSUMED else sizes
-    for member in members:
-        path = output if _is_file(output) else output / f"{member.architecture.name}.yaml"
-        write_text(path, member.architecture.to_yaml() + (dump_yaml(stated) if stated else ""))
-        click.echo(f"wrote {path}", err=True)
-
-
-def _draw(members: list["Scaled"], folder: Path, run: Path | None, **sizes: int) -> None:
-    from experiments.config.run_folder import RunFolder
-    from experiments.report.scaling_figure import trained_accuracies, write_scaling
-
-    accuracies = {} if run is None else trained_accuracies(run)
-    metric = "accuracy" if run is None else RunFolder.open(run).metric
-    for path in write_scaling(members, folder, accuracies=accuracies, metric=metric, **sizes):
-        click.echo(f"wrote {path}", err=True)
