@@ -1,5 +1,8 @@
 """What a new user types first: no command, a plan, a setting, a run folder in a file's place."""
 
+import subprocess
+import sys
+
 import pytest
 
 from experiments.cli.configured import configured
@@ -201,3 +204,16 @@ def test_a_scaled_network_is_trained_on_the_images_of_its_run_and_on_no_others_u
     (request,) = asked
     assert request.data == run.config.data
     assert request.init_from == "trained/checkpoints/best.safetensors"
+
+
+def test_help_needs_no_heavy_imports():
+    """It answers in a fraction of a second because torch, ray, optuna, pandas stay unloaded."""
+
+    code = (
+        "import sys; from experiments.cli import cli\n"
+        "for words in (['--help'], ['search', '--help'], ['scale', '--help']):\n"
+        "    cli.main(words, standalone_mode=False)\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'pandas'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "[]"
