@@ -36,7 +36,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.benchmarks import keep
-from experiments.benchmarks.curve_table import EXPONENT, FOLDER, SETS, TARGET, Array, Table
+from experiments.benchmarks.parts.curve_table import EXPONENT, FOLDER, SETS, TARGET, Array, Table
 from experiments.config.search_section import EarlyStopping
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.samplers import make_sampler, recommend

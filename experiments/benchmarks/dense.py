@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import keep
-from experiments.benchmarks.worth import NEW_SEEDS, Case, trainings
+from experiments.benchmarks.parts.worth_searches import Case
+from experiments.benchmarks.worth import NEW_SEEDS, trainings
 from experiments.config.messages import say
 from experiments.config.schema import DataConfig, SearchConfig
 from experiments.steps.known import known_at

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.benchmarks import gpu_parts, keep
+from experiments.benchmarks import keep
+from experiments.benchmarks.parts import gpu_parts
 
 
 class Part(NamedTuple):

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from optuna.trial import create_trial
 
 from experiments.benchmarks import keep
-from experiments.benchmarks.macro_runs import (
+from experiments.benchmarks.parts.macro_runs import (
     CHOICE,
     EXPONENT,
     NAMES,

@@ -21,8 +21,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from experiments.benchmarks import keep
-from experiments.benchmarks.macro_runs import search
-from experiments.benchmarks.made_up import EXPONENT, SPACES, Array, Space
+from experiments.benchmarks.parts.macro_runs import search
+from experiments.benchmarks.parts.made_up import EXPONENT, SPACES, Array, Space
 from experiments.benchmarks.regret import interval
 
 OURS = "cost_aware"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.benchmarks.made_up import SPACES
+from experiments.benchmarks.parts.made_up import SPACES
 from experiments.benchmarks.spaces import regrets
 from experiments.samplers import cost_aware
 

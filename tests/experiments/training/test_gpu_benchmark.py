@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import gpu, gpu_parts
+from experiments.benchmarks import gpu
+from experiments.benchmarks.parts import gpu_parts
 
 
 @pytest.mark.slow  # four processes begin

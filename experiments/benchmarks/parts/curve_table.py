@@ -1,7 +1,7 @@
 """Random networks with their learning curves: the table that `curves` searches.
 
-    python -m experiments.benchmarks.curve_table digits 400 --runs FILE
-    python -m experiments.benchmarks.curve_table cifar10 150 --runs FILE --keep
+    python -m experiments.benchmarks.parts.curve_table digits 400 --runs FILE
+    python -m experiments.benchmarks.parts.curve_table cifar10 150 --runs FILE --keep
 
 The table (results/curves.jsonl.gz) holds random networks of `mbconv_small`, each trained for the
 full length with two seeds. FILE holds the trainings line by line; what it lacks is trained and
@@ -28,7 +28,7 @@ from scaler.cost import measure_cost
 from search_spaces.architecture import Architecture
 from search_spaces.space import load_space
 
-FOLDER = Path(__file__).with_name("results")
+FOLDER = Path(__file__).parents[1] / "results"
 TABLE = FOLDER / "curves.jsonl.gz"
 # The sets: data, the resolution and epochs of a full training, the window of FLOPs, the target.
 SETS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """Searches of NAS-Bench-Macro, one line of JSON a search, kept so that a long series can go on.
 
-    python -m experiments.benchmarks.macro_runs --searcher tpe --seeds 0:100 --runs runs.jsonl
+    python -m experiments.benchmarks.parts.macro_runs --searcher tpe --seeds 0:100 --runs runs.jsonl
 
 Every searcher meets the same objective, the same noise (seed s draws the same trainings for all),
 the same description of the space (three operators, in the order of their size) and the same rule
