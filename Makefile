@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Two tests at a time, each on one thread: faster than one on two, and no test times anything.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# By file, in the order of tests/conftest.py, which puts the longest first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+	--no-loadscope-reorder
 
 # Every figure of README and docs, as benchmark:part; the last five take hours.
 FIGURES := commands:startup commands:line cost overhead overhead:share many_trials \

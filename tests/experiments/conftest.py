@@ -1,6 +1,7 @@
 """What tests of several rooms share: a problem that is learnt fast, and one embedded Ray."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,26 +47,38 @@ def config(tmp_path: Path) -> SearchConfig:
     )
 
 
+def train_at_once(session, study, candidates, *, trials, **_) -> None:
+    """What `Session.train` does, without Ray: one training after the other, in this process."""
+    for _ in range(trials):
+        if (candidate := candidates.next()) is None:
+            return
+        training = {"training": candidate.training} if candidate.training else {}
+        rest = {"report": lambda *_: None, "seed": candidate.seed, "checkpoint_dir": None}
+        try:
+            accuracy = session.own_evaluate(candidate.architecture, **rest, **training)
+            trial = Trial(candidate).ended("complete", accuracy).frozen()
+        except Exception as error:
+            trial = Trial(candidate).ended("fail", None, reason=repr(error)).frozen()
+        session.store.record(study, trial)
+        candidates.tell(candidate, trial)
+
+
 @dataclass(frozen=True)
 class HandSession(Session):
     """A session whose trainings are done at once, one after the other, without Ray."""
 
     lengths: list[tuple[str, int]] = field(default_factory=list)  # (study, epochs) of each call
 
-    def train(self, study, candidates, *, trials, epochs, **_):
+    def train(self, study, candidates, *, epochs, **rest):
         self.lengths.append((study, epochs))
-        for _ in range(trials):
-            if (candidate := candidates.next()) is None:
-                return
-            training = {"training": candidate.training} if candidate.training else {}
-            rest = {"report": None, "seed": candidate.seed, "checkpoint_dir": None, **training}
-            try:
-                accuracy = self.own_evaluate(candidate.architecture, **rest)
-                trial = Trial(candidate).ended("complete", accuracy).frozen()
-            except Exception as error:
-                trial = Trial(candidate).ended("fail", None, reason=repr(error)).frozen()
-            self.store.record(study, trial)
-            candidates.tell(candidate, trial)
+        train_at_once(self, study, candidates, **rest)
+
+
+@pytest.fixture
+def without_ray(monkeypatch) -> None:
+    """Searches with an own evaluation train at once: what the run folder keeps is the same."""
+    monkeypatch.setattr(Session, "train", train_at_once)
+    monkeypatch.setattr("experiments.engine.session.ray_session", lambda _: nullcontext())
 
 
 @pytest.fixture

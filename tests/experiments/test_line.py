@@ -99,6 +99,7 @@ def test_the_kept_weights_give_the_accuracy_that_was_stored(digits):
     assert accuracy == stored.test_accuracy["short_b2"]
 
 
+@pytest.mark.slow
 def test_the_same_line_runs_on_cifar10_as_class_folders(cifar10, tmp_path):
     config = SearchConfig.load("cifar10")
     limits = {"train_limit": 300, "validation_limit": 200}

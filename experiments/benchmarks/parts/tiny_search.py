@@ -136,7 +136,8 @@ def find(args: argparse.Namespace) -> None:
     files = dict(zip(front["target"], front["baseline"], strict=True))
     found = {}
     for row, share in task.found.items():
-        file = run.path / str(files[share * task.limits(1.0)["flops"]])
+        # A run with one target has no front: its network is baseline.yaml.
+        file = run.path / str(files.get(share * task.limits(1.0)["flops"], "baseline.yaml"))
         network = grown(load_architecture(file), task.limits(share))
         found[row] = network.model_dump(mode="json", exclude_defaults=True)
     write(args.lines, found=found, trials=len(trials), epochs=int(trials["epochs"].sum()))

@@ -146,6 +146,7 @@ def test_an_image_too_small_for_a_network_is_told_with_the_place(attempt, argume
 
 
 def test_limits_that_no_direction_keeps_are_told_and_nothing_is_written(attempt):
-    status, lines, written = attempt("coefficients", NETWORK, "--max-ram", "1B")
+    few = ("--set", "coefficients.step=0.5", "--set", "coefficients.tolerance=0.6")
+    status, lines, written = attempt("coefficients", NETWORK, "--max-ram", "1B", *few)
     assert (status, written) == (2, [])
     assert "directions can be scaled" in lines[-1]

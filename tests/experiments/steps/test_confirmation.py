@@ -46,7 +46,8 @@ def confirmed(config, by_hand, lucky):
     return run
 
 
-def test_the_winner_by_mean_is_the_baseline_not_the_luckiest(ray, config, lucky, capsys):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_the_winner_by_mean_is_the_baseline_not_the_luckiest(config, lucky, capsys):
     config = config.replace(
         search=config.search.replace(trials=4), confirmation=SECTION.replace(top=4, rounds=1)
     )

@@ -68,14 +68,16 @@ def test_same_seed_and_one_worker_give_the_same_trials(ray, config, evaluate, tm
     assert runs[0][columns].equals(runs[1][columns])
 
 
-def test_another_config_in_the_same_folder_is_refused(ray, config, evaluate):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_another_config_in_the_same_folder_is_refused(config, evaluate):
     search(config.replace(search=config.search.replace(trials=1)), evaluate=evaluate, **SIZES)
     other = config.replace(search=config.search.replace(epochs=2))
     with pytest.raises(InputError, match=r"holds a run with search\.epochs = 3, but now it is 2"):
         search(other, evaluate=evaluate, **SIZES)
 
 
-def test_the_objectives_cost_and_target_stay_those_of_the_run(ray, config, evaluate):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_the_objectives_cost_and_target_stay_those_of_the_run(config, evaluate):
     settings = {"cost": "activations", "target": 2e4, "max_params": 50_000, "trials": 2}
     begun = config.replace(search=config.search.replace(**settings))
     trials = search(begun, evaluate=evaluate, **SIZES).trials
@@ -89,7 +91,8 @@ def test_the_objectives_cost_and_target_stay_those_of_the_run(ray, config, evalu
             search(other, evaluate=evaluate, **SIZES)
 
 
-def test_a_target_that_is_not_given_is_the_spaces_median_and_stays(ray, config, evaluate, capsys):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_a_target_that_is_not_given_is_the_spaces_median_and_stays(config, evaluate, capsys):
     few = config.replace(search=config.search.replace(trials=2, max_flops=5e5))
     trials = search(few, evaluate=evaluate, **SIZES).trials
     target = flops_at(few.search, 0.5, **SIZES)[0]
@@ -108,7 +111,8 @@ def test_a_target_that_is_not_given_is_the_spaces_median_and_stays(ray, config, 
         search(more.replace(search=more.search.replace(target=1e6)), evaluate=evaluate, **SIZES)
 
 
-def test_a_run_of_before_keeps_the_target_that_was_the_default(ray, config, evaluate):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_a_run_of_before_keeps_the_target_that_was_the_default(config, evaluate):
     begun = config.replace(search=config.search.replace(trials=1, target=1e6))
     search(begun, evaluate=evaluate, **SIZES)
     path = config.run / "config.yaml"
@@ -120,7 +124,7 @@ def test_a_run_of_before_keeps_the_target_that_was_the_default(ray, config, eval
     assert RunFolder.open(config.run).config.search.target == 1e6
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_step_that_searches_nothing_leaves_the_target_to_the_search(config, evaluate):
     with open_session(config, evaluate=evaluate, **SIZES):
         assert RunFolder.open(config.run).config.search.target is None
@@ -156,7 +160,7 @@ def test_limits_that_no_network_keeps_are_refused_before_anything_is_made(
     assert not config.run.exists()
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_space_of_fewer_networks_than_trials_says_how_many_it_gave_and_why(
     config, evaluate, tmp_path, small, capsys
 ):
@@ -172,7 +176,8 @@ def test_a_space_of_fewer_networks_than_trials_says_how_many_it_gave_and_why(
     assert "no more networks" in load_notes(result.run.path, study="search")["ended"]
 
 
-def test_a_run_is_not_continued_with_another_evaluation(ray, config, evaluate):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_a_run_is_not_continued_with_another_evaluation(config, evaluate):
     search(config, evaluate=evaluate, **SIZES)
     with pytest.raises(InputError, match="begun with evaluation own, but now it is built-in"):
         search(config)
@@ -188,7 +193,8 @@ def test_a_run_in_use_refuses_a_second_command(ray, config, evaluate):  # noqa: 
         search(config, evaluate=evaluate, **SIZES)
 
 
-def test_failed_members_are_tried_again(ray, config, small):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_failed_members_are_tried_again(config, small):
     def failing(architecture, **rest):  # noqa: ARG001
         raise MemoryError("no room")
 

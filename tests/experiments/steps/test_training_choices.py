@@ -62,7 +62,8 @@ def test_an_evaluation_that_takes_no_training_is_refused_before_anything_is_made
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_own_evaluation_gets_the_training_and_the_best_is_kept(ray, config, one_network):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_an_own_evaluation_gets_the_training_and_the_best_is_kept(config, one_network):
     path = config.run.parent / "one.yaml"
     tree = {**one_network.tree, "training": {"strength": {"choice": [1, 2, 3]}}}
     path.write_text(dump_yaml(tree))

@@ -125,15 +125,15 @@ def test_a_runs_notes_are_read_from_its_database(shared, url):
     assert not (shared.run / "study.db").exists()
 
 
-@pytest.mark.slow
-def test_a_run_is_not_continued_in_another_store(ray, shared, config):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_a_run_is_not_continued_in_another_store(shared, config):
     search(shared, evaluate=lambda *a, **k: evaluate(*a, **k), **SIZES)
     with pytest.raises(InputError, match=r"has its trials in postgresql.*\*\*\*@"):
         search(config, evaluate=evaluate, **SIZES)
 
 
-@pytest.mark.slow
-def test_another_run_of_the_same_name_is_refused(ray, shared, tmp_path):  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_another_run_of_the_same_name_is_refused(shared, tmp_path):
     search(shared, evaluate=lambda *a, **k: evaluate(*a, **k), **SIZES)
     other = shared.replace(run=tmp_path / "b", search=shared.search.replace(epochs=2))
     with pytest.raises(InputError, match=r"\(run test\)' holds a run with search\.epochs = 3"):

@@ -165,6 +165,7 @@ def test_sixteen_bits_learn_the_separable_problem_too(build, train, precision):
     assert list(train(build(), config=config, epochs=8))[-1].accuracy > 0.95
 
 
+@pytest.mark.slow
 def test_a_compiled_network_learns_the_same(train):
     plain = TrainConfig(batch_size=16, layout="contiguous")
     first, second = (
