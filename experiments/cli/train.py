@@ -283,7 +283,7 @@ def export_command(
     exported = _model(model, **options)
     calibration = None
     if in_int8:
-        from experiments.export.int8 import calibration_data
+        from experiments.export.calibration import calibration_data
         from experiments.export.model import weights_in
 
         place = Path(model)

@@ -5,7 +5,7 @@ from typing import Any
 from experiments.export.int8 import EXACT_SUMS
 from experiments.export.int8 import FILE as INT8
 from experiments.export.model import Model
-from experiments.training.metrics import METRICS
+from experiments.training.metrics import Metric
 from search_spaces.heads import Task
 from search_spaces.records import dump_yaml
 
@@ -65,7 +65,7 @@ def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> st
         f"---\n{dump_yaml(header)}---\n",
         f"# {name}\n",
         f"{_DOES[task].format(model.num_classes)} {model.origin}\n",
-        _measured(metrics, counted=model.architecture.counted),
+        _measured(metrics, model.metric, counted=model.architecture.counted),
         _training(model),
         _input(model),
         _use(files, task),
@@ -75,18 +75,18 @@ def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> st
     return "\n".join(part for part in parts if part)
 
 
-def _measured(metrics: dict[str, Any], *, counted: str) -> str:
-    metric = METRICS[metrics.get("metric", "accuracy")].label
+def _measured(metrics: dict[str, Any], metric: Metric, *, counted: str) -> str:
+    name, told = metric.name, f"{metric.label} on the test part"
     names = {
-        "test_accuracy": f"{metric} on the test part, looked at once",
-        "accuracy": f"{metric} on the validation part, which choices were made on",
+        "test_accuracy": f"{told}, looked at once",
+        "accuracy": f"{metric.label} on the validation part, which choices were made on",
         "flops": f"FLOPs (multiply-adds of one image{counted and f', at {counted}'})",
         "params": "parameters",
         "activations": "activations",
-        "onnx_test_accuracy": "accuracy on the test part in float32, by ONNX Runtime",
-        "int8_test_accuracy": "accuracy on the test part in int8, by ONNX Runtime",
-        "pte_int8_test_accuracy": "accuracy on the test part in int8, by ExecuTorch",
-        "int8_test_accuracy_before": "accuracy on the test part in int8 before fine-tuning",
+        f"onnx_test_{name}": f"{told} in float32, by ONNX Runtime",
+        f"int8_test_{name}": f"{told} in int8, by ONNX Runtime",
+        f"pte_int8_test_{name}": f"{told} in int8, by ExecuTorch",
+        f"int8_test_{name}_before": f"{told} in int8 before fine-tuning",
         "int8_fine_tuning_epochs": "epochs of quantisation-aware fine-tuning of the int8 file",
         "onnx_bytes": "bytes of the ONNX file in float32, batch norm folded",
         "int8_bytes": "bytes of `model.int8.onnx`",

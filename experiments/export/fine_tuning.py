@@ -66,13 +66,15 @@ def fine_tuned(model: Model, data: ImageData, *, epochs: int) -> nn.Module:
     It is trained as `trained_on` does; the ranges are taken anew after each epoch.
     """
     cpu = torch.device("cpu")
-    prepare = Preparation.of(data.statistics, resolution=model.preprocessing.size, device=cpu)
+    prepare = Preparation.of(
+        data.statistics, resolution=model.preprocessing.size, device=cpu, patches=data.patches
+    )
     images = place(data.train, cpu)
     rounds = quantised(model.network, images, prepare=prepare)
     for result in trained_on(rounds, model, data, epochs=epochs):
         say(
-            f"fine-tuning: epoch {result.epoch} of {epochs}, validation accuracy in int8 "
-            f"{result.accuracy:.4f}"
+            f"fine-tuning: epoch {result.epoch} of {epochs}, validation {model.metric.label} in "
+            f"int8 {result.accuracy:.4f}"
         )
         rounds.take_ranges(images, prepare=prepare)
     return rounds.network.requires_grad_(False)

@@ -16,11 +16,12 @@ from torch import nn
 from experiments.config.files import replace_file, write_json, write_text
 from experiments.data.images import ImageData
 from experiments.export import int8
+from experiments.export.calibration import check_int8
 from experiments.export.card import model_card
 from experiments.export.classifying import classify_code
 from experiments.export.fine_tuning import check_fine_tuning, fine_tuned
 from experiments.export.formats import FORMATS, check_detector, check_format, write_onnx
-from experiments.export.model import Model, Preprocessing, check_task
+from experiments.export.model import Model, Preprocessing
 from experiments.export.pte import INT8
 from experiments.training.checkpoint import load_weights
 from scaler.cost import measure_cost
@@ -75,7 +76,7 @@ def write_exported(
 
     With `folded`, batch norms are folded into convolutions. With `calibration` data the network is
     written in int8 too, as `model.int8.onnx` (with the format pte as `model.int8.pte`), and its
-    accuracy on their test part is measured; the ONNX file's is trained on for `fine_tune` epochs
+    metric on their test part is measured; the ONNX file's is trained on for `fine_tune` epochs
     before, which changes no other file. Beside ONNX's and torch.export's files stands one that
     tells of images by them: `classify.py` or `detect.py`. An export that is there already is
     written over.
@@ -85,7 +86,7 @@ def write_exported(
     anything else.
     """
     if calibration is not None:
-        check_task(model.architecture, "classification", what="int8")
+        check_int8(model)
         if fine_tune:
             check_fine_tuning(model, calibration)
     for name in formats:
@@ -207,18 +208,19 @@ def _quantised(model: Model, data: ImageData, fine_tune: int) -> tuple[bytes, di
         write_onnx(network, _example(model.preprocessing), path)
         content, metrics = int8.quantise(model, path, data)
         if fine_tune:
-            before = metrics["int8_test_accuracy"]
+            metric = model.metric.name
+            before = metrics[f"int8_test_{metric}"]
             write_onnx(
                 fine_tuned(model, data, epochs=fine_tune), _example(model.preprocessing), path
             )
-            exact = {key: metrics[key] for key in ("onnx_bytes", "onnx_test_accuracy")}
+            exact = {key: metrics[key] for key in ("onnx_bytes", f"onnx_test_{metric}")}
             content, metrics = int8.quantise(model, path, data)
             metrics |= {
                 **exact,
-                "int8_test_accuracy_before": before,
+                f"int8_test_{metric}_before": before,
                 "int8_fine_tuning_epochs": fine_tune,
             }
-        int8.tell(metrics)
+        int8.tell(metrics, model.metric)
         return content, metrics
 
 

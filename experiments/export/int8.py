@@ -6,7 +6,7 @@ training images give behind the export's own preprocessing. Batch norm is folded
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from experiments.config.messages import say, warn
-from experiments.config.run_folder import RunFolder
-from experiments.config.schema import DataConfig
-from experiments.data.images import ImageData, Part
-from experiments.data.sources import load_data
-from experiments.export.formats import check_packages
-from experiments.export.model import Model, Preprocessing, check_task
-from experiments.export.pte import INT8, pte_scores, quantised_pte
-from experiments.training.batches import in_order, place
-from experiments.training.members.folder import TrainingFolder, TrainRequest
+from experiments.data.images import ChannelStatistics, ImageData, Part
+from experiments.export.calibration import inputs_of
+from experiments.export.model import Model, Preprocessing
+from experiments.export.pte import INT8, pte_run, quantised_pte
+from experiments.training.augmentation import Preparation
+from experiments.training.batches import place
+from experiments.training.measuring import measure
+from experiments.training.metrics import Metric
 from experiments.training.quantised import calibration_numbers
 from search_spaces.folding import fold_batch_norm
-from search_spaces.records import InputError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -35,68 +34,21 @@ if TYPE_CHECKING:
 FILE = "model.int8.onnx"
 # A setting of ONNX Runtime's sessions (kOrtSessionOptionsAvx2PrecisionMode); see `onnx_session`.
 EXACT_SUMS = ("session.x64quantprecision", "1")
-MUCH = 0.01  # of the accuracy: what is lost in int8 before fine-tuning is named
-_BATCH = 64
+MUCH = 0.01  # of the metric: what is lost in int8 before fine-tuning is named
 _INPUT = "images"
 # What ONNX Runtime has no rule of its own for, and quantises by its general one.
 _GENERAL = ("ReduceMean",)
 # A norm that no convolution takes in has few numbers and a wide range: 8 bits for it lose accuracy.
 _FLOAT = ("BatchNormalization",)
-
-
-def calibration_data(
-    checkpoint: Path, model: Model, source: str | None, *, formats: Sequence[str] = ("onnx",)
-) -> ImageData:
-    """The data that `checkpoint` was trained on, as its folder says; or `source`, where given.
-
-    Raises InputError where nobody says them, where they do not fit the network, or where a package
-    is missing that int8 needs.
-    """
-    check_task(model.architecture, "classification", what="int8")
-    if "onnx" in formats:
-        check_packages("int8")
-    if source is not None:
-        seed = int(model.training.get("seed", 0))
-        data = load_data(DataConfig.parse({"source": source}, source="--data"), seed=seed)
-    else:
-        data = _trained_on(checkpoint)
-    wanted = model.preprocessing.channels
-    if data.channels != wanted:
-        raise InputError(
-            f"'{model.architecture.name}' takes images of {wanted} channels, but those of "
-            f"'{data.name}' have {data.channels}; name other images with --data"
-        )
-    if data.num_classes != model.num_classes:
-        raise InputError(
-            f"'{model.architecture.name}' tells {model.num_classes} classes apart, but "
-            f"'{data.name}' has {data.num_classes}; name other images with --data"
-        )
-    return data
-
-
-def _trained_on(checkpoint: Path) -> ImageData:
-    if checkpoint.suffix == ".safetensors" and checkpoint.is_file():
-        # <folder>/checkpoints/best.safetensors, or <run>/checkpoints/<name>/weights.safetensors
-        for folder in checkpoint.absolute().parents[1:3]:
-            training = TrainingFolder(folder)
-            if training.request.is_file():
-                request = TrainRequest.read(training.request)
-                return load_data(request.data, seed=request.seed)
-            if (folder / "config.yaml").is_file():
-                config = RunFolder.open(folder).config
-                return load_data(config.data, seed=config.seed)
-    raise InputError(
-        f"int8 needs images to calibrate with, and nothing beside '{checkpoint}' says which; "
-        f"name them with --data, as a folder or cifar10"
-    )
+Run = Callable[[Tensor], Tensor]  # a file's scores of a batch (N, C, size, size)
 
 
 def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, dict[str, Any]]:
     """`float_file` (ONNX, batch norm folded) in int8, and for metrics.json what was measured.
 
-    The ranges come from the training images of `calibration_numbers`. The accuracy is that
-    of ONNX Runtime on the test part; it is left out, with a warning, where the data are not those
-    of the training, since their test part may hold training images.
+    The ranges come from the training images of `calibration_numbers`. ONNX Runtime's figures on the
+    test part are left out, with a warning, where the data are not those of the training, since
+    their test part may hold training images.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
@@ -110,9 +62,7 @@ def quantise(model: Model, float_file: Path, data: ImageData) -> tuple[bytes, di
         }
         if _may_be_tested(model, data):
             for name, file in (("onnx", float_file), ("int8", path)):
-                metrics[f"{name}_test_accuracy"] = onnx_accuracy(
-                    file, data.test, model.preprocessing
-                )
+                metrics[f"{name}_test_{model.metric.name}"] = tested(onnx_run(file), model, data)
         return path.read_bytes(), metrics
 
 
@@ -121,9 +71,8 @@ def quantise_pte(model: Model, data: ImageData) -> tuple[bytes, dict[str, Any]]:
     network = deepcopy(model.network)
     fold_batch_norm(network)
     chosen = data.train.take(calibration_numbers(len(data.train)))
-    batches = map(torch.from_numpy, _inputs(chosen, model.preprocessing))
     example = torch.zeros(1, model.preprocessing.channels, *2 * [model.preprocessing.size])
-    content = quantised_pte(network, example, batches)
+    content = quantised_pte(network, example, inputs_of(chosen, model.preprocessing))
     metrics: dict[str, Any] = {
         "pte_int8_bytes": len(content),
         "int8_calibration_images": len(chosen),
@@ -132,11 +81,9 @@ def quantise_pte(model: Model, data: ImageData) -> tuple[bytes, dict[str, Any]]:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / INT8
             path.write_bytes(content)
-            inputs = map(torch.from_numpy, _inputs(data.test, model.preprocessing))
-            found = torch.cat([scores.argmax(1) for scores in pte_scores(path, inputs)])
-        accuracy = float((found.numpy() == data.test.labels).mean())
-        metrics["pte_int8_test_accuracy"] = accuracy
-        say(f"accuracy on the test part: {accuracy:.4f} in int8 by ExecuTorch")
+            value = tested(pte_run(path), model, data)
+        metrics[f"pte_int8_test_{model.metric.name}"] = value
+        say(f"{model.metric.label} on the test part: {value:.4f} in int8 by ExecuTorch")
     return content, metrics
 
 
@@ -145,19 +92,20 @@ def _may_be_tested(model: Model, data: ImageData) -> bool:
         return True
     warn(
         f"'{data.name}' is not what the network was trained on, so its test part may hold "
-        f"training images: the accuracy in int8 is not measured"
+        f"training images: the {model.metric.label} in int8 is not measured"
     )
     return False
 
 
-def tell(metrics: dict[str, Any]) -> None:
+def tell(metrics: dict[str, Any], metric: Metric) -> None:
     """Say what int8 costs, and where it is much what regains it."""
-    if "int8_test_accuracy" not in metrics:
+    key = f"int8_test_{metric.name}"
+    if key not in metrics:
         return
-    exact, rounded = metrics["onnx_test_accuracy"], metrics["int8_test_accuracy"]
-    line = f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} in int8"
-    if "int8_test_accuracy_before" in metrics:
-        before, epochs = metrics["int8_test_accuracy_before"], metrics["int8_fine_tuning_epochs"]
+    exact, rounded = metrics[f"onnx_test_{metric.name}"], metrics[key]
+    line = f"{metric.label} on the test part: {exact:.4f} in float32, {rounded:.4f} in int8"
+    if f"{key}_before" in metrics:
+        before, epochs = metrics[f"{key}_before"], metrics["int8_fine_tuning_epochs"]
         say(f"{line} after fine-tuning (epochs: {epochs}), {before:.4f} before")
     elif exact - rounded > MUCH:
         lost = 100 * (exact - rounded)
@@ -174,10 +122,11 @@ def _write(source: Path, target: Path, part: Part, preprocessing: Preprocessing)
     prepared = target.with_suffix(".prepared.onnx")
     with _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        _share_nothing(prepared)
         quantize_static(
             str(prepared),
             str(target),
-            _Reader(_inputs(part, preprocessing)),
+            _Reader(inputs_of(part, preprocessing)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QInt8,
@@ -185,6 +134,25 @@ def _write(source: Path, target: Path, part: Part, preprocessing: Preprocessing)
             op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry, *_GENERAL} - {*_FLOAT}),
         )
     _leave_out_notes(target)
+
+
+def _share_nothing(file: Path) -> None:
+    """Give each node weights of its own: ONNX Runtime's EXACT_SUMS fail where two share some."""
+    import onnx
+
+    model = onnx.load(str(file))
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    read: set[str] = set()
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name in read:
+                own = onnx.TensorProto()
+                own.CopyFrom(held[name])
+                own.name = node.input[i] = f"{name}_of_{node.output[0]}"
+                model.graph.initializer.append(own)
+            elif name in held:
+                read.add(name)
+    file.write_bytes(model.SerializeToString())
 
 
 def _leave_out_notes(file: Path) -> None:
@@ -201,13 +169,13 @@ def _leave_out_notes(file: Path) -> None:
 class _Reader:
     """What ONNX Runtime asks for a batch at a time; None ends it."""
 
-    def __init__(self, batches: Iterator[np.ndarray]) -> None:
+    def __init__(self, batches: Iterator[Tensor]) -> None:
         self._batches = batches
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch by the input's name."""
         batch = next(self._batches, None)
-        return None if batch is None else {_INPUT: batch}
+        return None if batch is None else {_INPUT: batch.numpy()}
 
 
 @contextmanager
@@ -220,18 +188,28 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _inputs(part: Part, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """float32 (B, C, size, size), in the part's order."""
-    placed = place(part, torch.device("cpu"), workers=0)
-    for images, _ in placed.batches(in_order(len(part), batch_size=_BATCH)):
-        yield preprocessing(images).numpy()
+def tested(run: Run, model: Model, data: ImageData) -> float:
+    """The model's metric on the test part, by `run`, on the CPU: measured as the training did."""
+
+    class Other(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return run(x)
+
+    cpu, how = torch.device("cpu"), model.preprocessing
+    prepare = Preparation.of(
+        ChannelStatistics(how.mean, how.std),
+        resolution=how.size,
+        device=cpu,
+        patches=how.fit == "patches",
+    )
+    placed, metric = place(data.test, cpu, workers=0), model.metric
+    return metric.of(measure(Other(), placed, data=data, prepare=prepare, first=metric.first))
 
 
-def onnx_accuracy(file: Path, part: Part, preprocessing: Preprocessing) -> float:
-    """The share of `part` that the model in `file` classifies rightly, by ONNX Runtime."""
+def onnx_run(file: Path) -> Run:
+    """The scores of the model in `file`, by ONNX Runtime."""
     session = onnx_session(file)
-    found = [session.run(None, {_INPUT: x})[0].argmax(1) for x in _inputs(part, preprocessing)]
-    return float((np.concatenate(found) == part.labels).mean())
+    return lambda x: torch.from_numpy(session.run(None, {_INPUT: x.numpy()})[0])
 
 
 def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
@@ -251,11 +229,14 @@ def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
 def operators_in_float(file: Path) -> tuple[str, ...]:
     """The operators of a QDQ model whose input or output is not quantised, sorted.
 
-    An activation that its neighbours' ranges stand for counts as quantised with them.
+    An activation that its neighbours' ranges stand for counts as quantised with them. What reckons
+    with sizes is left out: it sees no map.
     """
     import onnx
 
-    graph = onnx.load(str(file)).graph
+    graph = onnx.shape_inference.infer_shapes(onnx.load(str(file))).graph
+    whole = onnx.TensorProto.INT64
+    sizes = {v.name for v in graph.value_info if v.type.tensor_type.elem_type == whole}
     quantising = ("QuantizeLinear", "DequantizeLinear")
     exact = {name for node in graph.node if node.op_type in quantising for name in node.output}
     readers: dict[str, set[str]] = {output.name: set() for output in graph.output}
@@ -270,5 +251,9 @@ def operators_in_float(file: Path) -> tuple[str, ...]:
         ended = after <= {"QuantizeLinear", *fused} and node.input[0] in exact
         return node.op_type in _FLOAT or not ended
 
-    others = [node for node in graph.node if node.op_type not in (*quantising, *fused)]
+    others = [
+        node
+        for node in graph.node
+        if node.op_type not in (*quantising, *fused) and node.output[0] not in sizes
+    ]
     return tuple(sorted({node.op_type for node in others if in_float(node)}))

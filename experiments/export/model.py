@@ -18,6 +18,7 @@ from experiments.data.fitting import fit_arrays, fit_square
 from experiments.data.images import ChannelStatistics
 from experiments.training.augmentation import Preparation, normalise, resize, scale_and_shift
 from experiments.training.checkpoint import load_weights, read_metadata
+from experiments.training.metrics import Metric, metric_of
 from search_spaces.architecture import Architecture
 from search_spaces.foreign_models import Source
 from search_spaces.heads import Task
@@ -148,6 +149,11 @@ class Model:
     num_classes: int
     training: dict[str, Any]  # the checkpoint's metadata; empty for an untrained network
     origin: str  # one sentence
+
+    @property
+    def metric(self) -> Metric:
+        """What the training judged it by; the task's own where nobody says."""
+        return metric_of(self.training.get("metric", "auto"), self.architecture.task)
 
     @property
     def colours(self) -> tuple[tuple[int, int, int], ...]:

@@ -4,7 +4,7 @@ A program takes one image at a time: its memory is planned when it is written, s
 images would need as much more on the device.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -40,16 +40,15 @@ def quantised_pte(network: nn.Module, example: Tensor, images: Iterable[Tensor])
         return _program(convert_pt2e(watched), example)
 
 
-def pte_scores(file: Path, images: Iterable[Tensor]) -> Iterable[Tensor]:
-    """The scores (N, classes) of each batch, by ExecuTorch's runtime."""
+def pte_run(file: Path) -> Callable[[Tensor], Tensor]:
+    """The program's scores of a batch (N, C, S, S), one image after the other, by ExecuTorch."""
     from executorch.runtime import Runtime
 
     method = Runtime.get().load_program(str(file)).load_method("forward")
     assert method is not None
-    for batch in images:
-        yield torch.cat(
-            [method.execute([one.contiguous()])[0].clone() for one in torch.split(batch, 1)]
-        )
+    return lambda batch: torch.cat(
+        [method.execute([one.contiguous()])[0].clone() for one in torch.split(batch, 1)]
+    )
 
 
 def _program(network: nn.Module, example: Tensor) -> bytes:

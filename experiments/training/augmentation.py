@@ -203,6 +203,10 @@ class Preparation:
         inputs = resize(self.normalised(images), self.resolution)
         return inputs.contiguous(memory_format=self.layout)
 
+    def cuts(self, images: Tensor) -> bool:
+        """Whether the network sees pieces of these images, not the whole."""
+        return self.patches and images.shape[-1] > self.resolution
+
     def normalised(self, images: Tensor) -> Tensor:
         """float32 (N, C, H, W), not resized."""
         return normalise(images, scale=self.scale, shift=self.shift)

@@ -233,6 +233,12 @@ T = TypeVar("T")
 Each = Callable[[Tensor, Tensor, Tensor], None]
 
 
+def most_at_once(split: Placed) -> int:
+    """How many images go through a network at a time where no gradient is kept."""
+    pixels = math.prod(split.labels.shape[1:])
+    return _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
+
+
 def measure_confusion(
     network: nn.Module,
     split: Placed,
@@ -247,13 +253,11 @@ def measure_confusion(
     `first` is that of `confusion`. `each` is called with every batch, perhaps twice with an image
     (see `in_eval_mode`).
     """
-    pixels = math.prod(split.labels.shape[1:])
-    most = _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
 
     def measure(batch_size: int) -> Tensor:
         return _confusion(network, split, prepare, precision, batch_size, first, each)
 
-    return in_eval_mode(network, measure, batch_size=most)
+    return in_eval_mode(network, measure, batch_size=most_at_once(split))
 
 
 def in_eval_mode(network: nn.Module, measure: Callable[[int], T], *, batch_size: int) -> T:

@@ -8,7 +8,7 @@ graph first: seconds a network, and a quantiser of its own to write.)
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -18,19 +18,22 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from experiments.training.augmentation import Preparation
-from experiments.training.batches import Placed
+from experiments.training.batches import Placed, most_at_once
+from experiments.training.windows import pieces
 from search_spaces.folding import fold_batch_norm
 
-Rounded = Callable[[Tensor], Tensor]  # of a map
+Rounded = Callable[[Tensor], Tensor]
+Maps = Callable[[Tensor], tuple[Tensor, Rounded]]  # of a map, and what rounds others as that one
 Weight = Callable[[Tensor, int], Tensor]  # of a weight and the axis of its output channels
 JudgedIn = Literal["float32", "int8"]
 IMAGES = 512  # for calibration; docs/export.md has what int8 then costs
-_BATCH = 256  # images at a time; there is no gradient to keep
 _WEIGHTED = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}  # that axis
 # What reads rounded maps. Others pass on what they get: an activation as ReLU is the end of the
 # layer before it, whose sums are rounded behind it; a largest value is one of those it looked at.
 _ROUNDED = {"add", "mul", "sub", "rsub", "cat", "mean", "sigmoid", "silu", "batch_norm"}
-_ROUNDED |= {"avg_pool2d", "adaptive_avg_pool2d", *_WEIGHTED}
+_ROUNDED |= {"adaptive_avg_pool2d", "group_norm", *_WEIGHTED}
+# These compute in whole numbers of one scale: their end is rounded as what they read.
+_KEPT = {"avg_pool2d", "interpolate"}
 
 
 def calibration_numbers(count: int) -> np.ndarray:
@@ -72,47 +75,62 @@ class QuantisedNetwork(nn.Module):
 
     def take_ranges(self, train: Placed, *, prepare: Preparation) -> Self:
         """Calibrate on those of the training images that `calibration_numbers` names."""
-        order = torch.split(torch.from_numpy(calibration_numbers(len(train))), _BATCH)
-        return self.calibrate(prepare(images) for images, _ in train.batches(order))
+        return self.calibrate(_calibration(train, prepare))
 
     def forward(self, x: Tensor) -> Tensor:
         """The scores of images (N, C, R, R)."""
         assert self._ranges, "calibrate first"
         ranges = iter(self._ranges)
-        return self._run(
-            x,
-            lambda y: torch.fake_quantize_per_tensor_affine(y, *next(ranges), -128, 127),
-            weight=_rounded_weight,
-        )
+        return self._run(x, lambda y: _stepped(y, *next(ranges)), weight=_rounded_weight)
 
-    def _run(self, x: Tensor, rounded: Rounded, *, weight: Weight) -> Tensor:
+    def _run(self, x: Tensor, maps: Maps, *, weight: Weight) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            with _Rounding(rounded, weight):
+            rounding = _Rounding(maps, weight)
+            with rounding:
                 scores = self.network(x)
-            return rounded(scores)
+            return rounding.rounded(scores)
 
 
 class _Rounding(TorchFunctionMode):
-    """Rounds what the functions of _ROUNDED get, maps by `rounded`, weights by `weight`."""
+    """Rounds what the functions of _ROUNDED get, maps by `maps`, weights by `weight`."""
 
-    def __init__(self, rounded: Rounded, weight: Weight) -> None:
+    def __init__(self, maps: Maps, weight: Weight) -> None:
         super().__init__()
-        self._rounded, self._weight = rounded, weight
+        self._maps, self._weight = maps, weight
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """`x` in steps of its range, unless it is so already."""
+        return self._first(x)[0]
+
+    def _first(self, x: Tensor) -> tuple[Tensor, Rounded]:
+        again: Rounded | None = getattr(x, "rounded_by", None)
+        return self._maps(x) if again is None else (x, again)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = func.__name__
+        if name in _KEPT:
+            x, again = self._first(args[0])
+            x = again(func(x, *args[1:], **(kwargs or {})))
+            x.rounded_by = again  # type: ignore[attr-defined]
+            return x
         if name not in _ROUNDED:
             return func(*args, **(kwargs or {}))
         if name in _WEIGHTED:
             x, weight, *rest = args
-            args = (self._rounded(x), self._weight(weight, _WEIGHTED[name]), *rest)
+            args = (self.rounded(x), self._weight(weight, _WEIGHTED[name]), *rest)
         elif name == "silu":  # in an ONNX file it is these two steps
-            x = self._rounded(args[0])
-            return x * self._rounded(torch.sigmoid(x))
+            x = self.rounded(args[0])
+            return x * self.rounded(torch.sigmoid(x))
+        elif name == "group_norm":  # these three
+            x = self.rounded(func(self.rounded(args[0]), args[1], eps=kwargs["eps"]))
+            factor, shift = (
+                self._weight(kwargs[key].view(1, -1, 1, 1), 0) for key in ("weight", "bias")
+            )
+            return self.rounded(x * factor) + shift
         elif name == "batch_norm":  # it stays in float, but what it reads is rounded
-            args = (self._rounded(args[0]), *args[1:])
+            args = (self.rounded(args[0]), *args[1:])
         else:
             args = tuple(self._all(value) for value in args)
         return func(*args, **(kwargs or {}))
@@ -122,7 +140,7 @@ class _Rounding(TorchFunctionMode):
         if isinstance(value, list | tuple):
             return type(value)(self._all(each) for each in value)
         floats = isinstance(value, Tensor) and value.is_floating_point()
-        return self._rounded(value) if floats else value
+        return self.rounded(value) if floats else value
 
 
 def _exact(weight: Tensor, _: int) -> Tensor:
@@ -137,9 +155,27 @@ def _rounded_weight(weight: Tensor, axis: int) -> Tensor:
     return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -127, 127)
 
 
-def _observed(x: Tensor, *, found: list[tuple[Tensor, Tensor]]) -> Tensor:
+def _observed(x: Tensor, *, found: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Rounded]:
     found.append(torch.aminmax(x))
-    return x
+    return x, lambda y: y
+
+
+def _stepped(x: Tensor, scale: Tensor, zero: Tensor) -> tuple[Tensor, Rounded]:
+    def rounded(y: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(y, scale, zero, -128, 127)
+
+    return rounded(x), rounded
+
+
+def _calibration(train: Placed, prepare: Preparation) -> Iterator[Tensor]:
+    """What the network sees of the images that give the ranges, (B, C, R, R)."""
+    numbers = torch.from_numpy(calibration_numbers(len(train)))
+    order = torch.split(numbers, most_at_once(train))
+    first = 0
+    for images, _ in train.batches(order):
+        whole = prepare.normalised(images) if prepare.cuts(images) else prepare(images)
+        yield pieces(whole, side=prepare.resolution, first=first)
+        first += len(images)
 
 
 def _joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

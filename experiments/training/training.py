@@ -232,10 +232,10 @@ def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmenta
 
 def check_judged_in(judged_in: JudgedIn, data: ImageData) -> None:
     """Raise InputError where networks cannot be judged in int8."""
-    if judged_in == "int8" and data.task != "classification":
+    if judged_in == "int8" and data.task == "detection":
         raise InputError(
-            f"search.precision int8 is for classification, but the data '{data.name}' are for "
-            f"{data.task}; leave it out"
+            f"search.precision int8 is for classification and segmentation, but the data "
+            f"'{data.name}' are for {data.task}; leave it out"
         )
 
 

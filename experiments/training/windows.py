@@ -54,7 +54,7 @@ def pixel_scores(network: nn.Module, images: Tensor, prepare: Preparation) -> Te
     With `prepare.patches` (N, K, S, S), from windows of `prepare.resolution`.
     """
     side, size = prepare.resolution, images.shape[-1]
-    if not prepare.patches or size <= side:
+    if not prepare.cuts(images):
         scores: Tensor = network(prepare(images))
         return scores
     whole = prepare.normalised(images)
@@ -76,6 +76,20 @@ def cut(images: Tensor, box: Box) -> Tensor:
     """What lies in the box, of (N, C, H, W)."""
     left, top, right, bottom = box
     return images[:, :, top:bottom, left:right].contiguous()
+
+
+def pieces(inputs: Tensor, *, side: int, first: int) -> Tensor:
+    """One window of `side` pixels of each of (N, C, S, S), in turn of those that cover an image.
+
+    `first` is the number of the first image: number i gives window i. Inputs of `side` pixels or
+    fewer come back as they are.
+    """
+    size = inputs.shape[-1]
+    if size <= side:
+        return inputs
+    boxes = windows(size, size, side=side)
+    cuts = (cut(inputs[i : i + 1], boxes[(first + i) % len(boxes)]) for i in range(len(inputs)))
+    return torch.cat(list(cuts))
 
 
 def averaged(

@@ -102,6 +102,20 @@ def test_onnx_and_the_program_find_what_the_network_does_without_this_package(
         (folder / "model.onnx").unlink(missing_ok=True)  # then by the program
 
 
+def test_int8_is_refused_in_a_line_that_names_the_task(tmp_path):
+    from experiments.export.calibration import calibration_data
+    from tests.experiments.training.test_masks import squares
+
+    config = DataConfig(source=str(boxed(tmp_path / "data")), image_size=24)
+    path, _, _ = detector(tmp_path, config)
+    message = "^int8 is for classification and segmentation, but '.*' is for detection"
+    with pytest.raises(InputError, match=message):
+        calibration_data(path, checkpoint_model(path), None)
+    with pytest.raises(InputError, match=message):
+        write_exported(checkpoint_model(path), tmp_path / "out", calibration=squares())
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_stages_are_a_folder_and_no_exchange_format(tmp_path):
     head = {**POINTS, "predictor": {"kind": "proposals", "count": 20, "widths": [8]}}
     table = Architecture.parse({**DETECTOR.model_dump(), "head": head}, source="test")

@@ -15,12 +15,14 @@ from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.sources import load_data
 from experiments.export import int8
+from experiments.export.calibration import calibration_data
 from experiments.export.folder import load_exported, write_exported
 from experiments.export.model import checkpoint_model, untrained_model
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
 from experiments.training.checkpoint import save_checkpoint
 from experiments.training.members.folder import TrainRequest
+from experiments.training.metrics import METRICS
 from experiments.training.quantised import quantised
 from experiments.training.training import Training
 from search_spaces import Architecture, InputError
@@ -182,8 +184,8 @@ def test_fine_tuning_on_other_images_is_refused(checkpoint, tmp_path):
 
 
 def test_a_loss_of_more_than_a_point_names_the_option(capsys):
-    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.78})
-    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.795})
+    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.78}, METRICS["accuracy"])
+    int8.tell({"onnx_test_accuracy": 0.8, "int8_test_accuracy": 0.795}, METRICS["accuracy"])
     first, second = capsys.readouterr().err.splitlines()
     assert "2.0 points less; `--fine-tune 3`" in first
     assert "--fine-tune" not in second
@@ -197,7 +199,7 @@ def test_an_export_without_int8_takes_the_old_file_away(checkpoint, digits, tmp_
 
 
 def test_a_trainings_folder_says_its_data(checkpoint, digits):
-    found = int8.calibration_data(checkpoint, checkpoint_model(checkpoint), None)
+    found = calibration_data(checkpoint, checkpoint_model(checkpoint), None)
     assert found.fingerprint == digits.fingerprint
 
 
@@ -212,14 +214,14 @@ def test_a_trainings_folder_says_its_data(checkpoint, digits):
 def test_images_that_do_not_fit_are_one_clear_line(sizes, source, message, tmp_path):
     model = untrained_model("cifar_resnet20", **sizes)
     with pytest.raises(InputError, match=message):
-        int8.calibration_data(tmp_path / "a" / "b" / "c", model, source)
+        calibration_data(tmp_path / "a" / "b" / "c", model, source)
 
 
 def test_a_missing_onnxruntime_is_one_line_with_the_remedy(checkpoint, monkeypatch):
     there = "experiments.export.formats.find_spec"
     monkeypatch.setattr(there, lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(InputError, match=r"'int8' needs onnxruntime; .*scaler-nas\[export\]"):
-        int8.calibration_data(checkpoint, checkpoint_model(checkpoint), None)
+        calibration_data(checkpoint, checkpoint_model(checkpoint), None)
 
 
 @pytest.mark.parametrize(
@@ -242,17 +244,15 @@ def test_options_that_go_together_are_said(options, message, checkpoint, tmp_pat
 @pytest.mark.slow
 def test_executorchs_programs_give_the_networks_scores_and_classes(checkpoint, digits, tmp_path):
     pytest.importorskip("executorch")
-    from experiments.export.pte import FILE, INT8, pte_scores
+    from experiments.export.pte import FILE, INT8, pte_run
 
     model = checkpoint_model(checkpoint)
     write_exported(model, tmp_path, formats=["pte"], calibration=digits)
     inputs = model.preprocessing(torch.from_numpy(digits.test.images[:32]))
     with torch.no_grad():
         scores = model.network.eval()(inputs)
-    torch.testing.assert_close(
-        next(pte_scores(tmp_path / FILE, [inputs])), scores, atol=1e-4, rtol=0
-    )
-    rounded = next(pte_scores(tmp_path / INT8, [inputs]))
+    torch.testing.assert_close(pte_run(tmp_path / FILE)(inputs), scores, atol=1e-4, rtol=0)
+    rounded = pte_run(tmp_path / INT8)(inputs)
     assert (rounded.argmax(1) == scores.argmax(1)).float().mean() > 0.9
     assert not (tmp_path / "model.int8.onnx").exists()
     metrics = load_exported(tmp_path).metrics

@@ -79,10 +79,39 @@ def test_it_learns_under_rounding_without_dropout_or_batch_statistics(build):
     assert stem.grad.abs().sum() > 0
 
 
-def test_masks_are_not_judged_in_int8():
-    masks = SimpleNamespace(task="segmentation", name="streets")
-    with pytest.raises(InputError, match=r"search\.precision int8 is for classification, but"):
-        check_judged_in("int8", masks)
+def test_a_group_norm_is_three_steps_of_which_two_have_weights_of_8_bits():
+    norm = nn.GroupNorm(1, 2, eps=0.0)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 0.3]))
+        norm.bias.copy_(torch.tensor([0.01, -0.5]))
+    x = np.array([[-1.0, 0.4], [0.1, 0.9]])  # a row a channel
+    exact = (x - x.mean()) / x.std()
+    read = by_hand(x, -1, 0.9)
+    first = by_hand((read - read.mean()) / read.std(), exact.min(), exact.max())
+    scaled = exact * np.array([[1.0], [0.3]])
+    second = first * np.array([[127], [round(0.3 * 127)]]) / 127
+    shifted = scaled + np.array([[0.01], [-0.5]])
+    third = by_hand(second, scaled.min(), scaled.max())
+    third = third + np.array([[round(0.01 / 0.5 * 127)], [-127]]) * 0.5 / 127
+    inputs = torch.tensor(x, dtype=torch.float32).view(1, 2, 2, 1)
+    found = QuantisedNetwork(norm).calibrate([inputs])(inputs).detach().numpy().reshape(2, 2)
+    assert found == pytest.approx(by_hand(third, shifted.min(), shifted.max()), abs=1e-5)
+
+
+def test_an_enlarged_map_has_the_scale_of_the_smaller_one():
+    enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
+    x = torch.tensor([[[[0.0, 1.0], [0.37, 0.5]]]])
+    found = QuantisedNetwork(enlarge).calibrate([x])(x)
+    expected = by_hand(enlarge(torch.tensor(by_hand(x.numpy(), 0.0, 1.0))).numpy(), 0.0, 1.0)
+    assert found.numpy() == pytest.approx(expected, abs=1 / 255 + 1e-6)  # where it is a half
+    assert (np.abs(found.numpy() - expected) < 1e-6).mean() > 0.8
+
+
+def test_boxes_are_not_judged_in_int8():
+    boxes = SimpleNamespace(task="detection", name="streets")
+    with pytest.raises(InputError, match=r"search\.precision int8 is for classification and segm"):
+        check_judged_in("int8", boxes)
+    check_judged_in("int8", SimpleNamespace(task="segmentation", name="streets"))
 
 
 def test_the_metric_of_candidates_says_int8():
