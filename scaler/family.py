@@ -25,7 +25,7 @@ FamilyKind = Literal["phi", "released", "budgets", "dimensions"]
 PUBLISHED_RATIOS = (1.78, 2.58, 4.74, 11.39, 26.61, 49.42, 97.83)
 
 
-class Published(NamedTuple):
+class PrintedFigures(NamedTuple):
     """A printed row; None where the paper prints no such figure."""
 
     flops: float | None
@@ -33,15 +33,15 @@ class Published(NamedTuple):
 
 
 # arXiv:1905.11946v5, Table 2 (FLOPs) and Table 8 (top-1 on the validation set).
-EFFICIENTNETS: dict[str, Published] = {
-    "efficientnet_b0": Published(0.39e9, 77.11),
-    "efficientnet_b1": Published(0.70e9, 79.13),
-    "efficientnet_b2": Published(1.0e9, 80.07),
-    "efficientnet_b3": Published(1.8e9, 81.59),
-    "efficientnet_b4": Published(4.2e9, 82.89),
-    "efficientnet_b5": Published(9.9e9, 83.60),
-    "efficientnet_b6": Published(19e9, 83.95),
-    "efficientnet_b7": Published(37e9, 84.26),
+EFFICIENTNETS: dict[str, PrintedFigures] = {
+    "efficientnet_b0": PrintedFigures(0.39e9, 77.11),
+    "efficientnet_b1": PrintedFigures(0.70e9, 79.13),
+    "efficientnet_b2": PrintedFigures(1.0e9, 80.07),
+    "efficientnet_b3": PrintedFigures(1.8e9, 81.59),
+    "efficientnet_b4": PrintedFigures(4.2e9, 82.89),
+    "efficientnet_b5": PrintedFigures(9.9e9, 83.60),
+    "efficientnet_b6": PrintedFigures(19e9, 83.95),
+    "efficientnet_b7": PrintedFigures(37e9, 84.26),
 }
 
 # Depth, width and resolution factors of Table 3 and Table 7. The compound factors are printed for
@@ -56,22 +56,22 @@ DIMENSIONS: dict[str, tuple[float, float, float]] = {
 # (network, dimension) -> printed row. B0's single rows print 1.8B to 1.9B, which d = 4, w = 2 and
 # r = 2 do not give with the official rounding; ResNet-50's depth and width rows fit our counts only
 # if the two are swapped.
-SINGLE_AND_COMPOUND: dict[tuple[str, str], Published] = {
-    ("efficientnet_b0", "depth"): Published(1.8e9, 79.0),
-    ("efficientnet_b0", "width"): Published(1.8e9, 78.9),
-    ("efficientnet_b0", "resolution"): Published(1.9e9, 79.1),
-    ("efficientnet_b0", "compound"): Published(1.8e9, 81.1),
-    ("mobilenet_v1", "width"): Published(2.2e9, 74.2),
-    ("mobilenet_v1", "resolution"): Published(2.2e9, 72.7),
-    ("mobilenet_v1", "compound"): Published(2.3e9, 75.6),
-    ("mobilenet_v2", "depth"): Published(1.2e9, 76.8),
-    ("mobilenet_v2", "width"): Published(1.1e9, 76.4),
-    ("mobilenet_v2", "resolution"): Published(1.2e9, 74.8),
-    ("mobilenet_v2", "compound"): Published(1.3e9, 77.4),
-    ("resnet50", "depth"): Published(16.2e9, 78.1),
-    ("resnet50", "width"): Published(14.7e9, 77.7),
-    ("resnet50", "resolution"): Published(16.4e9, 77.5),
-    ("resnet50", "compound"): Published(16.7e9, 78.8),
+SINGLE_AND_COMPOUND: dict[tuple[str, str], PrintedFigures] = {
+    ("efficientnet_b0", "depth"): PrintedFigures(1.8e9, 79.0),
+    ("efficientnet_b0", "width"): PrintedFigures(1.8e9, 78.9),
+    ("efficientnet_b0", "resolution"): PrintedFigures(1.9e9, 79.1),
+    ("efficientnet_b0", "compound"): PrintedFigures(1.8e9, 81.1),
+    ("mobilenet_v1", "width"): PrintedFigures(2.2e9, 74.2),
+    ("mobilenet_v1", "resolution"): PrintedFigures(2.2e9, 72.7),
+    ("mobilenet_v1", "compound"): PrintedFigures(2.3e9, 75.6),
+    ("mobilenet_v2", "depth"): PrintedFigures(1.2e9, 76.8),
+    ("mobilenet_v2", "width"): PrintedFigures(1.1e9, 76.4),
+    ("mobilenet_v2", "resolution"): PrintedFigures(1.2e9, 74.8),
+    ("mobilenet_v2", "compound"): PrintedFigures(1.3e9, 77.4),
+    ("resnet50", "depth"): PrintedFigures(16.2e9, 78.1),
+    ("resnet50", "width"): PrintedFigures(14.7e9, 77.7),
+    ("resnet50", "resolution"): PrintedFigures(16.4e9, 77.5),
+    ("resnet50", "compound"): PrintedFigures(16.7e9, 78.8),
 }
 
 

@@ -32,7 +32,7 @@ _STRETCH = 1.4  # times that a resolution may be over or under the rule's
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasuredMember:
     """A measured member: the square of how far it is off the rule, and with unevenness added."""
 
     off: float
@@ -93,7 +93,7 @@ class Search:
             high = min(high, math.ceil(self.pure * _STRETCH))
         return low, max(low, high)
 
-    def near(self) -> Found | None:
+    def near(self) -> MeasuredMember | None:
         """The member nearest to the rule, looked for around the rule."""
         depth, width, growth = self._begun()
         return self.improve(self.shapes.nearest(*self._freely(depth, width)), self._size(growth))
@@ -104,14 +104,14 @@ class Search:
         self.centre, self.pure = (depth, width), self.baseline.resolution * growth
         return depth, width, growth
 
-    def far(self) -> Found | None:
+    def far(self) -> MeasuredMember | None:
         """The nearest member that is found by looking away from the rule, in a widening ring."""
         depth, width, growth = self._begun()
         count = round(_FAR / _FAR_STEP)
         strays = [_FAR_STEP * i for i in range(-count, count + 1)]
         points = [p for p in product(strays, strays) if abs(p[0]) + abs(p[1]) <= _FAR]
-        tried: dict[Shape, Found | None] = {}
-        best: Found | None = None
+        tried: dict[Shape, MeasuredMember | None] = {}
+        best: MeasuredMember | None = None
         for x, y in sorted(points, key=lambda p: (p[0] ** 2 + p[1] ** 2, p)):
             if best is not None and x**2 + y**2 >= best.score:
                 break
@@ -131,9 +131,9 @@ class Search:
                 return best
         return None
 
-    def improve(self, shape: Shape, size: int) -> Found | None:
+    def improve(self, shape: Shape, size: int) -> MeasuredMember | None:
         """The best member reached from `shape`, round by round; None where none will do."""
-        best: Found | None = None
+        best: MeasuredMember | None = None
         least = math.inf  # how far the nearest member outside the tolerance misses
         for _ in range(_ROUNDS):
             tried = self._around(shape, size)
@@ -155,7 +155,7 @@ class Search:
             shape, size = found.shape, found.member.resolution
         return best
 
-    def _around(self, shape: Shape, size: int) -> list[Found]:
+    def _around(self, shape: Shape, size: int) -> list[MeasuredMember]:
         """Measured members near `shape`, those that should be nearest to the rule."""
         centre = self._measured(shape, size)
         if centre is None:
@@ -215,7 +215,7 @@ class Search:
         miss = np.abs(costs[place] / target - 1) - tolerance
         return place, np.maximum(miss, 0)
 
-    def _table(self, centre: Found) -> tuple[list[int], Any]:
+    def _table(self, centre: MeasuredMember) -> tuple[list[int], Any]:
         """Resolutions around the centre's and what the centre's shape costs there."""
         size = centre.member.resolution
         if not self.free[2]:
@@ -235,7 +235,7 @@ class Search:
         ]
         return sizes, np.maximum.accumulate(np.interp(sizes, few, costs))
 
-    def _measured(self, shape: Shape, size: int) -> Found | None:
+    def _measured(self, shape: Shape, size: int) -> MeasuredMember | None:
         """The member of that shape; None where its parts do not fit together."""
         try:
             member = self.shapes.member(shape, size)
@@ -245,9 +245,9 @@ class Search:
         off = float(self.rule.nearest(*factors_of(member, self.baseline))[1])
         score = off + _EVEN * self.shapes.unevenness(shape, *self.centre)
         self.seen.append((member, value))
-        return Found(off, score, shape, member, value)
+        return MeasuredMember(off, score, shape, member, value)
 
-    def _meeting(self, shape: Shape, size: int) -> Found | None:
+    def _meeting(self, shape: Shape, size: int) -> MeasuredMember | None:
         """The member of the shape at the resolution nearest to `size` that meets the target."""
         found = self._measured(shape, size)
         tried = {size}
@@ -264,11 +264,11 @@ class Search:
             found = self._measured(shape, guess)
         return found
 
-    def _will_do(self, found: Found) -> bool:
+    def _will_do(self, found: MeasuredMember) -> bool:
         near = self.budget.miss(found.value) <= self.budget.tolerance
         return near and self.bounds.hold(found.member) and self.budget.fits(found.member)
 
-    def _hopeless(self, found: Found) -> bool:
+    def _hopeless(self, found: MeasuredMember) -> bool:
         """Whether the member is so far over a limit that no small step will mend it."""
         return any(
             self.budget.value(found.member, name) > 1.1 * limit

@@ -1,6 +1,8 @@
 """The figures of the house: what counts as product, and what each count means."""
 
+import ast
 import re
+from collections import defaultdict
 
 from experiments.benchmarks.house import measure, room, tree, working_tree, write_tree
 from tests.test_layers_of_the_house import ROOMS, ROOT
@@ -60,3 +62,13 @@ def test_a_file_stands_in_the_tree_with_its_first_sentence():
     }
     shown = [line.split(maxsplit=1) for line in tree(files).splitlines()]
     assert shown == [["scaler/", "What it costs"], ["cost.py", "FLOPs of a network"]]
+
+
+def test_a_class_name_means_one_thing():
+    """A second class of a name is renamed for what it is, or the two become one."""
+    places = defaultdict(list)
+    for path, text in working_tree(ROOT).items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

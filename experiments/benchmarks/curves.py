@@ -55,7 +55,7 @@ REDRAWS = 10
 
 
 @dataclass
-class Search:
+class CurveSearch:
     """One search: the trials so far, as the product's parts see them, and the epochs spent."""
 
     table: Table
@@ -95,13 +95,13 @@ class Search:
         return trial, network
 
 
-Stops = Callable[[Search, optuna.Trial, int], bool]
+Stops = Callable[[CurveSearch, optuna.Trial, int], bool]
 
 
 def run(table: Table, searcher: str, seed: int) -> list[float]:
     """The regrets of what a search recommends at each of the table's budgets."""
     make, make_stops, by_model = SEARCHERS[searcher]
-    search = Search(table, optuna.create_study(direction="maximize"), seed)
+    search = CurveSearch(table, optuna.create_study(direction="maximize"), seed)
     search.study.sampler = make(search)
     stops = make_stops(search)
     epochs, wanted = table.curves.shape[2], budgets(table)
@@ -124,7 +124,7 @@ def run(table: Table, searcher: str, seed: int) -> list[float]:
     return regrets
 
 
-def recommended(search: Search, *, by_model: bool) -> int:
+def recommended(search: CurveSearch, *, by_model: bool) -> int:
     """The network that the search would recommend now."""
     trials = [t for t in search.study.get_trials(deepcopy=False) if "network" in t.user_attrs]
     told = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -141,12 +141,12 @@ def _last(trial: FrozenTrial) -> tuple[int, float]:
     return max(trial.intermediate_values.items())
 
 
-def known_cost(search: Search) -> Callable[[dict[str, Any]], float]:
+def known_cost(search: CurveSearch) -> Callable[[dict[str, Any]], float]:
     """The FLOPs of the network that the parameters stand for."""
     return lambda params: float(search.table.flops[search.nearest(params)])
 
 
-def _ours(search: Search) -> BaseSampler:
+def _ours(search: CurveSearch) -> BaseSampler:
     return make_sampler(
         "cost_aware",
         cost=known_cost(search),
@@ -157,14 +157,14 @@ def _ours(search: Search) -> BaseSampler:
     )
 
 
-def _never(_: Search) -> Stops:
+def _never(_: CurveSearch) -> Stops:
     return lambda _search, _trial, _epoch: False
 
 
-def _rule(rule: EarlyStopping) -> Callable[[Search], Stops]:
+def _rule(rule: EarlyStopping) -> Callable[[CurveSearch], Stops]:
     """Our early stopping, as the engine runs it."""
 
-    def make(search: Search) -> Stops:
+    def make(search: CurveSearch) -> Stops:
         sampler = search.study.sampler
         if isinstance(sampler, CostAwareSampler):
             learner = sampler.learner  # as in the product
@@ -183,7 +183,7 @@ def _rule(rule: EarlyStopping) -> Callable[[Search], Stops]:
             chances=chances,
         )
 
-        def stops(search: Search, trial: optuna.Trial, epoch: int) -> bool:
+        def stops(search: CurveSearch, trial: optuna.Trial, epoch: int) -> bool:
             network = search.networks[-1]
             told = tuple(
                 EpochResult(e, float(v)) for e, v in enumerate(search.curve(network)[:epoch], 1)
@@ -199,17 +199,17 @@ def _rule(rule: EarlyStopping) -> Callable[[Search], Stops]:
 _ANY = load_architecture("resnet18")  # no rule looks at it
 
 
-def _pruner(make: Callable[[int], optuna.pruners.BasePruner]) -> Callable[[Search], Stops]:
+def _pruner(make: Callable[[int], optuna.pruners.BasePruner]) -> Callable[[CurveSearch], Stops]:
     """A pruner of Optuna's."""
 
-    def made(search: Search) -> Stops:
+    def made(search: CurveSearch) -> Stops:
         search.study.pruner = make(search.table.curves.shape[2])
         return lambda _search, trial, _epoch: trial.should_prune()
 
     return made
 
 
-def _tune_hyperband(search: Search) -> Stops:
+def _tune_hyperband(search: CurveSearch) -> Stops:
     """Ray Tune's asynchronous Hyperband, told of one trial at a time."""
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
@@ -224,7 +224,7 @@ def _tune_hyperband(search: Search) -> Stops:
             self.trial_id = str(number)
             self.config: dict[str, Any] = {}
 
-    def stops(search: Search, trial: optuna.Trial, epoch: int) -> bool:
+    def stops(search: CurveSearch, trial: optuna.Trial, epoch: int) -> bool:
         if trial.number not in known:
             known[trial.number] = Named(trial.number)
             scheduler.on_trial_add(None, known[trial.number])
@@ -236,17 +236,17 @@ def _tune_hyperband(search: Search) -> Stops:
     return stops
 
 
-def _tpe(search: Search) -> BaseSampler:
+def _tpe(search: CurveSearch) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=search.seed, multivariate=True)
 
 
-def _random(search: Search) -> BaseSampler:
+def _random(search: CurveSearch) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=search.seed)
 
 
 _ASHA = _rule(EarlyStopping(kind="asha"))
 _HYPERBAND = _pruner(lambda epochs: optuna.pruners.HyperbandPruner(1, epochs, 3))
-SEARCHERS: dict[str, tuple[Any, Callable[[Search], Stops], bool]] = {
+SEARCHERS: dict[str, tuple[Any, Callable[[CurveSearch], Stops], bool]] = {
     "ours": (_ours, _rule(EarlyStopping()), True),
     "ours, no stopping": (_ours, _never, True),
     "ours + asha": (_ours, _ASHA, True),

@@ -50,7 +50,7 @@ HEADS: dict[str, dict[str, Any]] = {  # config -> heads of the literature, befor
 }
 
 
-class Dense(Case):
+class DenseCase(Case):
     """A shipped config's data and recipe at one budget."""
 
     @cached_property
@@ -64,13 +64,13 @@ class Dense(Case):
         return self.config.data
 
 
-def baseline(case: Dense) -> Architecture:
+def baseline(case: DenseCase) -> Architecture:
     """What the config's run found; where there is no run, its search is done."""
     found = case.config.run_folder / "baseline.yaml"
     return load_architecture(found) if found.is_file() else search(case.config).best
 
 
-def networks(case: Dense) -> Iterator[tuple[str, Architecture]]:
+def networks(case: DenseCase) -> Iterator[tuple[str, Architecture]]:
     """Row and network of all that are trained, each at the budget."""
     like = baseline(case)
     known = {FOUND: like} | {
@@ -85,7 +85,7 @@ def networks(case: Dense) -> Iterator[tuple[str, Architecture]]:
             say(f"{row} is left out: {error}")
 
 
-def train_all(case: Dense) -> None:
+def train_all(case: DenseCase) -> None:
     """Train what is missing; every row's first seed before any second."""
     rows = list(networks(case))
     done = {(line["row"], line["seed"]) for line in case.lines()}
@@ -95,7 +95,7 @@ def train_all(case: Dense) -> None:
                 train(case, row, network, seed)
 
 
-def train(case: Dense, row: str, network: Architecture, seed: int) -> None:
+def train(case: DenseCase, row: str, network: Architecture, seed: int) -> None:
     """One training with a new seed; seconds are the processor's, as the machine has other work."""
     training = Training(
         architecture=network,
@@ -122,7 +122,7 @@ def train(case: Dense, row: str, network: Architecture, seed: int) -> None:
     )
 
 
-def table(case: Dense) -> list[dict[str, Any]]:
+def table(case: DenseCase) -> list[dict[str, Any]]:
     """A row a network, the best by mean first; gap and `p` are of the found one over each other."""
     trained = trainings(case)
     tests = {row: [line["test"] for line in own] for row, own in trained.items()}
@@ -161,7 +161,7 @@ def main() -> None:
     args = parser.parse_args()
     args.lines = args.out / "dense.jsonl"
     args.out.mkdir(parents=True, exist_ok=True)
-    cases = [Dense(config, args.flops, args) for config in args.configs]
+    cases = [DenseCase(config, args.flops, args) for config in args.configs]
     for case in cases if not args.table else []:
         train_all(case)
     keep(

@@ -55,7 +55,7 @@ NOTE = (
 )
 
 
-class _Files(Dataset[tuple[Tensor, int]]):
+class _PlainFiles(Dataset[tuple[Tensor, int]]):
     """What torchvision's ImageFolder does, for the images of the training part."""
 
     def __init__(self, data: ImageData) -> None:
@@ -93,7 +93,7 @@ def plain_epochs(
     """Train an epoch at a time; the number of images of each."""
     network = network_of(name, data).to(memory_format=layout).train()
     loader = DataLoader(
-        _Files(data),
+        _PlainFiles(data),
         batch_size=BATCH,
         shuffle=True,
         drop_last=True,

@@ -56,10 +56,10 @@ def _as_row(member: "Scaled", *, printed: bool) -> dict[str, Any]:
 
 def _printed(member: "Scaled") -> dict[str, Any]:
     """The paper's row of a member of the family `dimensions`, where it prints one."""
-    from scaler.family import SINGLE_AND_COMPOUND, Published
+    from scaler.family import SINGLE_AND_COMPOUND, PrintedFigures
 
     dimension = member.architecture.name.removeprefix(f"{member.baseline.name}_")
-    row = SINGLE_AND_COMPOUND.get((member.baseline.name, dimension), Published(None, None))
+    row = SINGLE_AND_COMPOUND.get((member.baseline.name, dimension), PrintedFigures(None, None))
     flops = "-" if row.flops is None else f"{row.flops / 1e9:.1f}B"
     return {"paper FLOPs": flops, "paper top-1": "-" if row.top1 is None else f"{row.top1:.1f}"}
 

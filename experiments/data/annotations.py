@@ -22,7 +22,7 @@ from experiments.data.annotation_files import (
     read_yolo,
     yolo_classes,
 )
-from experiments.data.box_sources import Source
+from experiments.data.box_sources import BoxFiles
 from experiments.data.boxes import LEAST, Boxes, area, cut
 from experiments.data.fitting import fit_boxes
 from experiments.data.layout import files_below, is_image
@@ -51,7 +51,7 @@ class Labelled:
     notes: tuple[str, ...]  # what was left out, each a few words
 
 
-def list_boxes(root: Path, sources: Mapping[str, Source]) -> Labelled:
+def list_boxes(root: Path, sources: Mapping[str, BoxFiles]) -> Labelled:
     """Each image with what the files say of it; one that they say nothing of has no boxes.
 
     Raises InputError for boxes without their image, and for what the files must not say.
@@ -86,7 +86,7 @@ Part = tuple[list[tuple[ImageFile, Annotation]], Iterable[str], list[str]]
 _NOTHING = Annotation("", np.zeros((0, 4)), ())
 
 
-def _coco_part(source: Source, root: Path) -> Part:
+def _coco_part(source: BoxFiles, root: Path) -> Part:
     """What the JSON lists is the part; other images are left out."""
     found, classes, crowds = read_coco(source.annotations)
     own = []
@@ -111,7 +111,7 @@ def _coco_part(source: Source, root: Path) -> Part:
     return own, classes, told
 
 
-def _part_of_files(source: Source, root: Path) -> Part:
+def _part_of_files(source: BoxFiles, root: Path) -> Part:
     """A file of boxes for each image, of the same name."""
     ending = ".xml" if source.form == "voc" else ".txt"
     images = _by_stem(source.images, is_image, source.stems)

@@ -37,7 +37,7 @@ _OF_COCO = re.compile("instances|annotations|coco", flags=re.IGNORECASE)
 _SURELY_COCO = re.compile(r"^instances|\.coco\.json$", flags=re.IGNORECASE)  # no other file's name
 
 
-class Source(NamedTuple):
+class BoxFiles(NamedTuple):
     """Where the images of one part lie, and the file, or the folder of files, with their boxes."""
 
     form: Literal["coco", "voc", "yolo"]
@@ -46,7 +46,7 @@ class Source(NamedTuple):
     stems: frozenset[str] | None = None  # of the part's images, where a list names them
 
 
-def find_boxes(root: Path, config: DataConfig) -> dict[str, Source] | None:
+def find_boxes(root: Path, config: DataConfig) -> dict[str, BoxFiles] | None:
     """{part: where its images and boxes lie}; None where no such files lie beside images."""
     root = root.resolve()
     if config.parts is not None:
@@ -60,13 +60,13 @@ def find_boxes(root: Path, config: DataConfig) -> dict[str, Source] | None:
     return None
 
 
-def _by_part(root: Path) -> dict[str, Source]:
+def _by_part(root: Path) -> dict[str, BoxFiles]:
     """`train/` with its own images and boxes, and so on."""
     own = {part: _of_folder(path) for part, path in folders_by_part(root).items()}
     return {part: source for part, source in own.items() if source is not None}
 
 
-def _whole(root: Path) -> dict[str, Source]:
+def _whole(root: Path) -> dict[str, BoxFiles]:
     """No parts: the folder itself."""
     source = _of_folder(root)
     return {} if source is None else {"train": source}
@@ -78,7 +78,7 @@ def _child(folder: Path, words: tuple[str, ...]) -> Path | None:
     return next((names[word] for word in words if word in names), None)
 
 
-def _of_folder(folder: Path) -> Source | None:
+def _of_folder(folder: Path) -> BoxFiles | None:
     """Images and their boxes in one folder; of several forms COCO's goes first, then VOC's."""
     images, labels = _child(folder, _IMAGES), _child(folder, _LABELS)
     # Right in the folder, and not below: there class folders may lie.
@@ -89,15 +89,15 @@ def _of_folder(folder: Path) -> Source | None:
     files = [path for place in (folder, labels) if place is not None for path in _jsons(place)]
     if files:
         first = [path for path in files if "instances" in path.name] or files
-        return Source("coco", images or folder, first[0])
+        return BoxFiles("coco", images or folder, first[0])
     for place in (labels, images):
         form = None if place is None else _form_of(files_below(place), stems)
         if place is not None and form is not None:
-            return Source(form, images or folder, place)
+            return BoxFiles(form, images or folder, place)
     form = _form_of(entries(folder), stems)
     # txt files right beside images may be anything, so there the classes must be named too.
     if form == "voc" or (form == "yolo" and yolo_classes([folder]) is not None):
-        return Source(form, images or folder, folder)
+        return BoxFiles(form, images or folder, folder)
     return None
 
 
@@ -110,7 +110,7 @@ def _jsons(folder: Path) -> list[Path]:
     for entry in entries(folder):
         if not entry.name.lower().endswith(".json") or entry.name.startswith(_NO_BOXES):
             continue
-        damage = _damage(entry.path, entry.stat().st_mtime_ns)
+        damage = _why_no_coco(entry.path, entry.stat().st_mtime_ns)
         if damage is None:
             found.append(Path(entry.path))
         elif _SURELY_COCO.search(entry.name):
@@ -127,7 +127,7 @@ def _jsons(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=256)  # a file may have hundreds of MB, and several ways look at it
-def _damage(path: str, mtime_ns: int) -> str | None:  # noqa: ARG001, what changes is read anew
+def _why_no_coco(path: str, mtime_ns: int) -> str | None:  # noqa: ARG001, what changes is read anew
     """Why a file is no COCO file; None for one that is."""
     try:
         content = json.loads(Path(path).read_bytes())
@@ -152,15 +152,17 @@ def _form_of(
     return None
 
 
-def _below(root: Path) -> dict[str, Source]:
+def _below(root: Path) -> dict[str, BoxFiles]:
     """`images/train/*` with `labels/train/*`."""
     images, labels = (folders_by_part(_child(root, words)) for words in (_IMAGES, _LABELS))
     shared = sorted(images.keys() & labels.keys())
     forms = {part: _form_of(files_below(labels[part])) for part in shared}
-    return {p: Source(form, images[p], labels[p]) for p, form in forms.items() if form is not None}
+    return {
+        p: BoxFiles(form, images[p], labels[p]) for p, form in forms.items() if form is not None
+    }
 
 
-def _voc_sets(root: Path) -> dict[str, Source]:
+def _voc_sets(root: Path) -> dict[str, BoxFiles]:
     """Pascal VOC as published: ImageSets/Main/train.txt names the images of a part."""
     images, labels = _child(root, ("jpegimages",)), _child(root, ("annotations",))
     lists = root / "ImageSets" / "Main"
@@ -170,13 +172,13 @@ def _voc_sets(root: Path) -> dict[str, Source]:
     for name, part in {"train.txt": "train", "val.txt": "validation", "test.txt": "test"}.items():
         if (lists / name).is_file():
             stems = frozenset((lists / name).read_text(encoding="utf-8").split())
-            found[part] = Source("voc", images, labels, stems)
+            found[part] = BoxFiles("voc", images, labels, stems)
     return found
 
 
-def _coco_files(root: Path) -> dict[str, Source]:
+def _coco_files(root: Path) -> dict[str, BoxFiles]:
     """`annotations/instances_train.json` with `train/*`, `images/train/*` or `images/*`."""
-    found: dict[str, Source] = {}
+    found: dict[str, BoxFiles] = {}
     images = _child(root, _IMAGES)
     own, below = folders_by_part(root), folders_by_part(images)
     for path in _jsons(_child(root, _LABELS) or root):
@@ -189,5 +191,5 @@ def _coco_files(root: Path) -> dict[str, Source]:
                 f"remove one"
             )
         places = (own.get(part), below.get(part), images, root)
-        found[part] = Source("coco", next(place for place in places if place), path)
+        found[part] = BoxFiles("coco", next(place for place in places if place), path)
     return found

@@ -23,23 +23,25 @@ _EDGE = 0.02  # of a window's side: a box that comes so near to its edge may be 
 _BRIGHT = 140  # of 255: on a colour that is brighter, letters are black
 
 
-class Found(NamedTuple):
+class FoundBoxes(NamedTuple):
     """Boxes of one image, those of the highest scores first."""
 
     corners: np.ndarray  # float64 (n, 4): left, top, right, bottom in pixels of the upright image
     classes: np.ndarray  # int64 (n,)
     scores: np.ndarray  # float64 (n,)
 
-    def sure(self, score: float) -> "Found":
+    def sure(self, score: float) -> "FoundBoxes":
         """Those with a score of `score` or more."""
         return self.where(self.scores >= score)
 
-    def where(self, kept: np.ndarray) -> "Found":
+    def where(self, kept: np.ndarray) -> "FoundBoxes":
         """Those that a mask or numbers name."""
-        return Found(*(values[kept] for values in self))
+        return FoundBoxes(*(values[kept] for values in self))
 
 
-def find_boxes(model: Exported | Model, image: Image.Image, *, window: int | None = None) -> Found:
+def find_boxes(
+    model: Exported | Model, image: Image.Image, *, window: int | None = None
+) -> FoundBoxes:
     """What the network finds in an RGB image, or in windows of it of `window` pixels a side.
 
     Windows overlap. A box that a window's edge may have cut is left to the next window, where that
@@ -53,9 +55,9 @@ def find_boxes(model: Exported | Model, image: Image.Image, *, window: int | Non
     parts, squares = [], windows(width, height, side=side)
     for square in told_now_and_then(squares, len(squares), what="searched {} windows"):
         part = _found(model, image.crop(square))
-        own = Found(part.corners + np.tile(square[:2], 2), part.classes, part.scores)
+        own = FoundBoxes(part.corners + np.tile(square[:2], 2), part.classes, part.scores)
         parts.append(own.where(_whole(part.corners, square, squares)))
-    found = Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    found = FoundBoxes(*(np.concatenate(values) for values in zip(*parts, strict=True)))
     head = model.architecture.head
     assert isinstance(head, PyramidHead)
     return found.where(_best(found, head.boxes.nms_iou))
@@ -78,7 +80,7 @@ def _whole(boxes: np.ndarray, square: Box, squares: list[Box]) -> np.ndarray:
     return kept
 
 
-def _best(found: Found, iou: float) -> np.ndarray:
+def _best(found: FoundBoxes, iou: float) -> np.ndarray:
     """The numbers of those that non-maximum suppression keeps, the highest scores first."""
     from torchvision.ops import batched_nms  # a second to import, for boxes alone
 
@@ -86,7 +88,7 @@ def _best(found: Found, iou: float) -> np.ndarray:
     return batched_nms(*values, iou).numpy()
 
 
-def _found(model: Exported | Model, image: Image.Image) -> Found:
+def _found(model: Exported | Model, image: Image.Image) -> FoundBoxes:
     """What the training's own evaluation finds in an RGB image, clipped to the image.
 
     Boxes that lie beyond it, in the bars of a padded one, are left out.
@@ -98,13 +100,15 @@ def _found(model: Exported | Model, image: Image.Image) -> Found:
     size = {"width": width, "height": height}
     own = unfit_boxes(corners * (side / how.size), size=side, fit=how.fit, **size)
     within = cut(own, **size)
-    return Found(within.corners, found["labels"].cpu().numpy()[within.kept], scores[within.kept])
+    return FoundBoxes(
+        within.corners, found["labels"].cpu().numpy()[within.kept], scores[within.kept]
+    )
 
 
 def write_boxes(
     path: Path,
     picture: Image.Image,
-    found: Found,
+    found: FoundBoxes,
     *,
     names: tuple[str, ...],
     palette: list[tuple[int, int, int]],
@@ -121,7 +125,7 @@ def write_boxes(
         from matplotlib import get_data_path
         from torchvision.utils import draw_bounding_boxes
 
-        turned = Found(*(values[::-1].copy() for values in found))  # the surest ones on top
+        turned = FoundBoxes(*(values[::-1].copy() for values in found))  # the surest ones on top
         colours = [palette[number] for number in turned.classes]
         bright = [0.299 * r + 0.587 * g + 0.114 * b > _BRIGHT for r, g, b in colours]
         pixels = draw_bounding_boxes(

@@ -40,7 +40,7 @@ class Place(NamedTuple):
     name: str
 
 
-class Source(NamedTuple):
+class ModuleText(NamedTuple):
     """A module's top level: its definitions' text and the names in each, and what it imports."""
 
     text: dict[str, str]
@@ -87,13 +87,13 @@ def extracted(roots: Iterable[Place], *, replaced: dict[str, str]) -> tuple[Impo
 
 
 @cache
-def _source(module: str) -> Source:
+def _source(module: str) -> ModuleText:
     spec = find_spec(module)
     assert spec is not None
     assert spec.origin is not None
     whole = Path(spec.origin).read_text(encoding="utf-8")
     lines = whole.splitlines()
-    source = Source({}, {}, {})
+    source = ModuleText({}, {}, {})
     for node in ast.parse(whole).body:
         if isinstance(node, ast.Import):
             for a in node.names:

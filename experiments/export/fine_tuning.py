@@ -11,7 +11,7 @@ from experiments.data.images import ImageData
 from experiments.export.model import Model
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.loop import train_epochs
 from experiments.training.quantised import quantised
 from search_spaces.records import InputError
@@ -31,7 +31,7 @@ def check_fine_tuning(model: Model, data: ImageData) -> None:
 
 def trained_on(
     network: nn.Module, model: Model, data: ImageData, *, epochs: int
-) -> Iterator[EpochResult]:
+) -> Iterator[TrainedEpoch]:
     """Train `network`, a form of the model's, in place on the CPU; yield after each epoch.
 
     On the training images as they are, without augmentation, by the training's recipe at SHARE of

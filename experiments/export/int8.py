@@ -126,7 +126,7 @@ def _write(source: Path, target: Path, part: Part, preprocessing: Preprocessing)
         quantize_static(
             str(prepared),
             str(target),
-            _Reader(inputs_of(part, preprocessing)),
+            _CalibrationBatches(inputs_of(part, preprocessing)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QInt8,
@@ -166,7 +166,7 @@ def _leave_out_notes(file: Path) -> None:
     file.write_bytes(model.SerializeToString())
 
 
-class _Reader:
+class _CalibrationBatches:
     """What ONNX Runtime asks for a batch at a time; None ends it."""
 
     def __init__(self, batches: Iterator[Tensor]) -> None:

@@ -24,7 +24,7 @@ _MORE = {  # colours of the page alone
 }
 
 
-class Shown(NamedTuple):
+class ShownTable(NamedTuple):
     """A table as the page shows it."""
 
     heads: list[str]
@@ -74,9 +74,9 @@ def render(template: str, *, charts: dict[str, Figure], data: dict[str, Any], **
     )
 
 
-def shown(table: pd.DataFrame, metric: str = "accuracy") -> Shown:
+def shown(table: pd.DataFrame, metric: str = "accuracy") -> ShownTable:
     """The table's heads and cells as people read them; `metric` is what `accuracy` holds."""
-    return Shown(heads(table, metric), alignments(table), readable_rows(table))
+    return ShownTable(heads(table, metric), alignments(table), readable_rows(table))
 
 
 def pictures(charts: dict[str, Figure], drawn: dict[str, dict[str, bytes]]) -> dict[str, Picture]:

@@ -37,7 +37,7 @@ from experiments.samplers.encoding import Encoding
 from experiments.samplers.gaussian_process import GaussianProcess
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.observations import Observations, informative, scaled
-from experiments.samplers.told import Reader, Record, Told
+from experiments.samplers.told import History, Reader, Told
 
 Array = npt.NDArray[np.float64]
 
@@ -143,7 +143,7 @@ class Learner:
     def __init__(self, cost: KnownCost) -> None:
         self.cost = cost
         self._reader = Reader(cost)
-        self._leading = Record.of([])  # the leading trials that have ended
+        self._leading = History.of([])  # the leading trials that have ended
         self._encoding: Encoding | None = None
         self._theta: tuple[list[Told], Encoding, Array] | None = None  # fitted to them, so encoded
 
@@ -151,19 +151,19 @@ class Learner:
         """What each of the trials tells, whatever became of it."""
         return self._reader.read(trials)
 
-    def record(self, told: list[Told]) -> Record:
+    def record(self, told: list[Told]) -> History:
         """What they tell together; the leading ones that have ended are put together once."""
         leading = self._leading
         if told[: len(leading.told)] != leading.told:
-            leading = Record.of([])
+            leading = History.of([])
         rest = told[len(leading.told) :]
         new = list(takewhile(lambda one: one.state.is_finished(), rest))
         if new:
-            leading = leading + Record.of(new)
+            leading = leading + History.of(new)
         self._leading = leading
-        return leading + Record.of(rest[len(new) :])
+        return leading + History.of(rest[len(new) :])
 
-    def observe(self, study: Study, record: Record) -> Observations | None:
+    def observe(self, study: Study, record: History) -> Observations | None:
         """What they tell together; None where that is too little for a model."""
         if len(record.told) < STARTUP:
             return None
@@ -173,7 +173,7 @@ class Learner:
     def model(
         self,
         study: Study,
-        record: Record,
+        record: History,
         observed: Observations,
         *,
         distributions: Mapping[str, BaseDistribution],
@@ -186,7 +186,7 @@ class Learner:
             encoding = self._encoding = Encoding.of(distributions, self.cost, costs)
         first = ended[: _refitted(len(ended))]
         if self._theta is None or self._theta[0] != first or self._theta[1] is not encoding:
-            early = Observations.recorded(Record.of(first), direction=study.direction)
+            early = Observations.recorded(History.of(first), direction=study.direction)
             enough = len(ended) >= STARTUP and len(early.values) >= FEWEST
             theta = AccuracyModel.fit(early if enough else observed, encoding).process.theta
             self._theta = (first, encoding, theta) if enough else None

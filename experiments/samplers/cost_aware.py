@@ -18,7 +18,7 @@ from scipy.stats import norm
 from experiments.samplers.accuracy_model import AccuracyModel, Learner
 from experiments.samplers.known_cost import Key, KnownCost
 from experiments.samplers.observations import Observations, informative
-from experiments.samplers.parameters import Conditions, change, neighbours
+from experiments.samplers.parameters import ParameterConditions, change, neighbours
 from experiments.samplers.proposing import Params, ProposingSampler
 
 BLOCK = 30  # random candidates that come with each suggestion, and others near the best
@@ -49,7 +49,7 @@ class CostAwareSampler(ProposingSampler):
         super().__init__(cost, seed=seed)
         self._entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])  # of the blocks
         self._blocks: dict[int, list[Params]] = {}
-        self._blocks_of: Conditions | None = None
+        self._blocks_of: ParameterConditions | None = None
         self.learner = Learner(self.cost)
         self._ranked: list[Params] = []
         self._ranked_for: object = None
@@ -95,7 +95,7 @@ class CostAwareSampler(ProposingSampler):
         silent = [t for t in begun if not t.intermediate_values]
         return [params for params in self.underway(silent) if self.cost.knows(params)]
 
-    def _drawn(self, conditions: Conditions, asked: set[Key]) -> Params:
+    def _drawn(self, conditions: ParameterConditions, asked: set[Key]) -> Params:
         """A random setting, new and allowed if one is found."""
         for _ in range(DRAWS):
             params = conditions.complete({}, self.rng)
@@ -107,7 +107,7 @@ class CostAwareSampler(ProposingSampler):
         self,
         model: AccuracyModel,
         observed: Observations,
-        conditions: Conditions,
+        conditions: ParameterConditions,
         asked: set[Key],
         number: int,
     ) -> list[Params]:
@@ -142,7 +142,7 @@ class CostAwareSampler(ProposingSampler):
     def _climb(
         self,
         model: AccuracyModel,
-        conditions: Conditions,
+        conditions: ParameterConditions,
         asked: set[Key],
         pool: dict[Key, Params],
         promise: dict[Key, float],
@@ -193,7 +193,7 @@ class CostAwareSampler(ProposingSampler):
         improvement = deviation * (away * norm.cdf(away) + norm.pdf(away))
         promise |= zip(new, improvement.tolist(), strict=True)
 
-    def _random(self, conditions: Conditions, number: int) -> list[Params]:
+    def _random(self, conditions: ParameterConditions, number: int) -> list[Params]:
         """The latest blocks of random candidates; those of a suggestion depend on its number."""
         if self._blocks_of is not conditions:
             self._blocks, self._blocks_of = {}, conditions
@@ -205,7 +205,7 @@ class CostAwareSampler(ProposingSampler):
                 self._blocks[at] = [conditions.complete({}, rng) for _ in range(BLOCK)]
         return [params for at in latest for params in self._blocks[at]]
 
-    def _neighbours(self, params: Params, conditions: Conditions) -> list[Params]:
+    def _neighbours(self, params: Params, conditions: ParameterConditions) -> list[Params]:
         """All that differ in one parameter, and in what depends on it."""
         return [
             conditions.complete({**params, name: value}, self.rng)
@@ -214,7 +214,7 @@ class CostAwareSampler(ProposingSampler):
             for value in neighbours(distribution, params[name], self.rng)
         ]
 
-    def _changed(self, parents: Sequence[Params], conditions: Conditions) -> Params:
+    def _changed(self, parents: Sequence[Params], conditions: ParameterConditions) -> Params:
         """One of `parents` with one parameter changed or, half as often each, more."""
         wanted: dict[str, Any] = dict(parents[int(self.rng.integers(len(parents)))])
         for _ in range(int(self.rng.geometric(0.5))):

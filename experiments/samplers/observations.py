@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.learning_curves import LearningCurves, marks_of
-from experiments.samplers.told import Reader, Record
+from experiments.samplers.told import History, Reader
 
 Array = npt.NDArray[np.float64]
 
@@ -50,10 +50,10 @@ class Observations:
         What has not ended stands at what its curve tells of the full length (`LearningCurves`),
         with the variance of that. A study that minimises is observed with its signs changed.
         """
-        return cls.recorded(Record.of(Reader(cost).read(trials)), direction=direction)
+        return cls.recorded(History.of(Reader(cost).read(trials)), direction=direction)
 
     @classmethod
-    def recorded(cls, record: Record, *, direction: StudyDirection) -> "Observations":
+    def recorded(cls, record: History, *, direction: StudyDirection) -> "Observations":
         """As `of`, of trials that have been read."""
         sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
         ends = sign * record.ends
@@ -97,7 +97,7 @@ def scaled(accuracies: Array, *, logistic: bool) -> Array:
     return found
 
 
-def _at_full_length(record: Record, sign: float, logistic: bool) -> tuple[Array, Array]:
+def _at_full_length(record: History, sign: float, logistic: bool) -> tuple[Array, Array]:
     """Each trial's value at the end (N,), and its variance (N,): 0 where it is there."""
     finals = sign * record.finals
     values, variances = scaled(finals, logistic=logistic), np.zeros(len(finals))

@@ -124,7 +124,7 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Conditions:
+class ParameterConditions:
     """Every parameter seen, parents before children, and what each one's being asked depends on.
 
     A parameter that some trials lack belongs to one earlier parameter whose value tells in which.
@@ -137,7 +137,7 @@ class Conditions:
     @classmethod
     def learn(
         cls, trials: Sequence[Params], distributions: dict[str, BaseDistribution]
-    ) -> "Conditions":
+    ) -> "ParameterConditions":
         """The conditions that all `trials` keep to; `distributions` in the order of asking."""
         names = list(distributions)
         parents: dict[str, tuple[str, dict[Any, bool]]] = {}

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.observations import Observations
-from experiments.samplers.parameters import Conditions, change
+from experiments.samplers.parameters import ParameterConditions, change
 from experiments.samplers.proposing import (
     Params,
     ProposingSampler,
@@ -50,7 +50,7 @@ class ParetoSampler(ProposingSampler):
                 return child
         return child
 
-    def _child(self, parents: Sequence[Params], conditions: Conditions) -> Params:
+    def _child(self, parents: Sequence[Params], conditions: ParameterConditions) -> Params:
         """Uniform crossover of two tournament winners, then each parameter changed now and then."""
         # `parents` is sorted, so the winner of a tournament is the lower position.
         mother, father = (parents[self.rng.integers(len(parents), size=2).min()] for _ in range(2))

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.optuna_names import fits
-from experiments.samplers.parameters import Conditions, draw
+from experiments.samplers.parameters import ParameterConditions, draw
 from experiments.samplers.told import THROWN_BACK
 
 Params = Mapping[str, Any]
@@ -27,7 +27,7 @@ class _Learnt:
     met: set[int] = field(default_factory=set)  # numbers of the trials that were looked at
     values: set[tuple[str, Any]] = field(default_factory=set)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-    conditions: Conditions | None = None
+    conditions: ParameterConditions | None = None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Learn from `trials`, which are all so far; those met before are known."""
@@ -45,7 +45,7 @@ class _Learnt:
                 self.distributions[name] = distribution
         if news:
             asked = [trial.params for trial in trials]
-            self.conditions = Conditions.learn(asked, dict(self.distributions))
+            self.conditions = ParameterConditions.learn(asked, dict(self.distributions))
 
     def copy(self) -> "_Learnt":
         """One that learns on its own."""
@@ -146,7 +146,7 @@ class ProposingSampler(BaseSampler):
         """Draw other random numbers than a copy of this sampler does, as Optuna asks."""
         self.rng = np.random.default_rng()
 
-    def learn(self, others: Sequence[FrozenTrial]) -> Conditions | None:
+    def learn(self, others: Sequence[FrozenTrial]) -> ParameterConditions | None:
         """The space as far as trials show it; learnt again when one does not fit in."""
         # A running trial that has reported has been asked for all of its parameters.
         whole = [
@@ -176,7 +176,7 @@ class ProposingSampler(BaseSampler):
         """Whether some value in them was in no trial."""
         return not params.items() <= self._values
 
-    def opened(self, conditions: Conditions) -> set[tuple[str, Any]]:
+    def opened(self, conditions: ParameterConditions) -> set[tuple[str, Any]]:
         """The values that open a branch and that only trials had which were thrown back."""
         parents = {parent for parent, _ in conditions.parents.values()}
         new = self._values - self._learnt.values

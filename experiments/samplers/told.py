@@ -1,6 +1,6 @@
 """What trials tell a model, read from them once.
 
-`Told` is one trial, `Record` many of them in arrays. The trials that have ended are most of a
+`Told` is one trial, `History` many of them in arrays. The trials that have ended are most of a
 study; what they tell does not change from one look to the next.
 """
 
@@ -114,7 +114,7 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Record:
+class History:
     """What trials tell together; N of them tell anything."""
 
     told: list[Told]  # all of them
@@ -133,7 +133,7 @@ class Record:
     table: Array  # (len(curves), G)
 
     @classmethod
-    def of(cls, told: list[Told]) -> "Record":
+    def of(cls, told: list[Told]) -> "History":
         """Of these trials."""
         ended = [one for one in told if one.state in _ENDED]
         tell = [one for one in told if not math.isnan(one.low)]
@@ -157,12 +157,12 @@ class Record:
             table=_tabled(curves, marks),
         )
 
-    def __add__(self, later: "Record") -> "Record":
+    def __add__(self, later: "History") -> "History":
         """Of these trials and of later ones."""
         steps = self.steps | later.steps
         marks = compared(steps)
         tables = [r.table if r.marks == marks else _tabled(r.curves, marks) for r in (self, later)]
-        return Record(
+        return History(
             told=self.told + later.told,
             ended=self.ended + later.ended,
             costs=np.concatenate([self.costs, later.costs]),

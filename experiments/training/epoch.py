@@ -9,7 +9,7 @@ from experiments.training.checkpoint import TrainingState
 
 
 @dataclass(frozen=True)
-class EpochResult:
+class TrainedEpoch:
     """What an epoch left, and the means to keep it."""
 
     epoch: int  # from 1

@@ -13,7 +13,7 @@ from experiments.data.images import ImageData
 from experiments.training.augmentation import Preparation, mix, vary
 from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
     choose_layout,
@@ -62,7 +62,7 @@ def train_epochs(
     rank: int = 0,
     workers: int = 1,
     judged_in: JudgedIn = "float32",
-) -> Iterator[EpochResult]:
+) -> Iterator[TrainedEpoch]:
     """Train `network` in place, (N, C, R, R) float32 -> (N, num_classes); yield after each epoch.
 
     The learning rate follows a schedule over all `epochs`; whoever wants fewer stops iterating.
@@ -158,7 +158,7 @@ class _Training:
             self._compile()
         self.model = workers.wrapped(self.model)
 
-    def run(self, epoch: int) -> EpochResult:
+    def run(self, epoch: int) -> TrainedEpoch:
         """Train for one epoch, and measure what came of it."""
         started = time.perf_counter()
         with repeatable(self.config.deterministic):
@@ -171,7 +171,7 @@ class _Training:
         cut = self.gradients.graphs and self.gradients.parts > 1  # memory ran out since
         if cut or (not self.compiled and self.workers.count == 1 and self._pays(left)):
             self._compile()
-        return EpochResult(
+        return TrainedEpoch(
             epoch=epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,

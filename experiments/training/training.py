@@ -15,7 +15,7 @@ from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
 from experiments.training.checkpoint import TrainingState, write_bytes
 from experiments.training.detection import SURE, best_score, check_metric, measure_detections
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.judging import Judged, judge, write_classes
 from experiments.training.loop import train_epochs
@@ -83,7 +83,7 @@ class Training:
 
     def run(
         self, *, state: TrainingState | None = None, rank: int = 0, workers: int = 1
-    ) -> Iterator[EpochResult]:
+    ) -> Iterator[TrainedEpoch]:
         """Train from the start, or on from `state`; one result an epoch. Raises as `train_epochs`.
 
         `rank` is this process's number among several `workers`.

@@ -23,7 +23,7 @@ from experiments.training.checkpoint import (
     write_state,
 )
 from experiments.training.detection import SURE
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.members.transfer import initial_weights
 from experiments.training.quantised import JudgedIn
 from experiments.training.training import Best, Pace, Training
@@ -145,9 +145,9 @@ class TrainingEvaluation:
 
     def _trained(
         self, training: Training, report: Report, kept: "_Kept"
-    ) -> tuple[EpochResult, int]:
+    ) -> tuple[TrainedEpoch, int]:
         """The last epoch's result, and into how many parts a batch was cut at most."""
-        result: EpochResult | None = None
+        result: TrainedEpoch | None = None
         pace, parts = Pace(), 1
         for result in training.run(state=kept.read()):
             parts = max(parts, result.parts)
@@ -192,13 +192,13 @@ class _Kept:
                 self.weights = state.average or state.weights
         return state
 
-    def look(self, result: EpochResult) -> None:
+    def look(self, result: TrainedEpoch) -> None:
         """Take the weights of an epoch that is the best so far."""
         if self._wanted and self.best.improves(result.epoch, result.accuracy):
             self.weights = plain(result.network.state_dict())
             self._best.unlink(missing_ok=True)
 
-    def write(self, result: EpochResult) -> None:
+    def write(self, result: TrainedEpoch) -> None:
         """Leave what the training goes on from after this epoch."""
         write_state(self._state, result.state())
         if self._wanted and self.best.epoch != result.epoch and not self._best.is_file():

@@ -22,7 +22,13 @@ from search_spaces.blocks.branches import (
     width_of,
 )
 from search_spaces.blocks.convolution import NormName
-from search_spaces.blocks.inception_forms import FORMS, LARGE_KERNELS, Form, Shape, square_conv
+from search_spaces.blocks.inception_forms import (
+    FORMS,
+    LARGE_KERNELS,
+    BranchSettings,
+    Form,
+    square_conv,
+)
 from search_spaces.blocks.window import Padding
 
 
@@ -101,7 +107,7 @@ class Inception(Block):
     def _branches(self, widths: tuple[int, ...], stride: int) -> tuple[Branch, ...]:
         kernel = self.kernel_size or LARGE_KERNELS.get(self.form, 3)
         padding: Padding = self.padding if stride > 1 else "symmetric"
-        return FORMS[self.form].wire(widths, Shape(stride, padding, kernel, self.pool))
+        return FORMS[self.form].wire(widths, BranchSettings(stride, padding, kernel, self.pool))
 
     def _shared_out(self, channels: int) -> tuple[int, ...]:
         """The form's shares of `channels`; the first branch takes what rounding leaves over."""

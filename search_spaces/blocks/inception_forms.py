@@ -26,7 +26,7 @@ Form = Literal[
 ]
 
 
-class Shape(NamedTuple):
+class BranchSettings(NamedTuple):
     """What a form's branches are made for: the last spatial operator of each has the stride."""
 
     stride: int
@@ -35,18 +35,18 @@ class Shape(NamedTuple):
     pool: Literal["max", "average"]
 
 
-def square_conv(channels: int, kernel: int, shape: Shape | None = None) -> Conv:
+def square_conv(channels: int, kernel: int, shape: BranchSettings | None = None) -> Conv:
     """A k x k convolution; with `shape` it has the stride and padding of the module."""
     if shape is None:
         return Conv(channels, (kernel, kernel))
     return Conv(channels, (kernel, kernel), shape.stride, shape.padding)
 
 
-def _pooled(shape: Shape) -> PoolOf3:
+def _pooled(shape: BranchSettings) -> PoolOf3:
     return PoolOf3(shape.pool, shape.stride, shape.padding)
 
 
-def _naive(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _naive(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1 | 3x3 | 5x5 | pool, which passes its input through (1409.4842, figure 2a)."""
     return (
         (square_conv(w[0], 1, s),),
@@ -56,7 +56,7 @@ def _naive(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _v1(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v1(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1 | 1x1-3x3 | 1x1-5x5 | pool-1x1 (1409.4842, figure 2b)."""
     return (
         (square_conv(w[0], 1, s),),
@@ -66,7 +66,7 @@ def _v1(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _double(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _double(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1 | 1x1-kxk | 1x1-3x3-3x3 | pool-1x1 (1512.00567, figure 5)."""
     return (
         (square_conv(w[0], 1, s),),
@@ -76,7 +76,7 @@ def _double(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _factorised(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _factorised(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """n x n as 1 x n and n x 1, once and twice (1512.00567, figure 6)."""
     row, column = (1, s.kernel), (s.kernel, 1)
     return (
@@ -93,11 +93,11 @@ def _factorised(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _ends(channels: int, s: Shape) -> Fork:
+def _ends(channels: int, s: BranchSettings) -> Fork:
     return Fork(tuple(Conv(channels, k, s.stride, s.padding) for k in ((1, 3), (3, 1))))
 
 
-def _v3_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v3_c(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """Ends split into 1x3 and 3x1 (1512.00567, figure 7)."""
     return (
         (square_conv(w[0], 1, s),),
@@ -107,7 +107,7 @@ def _v3_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _v4_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v4_c(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """As v3's, its 3x3 factorised too (1602.07261, figure 6)."""
     return (
         (square_conv(w[0], 1, s),),
@@ -117,7 +117,7 @@ def _v4_c(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _bn_reduction(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _bn_reduction(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1-3x3 | 1x1-3x3-3x3 | pool (1502.03167, the 3c and 4e rows)."""
     return (
         (Conv(w[0]), square_conv(w[1], 3, s)),
@@ -126,7 +126,7 @@ def _bn_reduction(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _v3_reduction_a(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v3_reduction_a(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """3x3 | 1x1-3x3-3x3 | pool (1602.07261, figure 7: n | k, l, m)."""
     return (
         (square_conv(w[0], 3, s),),
@@ -135,7 +135,7 @@ def _v3_reduction_a(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _v3_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v3_reduction_b(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1-3x3 | 1x1-1x7-7x1-3x3 | pool (1602.07261, figure 8)."""
     return (
         (Conv(w[0]), square_conv(w[1], 3, s)),
@@ -144,7 +144,7 @@ def _v3_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _resnet_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _resnet_reduction_b(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """1x1-3x3 | 1x1-3x3 | 1x1-3x3-3x3 | pool (1602.07261, figure 18)."""
     return (
         (Conv(w[0]), square_conv(w[1], 3, s)),
@@ -154,7 +154,7 @@ def _resnet_reduction_b(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
     )
 
 
-def _v4_stem_a(w: tuple[int, ...], s: Shape) -> tuple[Branch, ...]:
+def _v4_stem_a(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
     """pool | 3x3, the first fork of v4's stem (1602.07261, figure 3)."""
     return (_pooled(s),), (square_conv(w[0], 3, s),)
 
@@ -163,7 +163,7 @@ class FormRow(NamedTuple):
     """A form: how many widths it takes, its wiring, and the widths of one channel, in 16ths."""
 
     widths: int
-    wire: Callable[[tuple[int, ...], Shape], tuple[Branch, ...]]
+    wire: Callable[[tuple[int, ...], BranchSettings], tuple[Branch, ...]]
     shares: tuple[float, ...] | None = None  # None: only with widths, for the pool passes through
 
 

@@ -14,7 +14,7 @@ from search_spaces.blocks.window import square
 from search_spaces.heads.head import Row
 from search_spaces.heads.predictor import BoxPredictor, Count, Levels, Share
 from search_spaces.heads.pyramid import Neck
-from search_spaces.heads.two_stage import RegionScores, Split, TwoStage
+from search_spaces.heads.two_stage import RegionScores, ScoresAndChanges, TwoStage
 
 if TYPE_CHECKING:
     from search_spaces.heads.proposals import Proposals
@@ -104,7 +104,7 @@ def region_heads(of: "Given | Proposals", pyramid: Neck, layers: dict[str, nn.Mo
     return RoIHeads(
         align if of.pooling == "align" else MaximumOfParts(of.pool),
         second,
-        Split(second.num_classes),
+        ScoresAndChanges(second.num_classes),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
         batch_size_per_image=512,

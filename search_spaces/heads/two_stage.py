@@ -55,7 +55,7 @@ class RegionScores(FullyConnected):
         return torch.cat([self.scores(features), self.changes(features)], dim=1)
 
 
-class Split(nn.Module):
+class ScoresAndChanges(nn.Module):
     """What `RegionScores` gives, as the two tensors that torchvision takes."""
 
     def __init__(self, num_classes: int) -> None:

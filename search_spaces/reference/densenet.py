@@ -13,7 +13,7 @@ from search_spaces.heads import Head
 from search_spaces.reference.resnet import CONVENTIONS
 
 
-class Growing(NamedTuple):
+class DenseRow(NamedTuple):
     """A column of table 1, or a row of table 2: growth k and the layers of each dense stage."""
 
     growth: int
@@ -22,19 +22,19 @@ class Growing(NamedTuple):
 
 
 IMAGENET = {
-    "densenet121": Growing(32, (6, 12, 24, 16)),
-    "densenet161": Growing(48, (6, 12, 36, 24)),
-    "densenet169": Growing(32, (6, 12, 32, 32)),
-    "densenet201": Growing(32, (6, 12, 48, 32)),
-    "densenet264": Growing(32, (6, 12, 64, 48)),
+    "densenet121": DenseRow(32, (6, 12, 24, 16)),
+    "densenet161": DenseRow(48, (6, 12, 36, 24)),
+    "densenet169": DenseRow(32, (6, 12, 32, 32)),
+    "densenet201": DenseRow(32, (6, 12, 48, 32)),
+    "densenet264": DenseRow(32, (6, 12, 64, 48)),
 }
 CIFAR = {
-    "cifar_densenet40_k12": Growing(12, (12, 12, 12), bc=False),
-    "cifar_densenet100_k12": Growing(12, (32, 32, 32), bc=False),
-    "cifar_densenet100_k24": Growing(24, (32, 32, 32), bc=False),
-    "cifar_densenet_bc100_k12": Growing(12, (16, 16, 16)),
-    "cifar_densenet_bc250_k24": Growing(24, (41, 41, 41)),
-    "cifar_densenet_bc190_k40": Growing(40, (31, 31, 31)),
+    "cifar_densenet40_k12": DenseRow(12, (12, 12, 12), bc=False),
+    "cifar_densenet100_k12": DenseRow(12, (32, 32, 32), bc=False),
+    "cifar_densenet100_k24": DenseRow(24, (32, 32, 32), bc=False),
+    "cifar_densenet_bc100_k12": DenseRow(12, (16, 16, 16)),
+    "cifar_densenet_bc250_k24": DenseRow(24, (41, 41, 41)),
+    "cifar_densenet_bc190_k40": DenseRow(40, (31, 31, 31)),
 }
 
 
@@ -57,7 +57,7 @@ def densenet(name: str) -> Architecture:
     )
 
 
-def _stages(row: Growing, channels: int) -> list[Stage]:
+def _stages(row: DenseRow, channels: int) -> list[Stage]:
     block = Dense(growth=row.growth, bottleneck=4 if row.bc else 0)
     stages = []
     for i, layers in enumerate(row.layers):

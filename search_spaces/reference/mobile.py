@@ -10,7 +10,7 @@ from search_spaces.heads import Head
 TORCH = Conventions(batch_norm_eps=1e-5, batch_norm_momentum=0.1)
 
 
-class Row(NamedTuple):
+class ResidualRow(NamedTuple):
     """A row of a table of inverted residuals."""
 
     expand: int
@@ -27,51 +27,51 @@ MOBILENET_V1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 
 # Sandler et al., arXiv:1801.04381, table 2
 MOBILENET_V2 = (
-    Row(1, 3, 1, 16, 1),
-    Row(6, 3, 2, 24, 2),
-    Row(6, 3, 2, 32, 3),
-    Row(6, 3, 2, 64, 4),
-    Row(6, 3, 1, 96, 3),
-    Row(6, 3, 2, 160, 3),
-    Row(6, 3, 1, 320, 1),
+    ResidualRow(1, 3, 1, 16, 1),
+    ResidualRow(6, 3, 2, 24, 2),
+    ResidualRow(6, 3, 2, 32, 3),
+    ResidualRow(6, 3, 2, 64, 4),
+    ResidualRow(6, 3, 1, 96, 3),
+    ResidualRow(6, 3, 2, 160, 3),
+    ResidualRow(6, 3, 1, 320, 1),
 )
 
 # Tan et al., arXiv:1807.11626, figure 7, and tensorflow/tpu, mnasnet_models.py
-MNASNET: dict[str, tuple[int, tuple[Row, ...]]] = {  # stem channels, rows
+MNASNET: dict[str, tuple[int, tuple[ResidualRow, ...]]] = {  # stem channels, rows
     "mnasnet_a1": (
         32,
         (
-            Row(1, 3, 1, 16, 1, skip=False),
-            Row(6, 3, 2, 24, 2),
-            Row(3, 5, 2, 40, 3, se=0.25),
-            Row(6, 3, 2, 80, 4),
-            Row(6, 3, 1, 112, 2, se=0.25),
-            Row(6, 5, 2, 160, 3, se=0.25),
-            Row(6, 3, 1, 320, 1),
+            ResidualRow(1, 3, 1, 16, 1, skip=False),
+            ResidualRow(6, 3, 2, 24, 2),
+            ResidualRow(3, 5, 2, 40, 3, se=0.25),
+            ResidualRow(6, 3, 2, 80, 4),
+            ResidualRow(6, 3, 1, 112, 2, se=0.25),
+            ResidualRow(6, 5, 2, 160, 3, se=0.25),
+            ResidualRow(6, 3, 1, 320, 1),
         ),
     ),
     "mnasnet_b1": (
         32,
         (
-            Row(1, 3, 1, 16, 1, skip=False),
-            Row(3, 3, 2, 24, 3),
-            Row(3, 5, 2, 40, 3),
-            Row(6, 5, 2, 80, 3),
-            Row(6, 3, 1, 96, 2),
-            Row(6, 5, 2, 192, 4),
-            Row(6, 3, 1, 320, 1, skip=False),
+            ResidualRow(1, 3, 1, 16, 1, skip=False),
+            ResidualRow(3, 3, 2, 24, 3),
+            ResidualRow(3, 5, 2, 40, 3),
+            ResidualRow(6, 5, 2, 80, 3),
+            ResidualRow(6, 3, 1, 96, 2),
+            ResidualRow(6, 5, 2, 192, 4),
+            ResidualRow(6, 3, 1, 320, 1, skip=False),
         ),
     ),
     "mnasnet_small": (
         8,
         (
-            Row(1, 3, 1, 8, 1),
-            Row(3, 3, 2, 16, 1),
-            Row(6, 3, 2, 16, 2),
-            Row(6, 5, 2, 32, 4, se=0.25),
-            Row(6, 3, 1, 32, 3, se=0.25),
-            Row(6, 5, 2, 88, 3, se=0.25),
-            Row(6, 3, 1, 144, 1),
+            ResidualRow(1, 3, 1, 8, 1),
+            ResidualRow(3, 3, 2, 16, 1),
+            ResidualRow(6, 3, 2, 16, 2),
+            ResidualRow(6, 5, 2, 32, 4, se=0.25),
+            ResidualRow(6, 3, 1, 32, 3, se=0.25),
+            ResidualRow(6, 5, 2, 88, 3, se=0.25),
+            ResidualRow(6, 3, 1, 144, 1),
         ),
     ),
 }
@@ -113,7 +113,7 @@ def mnasnet(name: str) -> Architecture:
 
 
 def _inverted(
-    name: str, stem: int, rows: tuple[Row, ...], activation: ActivationName
+    name: str, stem: int, rows: tuple[ResidualRow, ...], activation: ActivationName
 ) -> Architecture:
     stages = tuple(
         Stage(

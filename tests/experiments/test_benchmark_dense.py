@@ -15,7 +15,7 @@ FOUND, KNOWN = (0.5, 0.52, 0.54), (0.2, 0.3, 0.25)
 @pytest.fixture
 def case(tmp_path):
     args = Namespace(lines=tmp_path / "dense.jsonl", runs=tmp_path, seeds=3, epochs=1)
-    return dense.Dense("bccd", 6e7, args)
+    return dense.DenseCase("bccd", 6e7, args)
 
 
 def test_the_table_gives_mean_error_and_welchs_p_of_the_found_one(case):
@@ -33,7 +33,7 @@ def test_the_table_gives_mean_error_and_welchs_p_of_the_found_one(case):
 
 def test_every_network_of_the_comparison_is_at_the_budget_within_a_tenth(case, monkeypatch):
     monkeypatch.setitem(dense.BODIES, "bccd", ("resnet18",))
-    monkeypatch.setattr(dense.Dense, "sizes", {"num_classes": 3, "in_channels": 3})
+    monkeypatch.setattr(dense.DenseCase, "sizes", {"num_classes": 3, "in_channels": 3})
     like = load_space("mbconv_detect").members(1, seed=0)[0]
     (case.args.runs / "bccd").mkdir()
     text = json.dumps(like.model_dump(mode="json", exclude_defaults=True))

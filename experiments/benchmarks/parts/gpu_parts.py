@@ -21,7 +21,7 @@ from experiments.config.recipe import TrainConfig, load_recipe
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import autocast, choose_precision
 from experiments.training.loop import train_epochs
 from scaler import measure_cost
@@ -60,7 +60,7 @@ def _epochs(
     device: str,
     batch: int,
     compiled: Literal["auto", "never", "always"] = "auto",
-) -> Iterator[EpochResult]:
+) -> Iterator[TrainedEpoch]:
     torch.manual_seed(0)
     return train_epochs(
         build_network(architecture, num_classes=data.num_classes),
@@ -238,7 +238,7 @@ def cifar_94(source: str, *, device: str, smoke: bool, seeds: int = 3) -> Iterat
     epochs, batch = (2, 16) if smoke else (20, 512)
     recipe = load_recipe("modern").replace(batch_size=batch, ema_decay=None)
 
-    def trained(images: ImageData, epochs: int, seed: int) -> Iterator[EpochResult]:
+    def trained(images: ImageData, epochs: int, seed: int) -> Iterator[TrainedEpoch]:
         torch.manual_seed(seed)
         built = build_network(network, num_classes=data.num_classes, in_channels=data.channels)
         return train_epochs(

@@ -22,7 +22,7 @@ from experiments.training.checkpoint import (
     write_bytes,
 )
 from experiments.training.detection import SURE
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import card_is_full
 from experiments.training.loop import TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
@@ -138,7 +138,7 @@ def train_and_keep(
             pace.saved(time.perf_counter() - began)
 
 
-def _row(result: EpochResult) -> dict[str, float]:
+def _row(result: TrainedEpoch) -> dict[str, float]:
     """A row of curve.csv."""
     return {
         "epoch": result.epoch,

@@ -14,7 +14,7 @@ from experiments.samplers.encoding import Encoding
 from experiments.samplers.gaussian_process import GaussianProcess
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.observations import Observations
-from experiments.samplers.parameters import Conditions
+from experiments.samplers.parameters import ParameterConditions
 from experiments.samplers.recommend import exact, model_of_better_half
 from experiments.samplers.told import THROWN_BACK
 from tests.objectives import TARGET, Conditional, Drawn, search
@@ -117,7 +117,7 @@ def test_a_running_network_lowers_the_uncertainty_of_its_neighbours_not_their_me
 def test_conditions_are_learnt_from_trials():
     study = search(Conditional(), optuna.samplers.RandomSampler(seed=0), seed=0, trials=60)
     distributions = {n: d for t in study.trials for n, d in t.distributions.items()}
-    conditions = Conditions.learn([t.params for t in study.trials], distributions)
+    conditions = ParameterConditions.learn([t.params for t in study.trials], distributions)
     rng = np.random.default_rng(0)
     for _ in range(100):
         drawn = conditions.complete({}, rng)

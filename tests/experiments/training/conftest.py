@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
-from experiments.training.epoch import EpochResult
+from experiments.training.epoch import TrainedEpoch
 from experiments.training.loop import train_epochs
 
 
@@ -34,10 +34,10 @@ def build() -> Callable[..., nn.Module]:
 
 
 @pytest.fixture
-def train(data) -> Callable[..., Iterator[EpochResult]]:
+def train(data) -> Callable[..., Iterator[TrainedEpoch]]:
     """train(network, ...): train_epochs with small defaults, each of which can be replaced."""
 
-    def start(network: nn.Module, **changes: object) -> Iterator[EpochResult]:
+    def start(network: nn.Module, **changes: object) -> Iterator[TrainedEpoch]:
         settings = {
             "config": TrainConfig(
                 batch_size=16, learning_rate=0.05, device="cpu", layout="channels_last"
