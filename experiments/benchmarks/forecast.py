@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.steps.forecast import DEFAULT, Prior, forecast, predict, scaled
+from experiments.steps.forecast import DEFAULT, Prior, forecast, logit_of, predict_logit
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = RESULTS / "forecast.jsonl"
@@ -140,8 +140,8 @@ def fit(known: list[Family]) -> Prior:
         for family in known:
             for first, row in held_back(family):
                 images = row["test_images"]
-                mean, deviation = predict(first, row["flops"], images=images, prior=prior)
-                total -= float(norm.logpdf(scaled(row["test_accuracy"], images), mean, deviation))
+                mean, deviation = predict_logit(first, row["flops"], images=images, prior=prior)
+                total -= float(norm.logpdf(logit_of(row["test_accuracy"], images), mean, deviation))
         return total
 
     best = minimize(badness, begin, method="Nelder-Mead").x

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from experiments.config.boards import BOARDS
-from experiments.config.sections import Limit, Positive, counted
+from experiments.config.sections import Limit, Positive, as_number
 from scaler.budget import UNITS, CostName
 from scaler.conditions import Conditions
 from search_spaces.records import KeyMistakeError, Record, choose
@@ -21,7 +21,7 @@ def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
         value = section[key]
         with suppress(ValueError):
             several = isinstance(value, list | tuple)
-            found[key] = [counted(one) for one in value] if several else counted(value)
+            found[key] = [as_number(one) for one in value] if several else as_number(value)
     return found
 
 
@@ -96,7 +96,7 @@ class SearchSection(Record):
     """
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""
-    target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(counted)] | None = None
+    target: Annotated[FiniteFloat, Field(gt=0), BeforeValidator(as_number)] | None = None
     """T of the reward, in the cost's unit. Latency is in seconds. Without it: the median FLOPs of
     the space's networks within the limits; `config.yaml` keeps it.
     """
@@ -113,7 +113,7 @@ class SearchSection(Record):
     """At which cost networks are compared: each at its own, by the reward's formula, or each scaled
     to the target before it is trained.
     """
-    min_flops: Annotated[FiniteFloat, Field(ge=0), BeforeValidator(counted)] = 0.0
+    min_flops: Annotated[FiniteFloat, Field(ge=0), BeforeValidator(as_number)] = 0.0
     """Networks with fewer FLOPs are never trained."""
     max_flops: Limit = float("inf")
     """Networks with more FLOPs are never trained."""

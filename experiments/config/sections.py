@@ -22,12 +22,12 @@ from search_spaces.records import KeyMistakeError, Record
 Positive = Annotated[int, Field(ge=1)]
 
 
-def counted(value: object) -> object:
+def as_number(value: object) -> object:
     """A number as people write it, as a number; anything else as it is."""
     return count_of(value) if isinstance(value, str) else value
 
 
-Limit = Annotated[float, Field(gt=0), BeforeValidator(counted)]  # `15M`, `256KiB`, or a number
+Limit = Annotated[float, Field(gt=0), BeforeValidator(as_number)]  # `15M`, `256KiB`, or a number
 
 
 def _untimed(limits: dict[CostName, float]) -> dict[CostName, float]:

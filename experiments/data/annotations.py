@@ -23,7 +23,7 @@ from experiments.data.annotation_files import (
     yolo_classes,
 )
 from experiments.data.box_sources import BoxFiles
-from experiments.data.boxes import LEAST, Boxes, area, cut
+from experiments.data.boxes import LEAST, Boxes, area, clip
 from experiments.data.fitting import fit_boxes
 from experiments.data.layout import files_below, is_image
 from experiments.data.listing import (
@@ -32,8 +32,8 @@ from experiments.data.listing import (
     Listing,
     class_order,
     composed,
-    counted,
     image_file,
+    told_counts,
 )
 from search_spaces.records import InputError
 
@@ -180,7 +180,7 @@ def place_boxes(
     for file, annotation, (width, height) in files:
         own, kept = _checked(annotation, file, (width, height), faults)
         square = fit_boxes(own, width=width, height=height, size=image_size, fit=fit)
-        within = cut(square, width=image_size, height=image_size, least=LEAST)
+        within = clip(square, width=image_size, height=image_size, least=LEAST)
         if lost := int((~within.kept).sum()):
             faults[f"boxes that fit: {fit} cuts off"] += [file.relative] * lost
         labels = np.array([number[name] for name in annotation.names], dtype=np.int64)
@@ -216,7 +216,7 @@ def _checked(
     faults["boxes clipped to their image"] += [file.relative] * int(
         (whole & (beyond > _ROUNDING)).sum()
     )
-    return cut(corners[whole], width=width, height=height).corners, whole
+    return clip(corners[whole], width=width, height=height).corners, whole
 
 
 def _by(size: tuple[int, int] | None) -> str:
@@ -243,6 +243,6 @@ def tell_boxes(found: Labelled, boxes: Boxes, faults: Mapping[str, list[str]], f
     empty = int((boxes.counts == 0).sum())
     notes = [*found.notes, *([f"{_plural(empty, 'image')} without boxes, kept"] if empty else [])]
     if some := {kind: names for kind, names in faults.items() if names}:
-        notes.append(counted(some))
+        notes.append(told_counts(some))
     if notes:
         say_once(f"data: '{found.images.name}': {'; '.join(notes)}")

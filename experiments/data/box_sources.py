@@ -46,7 +46,7 @@ class BoxFiles(NamedTuple):
     stems: frozenset[str] | None = None  # of the part's images, where a list names them
 
 
-def find_boxes(root: Path, config: DataConfig) -> dict[str, BoxFiles] | None:
+def find_box_files(root: Path, config: DataConfig) -> dict[str, BoxFiles] | None:
     """{part: where its images and boxes lie}; None where no such files lie beside images."""
     root = root.resolve()
     if config.parts is not None:

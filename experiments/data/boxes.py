@@ -74,7 +74,7 @@ class Cut(NamedTuple):
     kept: np.ndarray  # bool (m,)
 
 
-def cut(corners: np.ndarray, *, width: float, height: float, least: float = 0.0) -> Cut:
+def clip(corners: np.ndarray, *, width: float, height: float, least: float = 0.0) -> Cut:
     """Boxes (m, 4) clipped to an image; dropped where at most `least` of the area is left."""
     clipped = corners.clip(0, [width, height, width, height])
     kept = area(clipped) > least * area(corners)

@@ -20,10 +20,10 @@ from experiments.data.listing import (
     Listing,
     class_order,
     composed,
-    counted,
-    difference,
     image_file,
     real_path,
+    told_counts,
+    told_difference,
 )
 from search_spaces.records import InputError
 
@@ -50,7 +50,7 @@ def list_folder(root: Path, config: DataConfig = _DEFAULT) -> Listing:
         if set(own) != set(classes):
             raise InputError(
                 f"the classes of '{folder}' must be those of '{folders['train']}', but "
-                f"{difference(tuple(own), classes)}; rename or complete the class folders"
+                f"{told_difference(tuple(own), classes)}; rename or complete the class folders"
             )
         parts[part] = tuple(
             file
@@ -138,7 +138,7 @@ def _class_files(folder: Path, *, root: Path, label: int, left_out: LeftOut) -> 
     except OSError as error:
         raise InputError(f"cannot read '{error.filename or folder}': {error.strerror}") from None
     if not files:
-        but = f", but {counted(others)}" if others else ""
+        but = f", but {told_counts(others)}" if others else ""
         raise InputError(
             f"class folder '{folder}' holds no images ({', '.join(SUFFIXES)}){but}; "
             f"put some in or remove the folder"

@@ -77,10 +77,10 @@ def tell_contents(
     if len(classes) > _TOLD:
         of_classes.append(f"and {len(classes) - _TOLD:,} more")
     line = f"data: '{name}': {', '.join(told)}; {len(classes):,} classes: {', '.join(of_classes)}"
-    say_once(line + (f"; left out: {counted(left_out)}" if left_out else ""))
+    say_once(line + (f"; left out: {told_counts(left_out)}" if left_out else ""))
 
 
-def counted(left_out: Mapping[str, list[str]]) -> str:
+def told_counts(left_out: Mapping[str, list[str]]) -> str:
     """As `.heic 3 ('cat/0.heic')`: each kind, how many, and the first."""
     kinds = sorted(left_out.items())
     return ", ".join(f"{kind} {len(names):,} ('{names[0]}')" for kind, names in kinds)
@@ -117,7 +117,7 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def difference(found: tuple[str, ...], wanted: tuple[str, ...]) -> str:
+def told_difference(found: tuple[str, ...], wanted: tuple[str, ...]) -> str:
     """`'cat' is missing and 'hound' is not among them (and 2 more)`."""
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     told = [f"'{missing[0]}' is missing"] if missing else []

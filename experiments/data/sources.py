@@ -12,7 +12,7 @@ from experiments.config.messages import say_once
 from experiments.config.schema import DataConfig, Fit
 from experiments.config.units import readable_count
 from experiments.data.annotations import Labelled, list_boxes, place_boxes, tell_boxes
-from experiments.data.box_sources import find_boxes
+from experiments.data.box_sources import find_box_files
 from experiments.data.decoding import (
     cache_folder,
     cache_key,
@@ -67,7 +67,7 @@ def read_source(config: DataConfig) -> UndividedData:
         return _from_arrays(PUBLISHED[config.source].read(published), config)
     place = _find(config.source)
     if place.is_dir() and config.task in ("auto", "detection"):
-        sources = find_boxes(place, config)  # before masks: YOLO's labels/ may hold either
+        sources = find_box_files(place, config)  # before masks: YOLO's labels/ may hold either
         if sources is not None:
             return read_boxes(list_boxes(place, sources), config)
     if config.task == "detection":

@@ -16,9 +16,9 @@ from experiments.data.listing import (
     Listing,
     class_order,
     composed,
-    difference,
     image_file,
     real_path,
+    told_difference,
 )
 from search_spaces.records import InputError
 
@@ -221,5 +221,5 @@ def _check_parts(
         if len(found) != len(classes):
             raise InputError(
                 f"every class must have images in split {part} of '{table}', but "
-                f"{difference(found, classes)}; add some, or remove the class"
+                f"{told_difference(found, classes)}; add some, or remove the class"
             )

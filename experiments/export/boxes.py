@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.config.files import write_bytes
 from experiments.config.messages import told_now_and_then
-from experiments.data.boxes import cut
+from experiments.data.boxes import clip
 from experiments.data.fitting import unfit_boxes
 from experiments.export.folder import Exported
 from experiments.export.model import Model, output_of, stored_side
@@ -99,7 +99,7 @@ def _found(model: Exported | Model, image: Image.Image) -> FoundBoxes:
     side = stored_side(image.size, image_size=how.image_size, fit=how.fit)
     size = {"width": width, "height": height}
     own = unfit_boxes(corners * (side / how.size), size=side, fit=how.fit, **size)
-    within = cut(own, **size)
+    within = clip(own, **size)
     return FoundBoxes(
         within.corners, found["labels"].cpu().numpy()[within.kept], scores[within.kept]
     )

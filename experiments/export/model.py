@@ -16,7 +16,7 @@ from experiments.config.schema import Fit
 from experiments.data.decoding import to_square
 from experiments.data.fitting import fit_arrays, fit_square
 from experiments.data.images import ChannelStatistics
-from experiments.training.augmentation import Preparation, normalise, resize, scale_and_shift
+from experiments.training.augmentation import Preparation, normalise, resize_images, scale_and_shift
 from experiments.training.checkpoint import load_weights, read_metadata
 from experiments.training.metrics import Metric, metric_of
 from search_spaces.architecture import Architecture
@@ -97,7 +97,7 @@ def prepare(image: Any, settings: dict[str, Any]) -> Tensor:
     pixels = pixels.view(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, S, S)
     scale, shift = scale_and_shift(settings["mean"], settings["std"])
     size = input_side(side, size=settings["size"], fit=fit)
-    return resize(normalise(pixels, scale=scale, shift=shift), size)
+    return resize_images(normalise(pixels, scale=scale, shift=shift), size)
 
 
 def stored_side(shape: tuple[int, ...], *, image_size: int | None, fit: Fit) -> int:

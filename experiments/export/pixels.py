@@ -16,7 +16,7 @@ from experiments.config.messages import told_now_and_then
 from experiments.data.fitting import padded_place
 from experiments.export.folder import Exported
 from experiments.export.model import Model, Preprocessing, output_of, stored_side
-from experiments.training.windows import averaged, cut, resized, windows
+from experiments.training.windows import averaged, crop, resized, windows
 
 _TOLD = "predicted {} windows of an image"
 _BLEND = 0.5  # of an overlay that is the mask's colour
@@ -56,7 +56,7 @@ def _in_patches(model: Exported | Model, image: Image.Image, window: int | None)
     boxes = windows(size, size, side=how.size)
     told = told_now_and_then(boxes, len(boxes), what=_TOLD)
     sizes = {"width": size, "height": size, "side": how.size}
-    scores = averaged(lambda box: model.network(cut(inputs, box)), told, **sizes)
+    scores = averaged(lambda box: model.network(crop(inputs, box)), told, **sizes)
     return _own_shape(scores, image, how)
 
 

@@ -65,7 +65,7 @@ def make_figures(
     }
     if told is not None and told.pairs is not None and len(told.pairs):
         how = {"name": told.name, "part": told.part}
-        found["confusion"] = classes.confusion(told.pairs, told.table, **how)
+        found["confusion"] = classes.confusion_map(told.pairs, told.table, **how)
     if told is not None and told.curves is not None and len(told.curves):
         how = {"name": told.name, "part": told.part}
         found["precision_recall"] = classes.precision_recall(told.curves, told.table, **how)

@@ -61,7 +61,7 @@ def commands(folder: RunFolder) -> list[tuple[str, str]]:
         return []
     rows = stage_rows(baseline, **data_sizes(folder))
     twice = readable_count(float(f"{2 * sum(row.flops for row in rows):.2g}")).replace(" ", "")
-    name = shlex.quote(str(place(folder)))
+    name = shlex.quote(str(run_place(folder)))
     scale = f"scaler scale {name} --target-flops {twice}"
     if folder.coefficients() is not None:
         scale += f" --coefficients {name}/coefficients.yaml"
@@ -74,7 +74,7 @@ def commands(folder: RunFolder) -> list[tuple[str, str]]:
     ]
 
 
-def place(folder: RunFolder) -> Path:
+def run_place(folder: RunFolder) -> Path:
     """The run folder in a command: as the run was given, or without what lies above it."""
     return Path(folder.path.name) if folder.path.is_absolute() else folder.path
 

@@ -17,7 +17,7 @@ from experiments.report.by_class import ByClass
 from experiments.report.charts.chart import Figure
 from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import FIGURES, leads
-from experiments.report.first_screen import commands, place, tiles
+from experiments.report.first_screen import commands, run_place, tiles
 from experiments.report.front import for_main_target
 from experiments.report.render import pictures, render, shown
 from experiments.report.repeats import coefficients_standings, confirmation_standings
@@ -97,7 +97,7 @@ def make_page(
         parts=_parts(tables, line=line),
         tiles=tiles(folder, tables) if line else [],
         commands=commands(folder) if line else [],
-        place=place(folder),
+        place=run_place(folder),
         outcome=outcome(trials, folder.config.search, metric=folder.judged) if line else [],
         summary=summary(folder, tables),
         tables={name: views.get(name) for name in _TABLES},

@@ -29,7 +29,7 @@ def stop(study: Study) -> None:
         study.stop()
 
 
-def fits(distribution: BaseDistribution, value: Any) -> bool:
+def holds(distribution: BaseDistribution, value: Any) -> bool:
     """Whether the distribution holds the value."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))

@@ -42,7 +42,7 @@ def position(distribution: BaseDistribution, value: Any) -> float:
     return float(np.clip((at - low) / (high - low), 0.0, 1.0)) if high > low else 0.5
 
 
-def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
+def draw_value(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     """A value, each equally likely (in a logarithmic range, each ratio)."""
     known = levels(distribution)
     if known:
@@ -82,7 +82,7 @@ def grid(distribution: BaseDistribution, name: str) -> tuple[Any, ...]:
     return tuple(min(value, distribution.high) for value in values)
 
 
-def place(distribution: BaseDistribution, value: Any) -> int:
+def grid_place(distribution: BaseDistribution, value: Any) -> int:
     """Where a value stands in `grid`; a float that is off by rounding stands with its neighbour."""
     at = distribution.to_internal_repr(value)
     if isinstance(distribution, CategoricalDistribution):
@@ -158,7 +158,7 @@ class ParameterConditions:
         for name, distribution in self.distributions.items():
             if name not in self.parents or self.asked(name, params):
                 value = wanted.get(name, ABSENT)
-                params[name] = draw(distribution, rng) if value is ABSENT else value
+                params[name] = draw_value(distribution, rng) if value is ABSENT else value
         return params
 
     def asked(self, name: str, params: Params) -> bool:

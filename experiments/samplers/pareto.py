@@ -41,7 +41,7 @@ class ParetoSampler(ProposingSampler):
         if conditions is None or len(observed.values) < self._population:
             return {}
         costs = [self.cost.of(p) if self.cost.given else 0.0 for p in observed.params]
-        order = ranking(observed.values, np.array(costs))[: self._population]
+        order = by_front(observed.values, np.array(costs))[: self._population]
         parents = [observed.params[i] for i in order]
         asked = asked_for(others, self.underway(others))
         for _ in range(TRIES):
@@ -64,7 +64,7 @@ class ParetoSampler(ProposingSampler):
         return conditions.complete(wanted, self.rng)
 
 
-def ranking(values: Array, costs: Array) -> list[int]:
+def by_front(values: Array, costs: Array) -> list[int]:
     """From best to worst: by front (more value and less cost), in a front by crowding distance."""
     better = (values[:, None] >= values[None]) & (costs[:, None] <= costs[None])
     dominates = better & ~better.T

@@ -12,8 +12,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.optuna_names import fits
-from experiments.samplers.parameters import ParameterConditions, draw
+from experiments.samplers.optuna_names import holds
+from experiments.samplers.parameters import ParameterConditions, draw_value
 from experiments.samplers.told import THROWN_BACK
 
 Params = Mapping[str, Any]
@@ -127,9 +127,9 @@ class ProposingSampler(BaseSampler):
         """The proposal's value; a random one where it has none or one that does not fit."""
         with self._lock:
             proposal = self._proposals.get(trial.number, {})
-            if param_name in proposal and fits(param_distribution, proposal[param_name]):
+            if param_name in proposal and holds(param_distribution, proposal[param_name]):
                 return proposal[param_name]
-            return draw(param_distribution, self.rng)
+            return draw_value(param_distribution, self.rng)
 
     def after_trial(
         self,

@@ -8,8 +8,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.samplers.known_cost import KnownCost
-from experiments.samplers.optuna_names import fits, stop
-from experiments.samplers.parameters import change, grid, neighbours, place
+from experiments.samplers.optuna_names import holds, stop
+from experiments.samplers.parameters import change, grid, grid_place, neighbours
 from experiments.samplers.proposing import (
     Params,
     ProposingSampler,
@@ -129,7 +129,7 @@ class GridSampler(ProposingSampler):
             if not (followed and param_name in proposal):
                 proposal = self._below(study, trial, param_name, param_distribution)
             value = proposal.get(param_name)
-            value = value if fits(param_distribution, value) else values[0]
+            value = value if holds(param_distribution, value) else values[0]
             self._proposals[trial.number] = {**proposal, **trial.params, param_name: value}
             return value
 
@@ -188,7 +188,7 @@ def _following(paths: Sequence[_Path], before: Params) -> Params | None:
 def _position(path: _Path, before: Params) -> tuple[int, ...]:
     """Where the path stands in the order of all settings."""
     names = [name for name in path.params if name not in before and name in path.distributions]
-    return tuple(place(path.distributions[name], path.params[name]) for name in names)
+    return tuple(grid_place(path.distributions[name], path.params[name]) for name in names)
 
 
 def _open(paths: Sequence[_Path], before: Params) -> Iterator[tuple[tuple[int, ...], Params, bool]]:
@@ -206,7 +206,7 @@ def _open(paths: Sequence[_Path], before: Params) -> Iterator[tuple[tuple[int, .
     through: dict[int, list[_Path]] = {}
     for path in paths:
         if name in path.params:
-            through.setdefault(place(distribution, path.params[name]), []).append(path)
+            through.setdefault(grid_place(distribution, path.params[name]), []).append(path)
     for at, value in enumerate(grid(distribution, name)):
         for position, params, sure in _open(through.get(at, []), {**before, name: value}):
             yield (at, *position), params, sure

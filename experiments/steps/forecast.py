@@ -51,12 +51,12 @@ def forecast(
     prior: Prior = DEFAULT,
 ) -> Forecast:
     """The accuracy at `flops`, from (FLOPs, accuracy) of trained members, one at least."""
-    mean, deviation = predict(trained, flops, images=images, prior=prior)
+    mean, deviation = predict_logit(trained, flops, images=images, prior=prior)
     ends = (mean, mean - _WIDTH * deviation, mean + _WIDTH * deviation)
     return Forecast(*(float(expit(end)) for end in ends))
 
 
-def predict(
+def predict_logit(
     trained: Sequence[tuple[float, float]],
     flops: float,
     *,
@@ -65,7 +65,7 @@ def predict(
 ) -> tuple[float, float]:
     """Mean and standard deviation of log(a / (1 - a)) of one more training."""
     x = np.log2([cost / flops for cost, _ in trained])
-    y = np.array([scaled(accuracy, images) for _, accuracy in trained])
+    y = np.array([logit_of(accuracy, images) for _, accuracy in trained])
     rows = np.stack([np.ones_like(x), x], axis=1)  # (N, 2): the level at `flops`, the slope
     weights = 1 / np.array([_variance(value, images, prior) for value in y])
     known = 1 / prior.slope_deviation**2  # of the slope; of the level nothing is known before
@@ -75,7 +75,7 @@ def predict(
     return float(level), float(np.sqrt(variance))
 
 
-def scaled(accuracy: float, images: int | None) -> float:
+def logit_of(accuracy: float, images: int | None) -> float:
     """log(a / (1 - a)); an accuracy of 0 or 1 counts as half an image away from it."""
     half = 0.5 / (images or IMAGES)
     return float(logit(min(max(accuracy, half), 1 - half)))

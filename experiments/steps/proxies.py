@@ -112,7 +112,7 @@ def planned(section: ProxySection) -> list[tuple[str, ShortTraining | None, int]
     return [*long, *short, ("scores", None, 0)]
 
 
-def measure(config: SearchConfig, data: ImageData, *, kept: Path) -> Iterator[Record]:
+def measure_missing(config: SearchConfig, data: ImageData, *, kept: Path) -> Iterator[Record]:
     """Each measurement that `kept` lacks, added to it as it comes; network by network."""
     section = config.proxy
     networks = sample_networks(
@@ -255,7 +255,7 @@ def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
         folder.write_config()
         folder.write_environment(data=data.fingerprint)
         done, began = len(read_kept(kept)), time.monotonic()
-        for count, record in enumerate(measure(config, data, kept=kept), start=1):
+        for count, record in enumerate(measure_missing(config, data, kept=kept), start=1):
             left = (time.monotonic() - began) / count * (total - done - count)
             told = f"accuracy {record['accuracies'][-1]:.4f}  " if "accuracies" in record else ""
             event(

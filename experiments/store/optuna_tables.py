@@ -65,7 +65,7 @@ class TrialRow(NamedTuple):
     attributes: dict[str, Any]
 
 
-def make_tables(engine: Engine) -> None:
+def create_tables(engine: Engine) -> None:
     """Optuna's tables, empty."""
     models.BaseModel.metadata.create_all(engine)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, MetaData
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from experiments.config.files import replace_file
-from experiments.store.optuna_tables import make_tables
+from experiments.store.optuna_tables import create_tables
 from search_spaces.records import InputError
 
 PATIENCE = 60  # seconds for which a connection waits for another one's lock on the file
@@ -93,7 +93,7 @@ def open_copy(path: Path) -> Engine:
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     engine = sqlalchemy.create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
     if not path.exists():
-        make_tables(engine)
+        create_tables(engine)
         return engine
     try:
         problem = _told_of_damage(lambda: _copied(path, memory))

@@ -163,7 +163,7 @@ def boxes(
     return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
 
 
-def resize(images: Tensor, resolution: int) -> Tensor:
+def resize_images(images: Tensor, resolution: int) -> Tensor:
     """Floating-point (N, C, H, W) to (N, C, R, R): bilinear, antialiased where it shrinks."""
     if images.shape[2:] == (resolution, resolution):
         return images
@@ -200,7 +200,7 @@ class Preparation:
         return cls(scale.to(device), shift.to(device), resolution, layout, patches)
 
     def __call__(self, images: Tensor) -> Tensor:
-        inputs = resize(self.normalised(images), self.resolution)
+        inputs = resize_images(self.normalised(images), self.resolution)
         return inputs.contiguous(memory_format=self.layout)
 
     def cuts(self, images: Tensor) -> bool:

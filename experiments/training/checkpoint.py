@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any])
     """
     _check_suffix(path)
     content = checkpoint_bytes(network, metadata=metadata)
-    write_bytes(path, content)
+    write_whole(path, content)
     text = json.dumps(metadata, allow_nan=False, indent=2)
     replace_file(path.with_suffix(".json"), lambda file: file.write(f"{text}\n".encode()))
 
@@ -61,10 +61,10 @@ def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any])
 def checkpoint_bytes(network: nn.Module, *, metadata: dict[str, Any]) -> bytes:
     """The content of a checkpoint's safetensors file."""
     text = json.dumps(metadata, allow_nan=False, indent=2)
-    return save(plain(network.state_dict()), metadata={"metadata": text})
+    return save(plain_tensors(network.state_dict()), metadata={"metadata": text})
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Whole or not at all, into a folder that is made where it misses. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))
@@ -100,12 +100,12 @@ def state_bytes(state: TrainingState) -> bytes:
         for name, tensor in getattr(state, part).items()
     }
     facts = {name: getattr(state, name) for name in _FACTS}
-    return save(plain(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
+    return save(plain_tensors(tensors), metadata={"facts": json.dumps(facts, allow_nan=False)})
 
 
 def write_state(path: Path, state: TrainingState) -> None:
     """Whole or not at all. Raises OSError where the folder cannot be written."""
-    write_bytes(path, state_bytes(state))
+    write_whole(path, state_bytes(state))
 
 
 def read_state(path: Path) -> TrainingState:
@@ -138,7 +138,7 @@ def _read(path: Path, *, with_weights: bool) -> tuple[dict[str, Tensor], dict[st
     return weights, metadata
 
 
-def plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Clones on the CPU: safetensors takes neither channels_last nor two names for one memory."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -60,10 +60,10 @@ def average_precision(found: Detections, *, num_classes: int) -> Tensor:
     NaN for a class that is not there. As COCO counts it: precision at 101 recalls, of an image the
     100 boxes of the highest scores. Raises InputError where torchmetrics is not installed.
     """
-    return averaged(precision_curves(found, num_classes=num_classes))
+    return mean_precisions(precision_curves(found, num_classes=num_classes))
 
 
-def averaged(curves: Tensor) -> Tensor:
+def mean_precisions(curves: Tensor) -> Tensor:
     """The average precisions of `precision_curves`: float64 (2, K), see `average_precision`."""
     return torch.stack([curves[0].mean(0), curves.mean((0, 1))])
 

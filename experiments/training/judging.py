@@ -15,8 +15,8 @@ from experiments.training.augmentation import Preparation
 from experiments.training.batches import measure_confusion, place
 from experiments.training.detection import (
     SURE,
-    averaged,
     f1_of,
+    mean_precisions,
     measure_detections,
     precision_curves,
 )
@@ -61,7 +61,7 @@ def judge(
     if data.task == "detection":
         found = measure_detections(network, placed, **how)
         curves = precision_curves(found, num_classes=data.num_classes)
-        precisions = averaged(curves)
+        precisions = mean_precisions(curves)
         by_image = torch.tensor([f1_of(*each, score=score) for each in found], dtype=torch.float64)
         return Judged(metric.of(precisions), precisions, told, by_image, score, curves[0])
 

@@ -13,7 +13,7 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.checkpoint import TrainingState, write_bytes
+from experiments.training.checkpoint import TrainingState, write_whole
 from experiments.training.detection import SURE, best_score, check_metric, measure_detections
 from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
@@ -56,7 +56,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """InputError where the head, or the recipe, is for another task than the data."""
-        check_task(self.architecture, self.data)
+        check_fits_data(self.architecture, self.data)
         check_recipe(self.config, self.data, augmentation=self.varied)
 
     @property
@@ -134,7 +134,7 @@ class Training:
                 from experiments.training.sheets import make_sheet  # loads matplotlib
 
                 if (drawn := make_sheet(network, images, found, **how)) is not None:
-                    write_bytes(sheet, drawn)
+                    write_whole(sheet, drawn)
         return found
 
     def best_score(self, network: nn.Module) -> dict[str, float]:
@@ -185,7 +185,7 @@ class Training:
         }
 
 
-def check_task(architecture: Architecture, data: ImageData) -> None:
+def check_fits_data(architecture: Architecture, data: ImageData) -> None:
     """Raise InputError where the head is for another task than the data, or needs more of them."""
     if architecture.task == data.task:
         _check_regions(architecture.head, architecture.name)

@@ -16,11 +16,11 @@ from experiments.data.images import ImageData
 from experiments.training.checkpoint import (
     TrainingState,
     load_tensors,
-    plain,
+    plain_tensors,
     read_state,
     save_checkpoint,
-    write_bytes,
     write_state,
+    write_whole,
 )
 from experiments.training.detection import SURE
 from experiments.training.epoch import TrainedEpoch
@@ -195,14 +195,14 @@ class _Kept:
     def look(self, result: TrainedEpoch) -> None:
         """Take the weights of an epoch that is the best so far."""
         if self._wanted and self.best.improves(result.epoch, result.accuracy):
-            self.weights = plain(result.network.state_dict())
+            self.weights = plain_tensors(result.network.state_dict())
             self._best.unlink(missing_ok=True)
 
     def write(self, result: TrainedEpoch) -> None:
         """Leave what the training goes on from after this epoch."""
         write_state(self._state, result.state())
         if self._wanted and self.best.epoch != result.epoch and not self._best.is_file():
-            write_bytes(self._best, save(self.weights))
+            write_whole(self._best, save(self.weights))
 
     def clear(self) -> None:
         """Nothing goes on after the last epoch."""

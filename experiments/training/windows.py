@@ -60,7 +60,7 @@ def pixel_scores(network: nn.Module, images: Tensor, prepare: Preparation) -> Te
     whole = prepare.normalised(images)
     boxes = windows(size, size, side=side)
     sizes = {"width": size, "height": size, "side": side}
-    return averaged(lambda box: network(cut(whole, box)), boxes, **sizes)
+    return averaged(lambda box: network(crop(whole, box)), boxes, **sizes)
 
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
@@ -72,7 +72,7 @@ def windows(width: int, height: int, *, side: int) -> list[Box]:
     return [(x, y, x + side, y + side) for y in down for x in across]
 
 
-def cut(images: Tensor, box: Box) -> Tensor:
+def crop(images: Tensor, box: Box) -> Tensor:
     """What lies in the box, of (N, C, H, W)."""
     left, top, right, bottom = box
     return images[:, :, top:bottom, left:right].contiguous()
@@ -88,7 +88,7 @@ def pieces(inputs: Tensor, *, side: int, first: int) -> Tensor:
     if size <= side:
         return inputs
     boxes = windows(size, size, side=side)
-    cuts = (cut(inputs[i : i + 1], boxes[(first + i) % len(boxes)]) for i in range(len(inputs)))
+    cuts = (crop(inputs[i : i + 1], boxes[(first + i) % len(boxes)]) for i in range(len(inputs)))
     return torch.cat(list(cuts))
 
 

@@ -19,7 +19,7 @@ from search_spaces.heads.predictor import (
     Ratios,
     Share,
     anchor_generator,
-    count_of,
+    scores_given,
 )
 from search_spaces.heads.pyramid import Neck
 from search_spaces.heads.tower import ConvolutionName, Tower
@@ -98,7 +98,7 @@ class Anchors(BoxPredictor):
             [layers[f"{of}_{i}"] for i in range(self.layers)] for of in ("class", "box")
         )
         towers = [Tower(classes), Tower(boxes)] if self.norm == "batch_norm" else []
-        num_classes = count_of(layers["class_scores"]) // self.each
+        num_classes = scores_given(layers["class_scores"]) // self.each
         head = RetinaNetHead(pyramid.out_channels, self.each, num_classes)
         head.classification_head.conv = nn.Sequential(*([] if towers else classes))
         head.classification_head.cls_logits = layers["class_scores"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from search_spaces.blocks.block import Channels
 from search_spaces.heads.fpn import PyramidHead
 from search_spaces.heads.head import Row, Tap
-from search_spaces.heads.predictor import Levels, width_of
+from search_spaces.heads.predictor import Levels, width_read
 from search_spaces.heads.pyramid import Neck
 
 
@@ -28,7 +28,7 @@ class MapHead(PyramidHead):
 
     def pyramid(self, layers: dict[str, nn.Module]) -> tuple[Neck, dict[str, nn.Module]]:
         """`LastMap`."""
-        return LastMap(self.levels, width_of(next(iter(layers.values())))), layers
+        return LastMap(self.levels, width_read(next(iter(layers.values())))), layers
 
     def way(self, rows: list[Row]) -> list[Row]:
         """None."""

@@ -16,7 +16,7 @@ from search_spaces.heads.predictor import (
     Levels,
     Share,
     anchor_generator,
-    count_of,
+    scores_given,
 )
 from search_spaces.heads.pyramid import Neck
 
@@ -68,7 +68,7 @@ class Points(BoxPredictor):
             nn.Sequential(*(layers[f"{of}_{i}"] for i in range(self.layers)))
             for of in ("class", "box")
         )
-        width, num_classes = pyramid.out_channels, count_of(layers["class_scores"])
+        width, num_classes = pyramid.out_channels, scores_given(layers["class_scores"])
         head = FCOSHead(width, 1, num_classes, num_convs=0)
         head.classification_head.conv = classes
         head.classification_head.cls_logits = layers["class_scores"]

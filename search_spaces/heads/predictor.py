@@ -80,13 +80,13 @@ class Levels(NamedTuple):
         return Row(f"head.{name}", layer, at=first, also=tuple(rest))
 
 
-def count_of(scores: nn.Module) -> int:
+def scores_given(scores: nn.Module) -> int:
     """How many channels a built layer of scores gives."""
     assert isinstance(scores, ConvolutionLayer | TowerStep)
     return int(scores.conv.out_channels)  # type: ignore[arg-type]
 
 
-def width_of(layer: nn.Module) -> int:
+def width_read(layer: nn.Module) -> int:
     """How many channels the map has that a built layer of a predictor reads."""
     if isinstance(layer, TowerStep) and isinstance(layer.conv, SeparableConvolution):
         return layer.conv.depthwise.in_channels

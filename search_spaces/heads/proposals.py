@@ -20,7 +20,7 @@ from search_spaces.heads.predictor import (
     Ratios,
     Share,
     anchor_generator,
-    count_of,
+    scores_given,
 )
 from search_spaces.heads.pyramid import Neck
 from search_spaces.heads.two_stage import TwoStage
@@ -83,7 +83,7 @@ class Proposals(BoxPredictor):
         """torchvision's region proposals and region heads on our layers."""
         from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-        first = RPNHead(pyramid.out_channels, count_of(layers["region_scores"]), conv_depth=0)
+        first = RPNHead(pyramid.out_channels, scores_given(layers["region_scores"]), conv_depth=0)
         first.conv = nn.Sequential(*(layers[f"region_{i}"] for i in range(self.layers)))
         first.cls_logits = layers["region_scores"]
         first.bbox_pred = layers["region_sides"]

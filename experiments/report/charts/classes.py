@@ -12,7 +12,7 @@ CURVES = 2 * len(CYCLE)  # classes whose curves are drawn; of more those found w
 _WRITTEN = 12  # classes up to which each cell has its count
 
 
-def confusion(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str) -> Figure:
+def confusion_map(pairs: pd.DataFrame, table: pd.DataFrame, *, name: str, part: str) -> Figure:
     """A row a true class, a column a told one; `table` names the classes in their order."""
     by = "dice" if "dice" in table else "f1"
     names = table["class"].tolist()

@@ -16,7 +16,7 @@ from experiments.config.recipe import SETTINGS_OF_THE_MACHINE, TrainConfig
 from experiments.config.run_folder import differing
 from experiments.config.schema import DELIVERY, DataConfig
 from experiments.config.sections import Positive
-from experiments.training.checkpoint import TrainingState, read_state, write_bytes
+from experiments.training.checkpoint import TrainingState, read_state, write_whole
 from search_spaces.architecture import Architecture
 from search_spaces.foreign_models import Source
 from search_spaces.records import InputError, Record, read_mapping
@@ -130,14 +130,14 @@ class TrainingFolder:
         An epoch that is trained again, since a kill came before its state, replaces its row.
         """
         if epoch.best is not None:
-            write_bytes(self.best, epoch.best)
+            write_whole(self.best, epoch.best)
         rows = self.rows()
         rows = pd.concat([rows[rows["epoch"] < epoch.row["epoch"]], pd.DataFrame([epoch.row])])
         file = io.StringIO()
         rows.to_csv(file, index=False)
         write_text(self.curve, file.getvalue())
         if epoch.state is not None:
-            write_bytes(self.state, epoch.state)
+            write_whole(self.state, epoch.state)
 
     def finished(self) -> bool:
         """Whether the last checkpoint, which is written at the very end, is there."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from experiments.config.plot_style import BLUE, GREY, ORANGE
 from experiments.data.images import ChannelStatistics, ImageData
-from experiments.training.checkpoint import write_bytes
+from experiments.training.checkpoint import write_whole
 from experiments.training.members.folder import TrainingFolder
 from search_spaces.network import Network
 
@@ -97,7 +97,7 @@ _NORM = "gradient_norm."  # what the curve's columns of norms begin with
 _MAPS = 8  # of each tap, whose images are drawn
 
 
-def draw(
+def draw_training(
     network: Network,
     folder: TrainingFolder,
     *,
@@ -107,10 +107,10 @@ def draw(
 ) -> None:
     """Write the pictures of a finished training into its folder; `metric` is its label."""
     rows = folder.rows()
-    write_bytes(folder.figures / "curves.png", curves_png(rows, metric=metric))
+    write_whole(folder.figures / "curves.png", curves_png(rows, metric=metric))
     norms = gradient_norms_png(rows)
     if norms is not None:
-        write_bytes(folder.figures / "gradient_norms.png", norms)
+        write_whole(folder.figures / "gradient_norms.png", norms)
     with torch.no_grad():
         device = next(network.parameters()).device
         blank = torch.zeros(1, data.channels, resolution, resolution, device=device)
@@ -128,7 +128,7 @@ def draw(
             )
         )
         strides.append(round(resolution / shown.shape[2]))
-    write_bytes(folder.figures / "activations.png", activations_png(found, strides=strides))
+    write_whole(folder.figures / "activations.png", activations_png(found, strides=strides))
 
 
 def curves_png(rows: pd.DataFrame, *, metric: str) -> bytes:

@@ -19,14 +19,14 @@ from experiments.training.checkpoint import (
     load_tensors,
     read_metadata,
     state_bytes,
-    write_bytes,
+    write_whole,
 )
 from experiments.training.detection import SURE
 from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import card_is_full
 from experiments.training.loop import TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest
-from experiments.training.members.pictures import draw
+from experiments.training.members.pictures import draw_training
 from experiments.training.members.transfer import Start, initial_weights
 from experiments.training.training import Best, Pace, Training
 from experiments.training.trial import SHEET
@@ -187,7 +187,7 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
     chosen = training.best_score(network)
     score, sheet = chosen.get("score", SURE), folder.figures / SHEET
     test_accuracy = training.judged(network, folder.path, sheet=sheet, score=score).value
-    draw(
+    draw_training(
         network,
         folder,
         data=training.data,
@@ -195,12 +195,12 @@ def _finish(training: Training, folder: TrainingFolder) -> Trained:
         metric=training.metric.label,
     )
     best = training.metadata(epoch=epoch, accuracy=accuracy, test_accuracy=test_accuracy, **chosen)
-    write_bytes(folder.best, checkpoint_bytes(network, metadata=best))
+    write_whole(folder.best, checkpoint_bytes(network, metadata=best))
     state = folder.read_state()
     assert state is not None, "the last epoch always leaves one"
     network.load_state_dict(state.average or state.weights)
     last = training.metadata(epoch=state.epoch, accuracy=state.accuracies[-1])
-    write_bytes(folder.last, checkpoint_bytes(network, metadata=last))
+    write_whole(folder.last, checkpoint_bytes(network, metadata=last))
     folder.state.unlink(missing_ok=True)
     return Trained(folder, accuracy, epoch, test_accuracy, training.metric.label)
 

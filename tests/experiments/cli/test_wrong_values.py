@@ -55,7 +55,7 @@ def attempt(monkeypatch, capsys, tmp_path):
     for place in (
         "experiments.engine.session.ray_session",
         "experiments.training.members.run._train",
-        "experiments.steps.proxies.measure",
+        "experiments.steps.proxies.measure_missing",
         "experiments.cli.doctor.examine",
         "scaler.latency.measure_latencies",
         "scaler.latency.measure_latency",

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
-from experiments.data.boxes import cut
+from experiments.data.boxes import clip
 from experiments.data.fitting import unfit_boxes
 from experiments.data.sources import load_data
 from experiments.export import load_exported, predict
@@ -206,7 +206,7 @@ def test_boxes_that_are_told_are_those_that_the_training_judged(tmp_path):
         width, height = [(30, 19), (21, 33)][number % 2]
         where = {"width": width, "height": height, "size": 24, "fit": "pad"}
         own = table[table["file"] == f"{number}.png"]
-        inside = cut(
+        inside = clip(
             unfit_boxes(found["boxes"].numpy() * 24 / 32, **where), width=width, height=height
         )
         assert len(own) == len(inside.corners) > 5

@@ -121,7 +121,7 @@ def test_of_very_many_classes_those_told_worst_are_drawn_and_it_is_said():
     names = tuple(f"c{i}" for i in range(1000))
     table, pairs = class_table(matrix, names, "classification"), confused_pairs(matrix, names)
     assert len(pairs) == 1010
-    figure = classes.confusion(pairs, table, name="net", part="test")
+    figure = classes.confusion_map(pairs, table, name="net", part="test")
     (chart,) = figure.panels
     shown = {text for _, text in chart.y.ticks}
     assert len(shown) == classes.MOST

@@ -7,7 +7,7 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.storages import InMemoryStorage
 from optuna.trial import create_trial
 
-from experiments.samplers.optuna_names import fits, replace_trial, reseed, stop
+from experiments.samplers.optuna_names import holds, replace_trial, reseed, stop
 
 
 def test_every_private_name_exists():
@@ -42,7 +42,7 @@ def test_stop_outside_a_loop_does_nothing_and_inside_ends_it():
 
 @pytest.mark.parametrize(("value", "held"), [(3, True), (4, False), (9, False), ("x", False)])
 def test_a_value_off_the_steps_or_of_another_type_does_not_fit(value, held):
-    assert fits(IntDistribution(1, 5, step=2), value) is held
+    assert holds(IntDistribution(1, 5, step=2), value) is held
 
 
 @pytest.mark.parametrize("name", ["RandomSampler", "TPESampler", "GPSampler", "NSGAIISampler"])

@@ -1,14 +1,14 @@
 import numpy as np
 
 from experiments import make_sampler
-from experiments.samplers.pareto import ranking
+from experiments.samplers.pareto import by_front
 from tests.objectives import TARGET, Drawn, search
 
 
 def test_fronts_come_in_order_and_their_ends_first():
     values = np.array([0.9, 0.8, 0.5, 0.79, 0.4])
     costs = np.array([9.0, 5.0, 1.0, 6.0, 2.0])
-    order = ranking(values, costs)
+    order = by_front(values, costs)
     assert set(order[:2]) == {0, 2}
     assert order[2] == 1
     assert set(order[3:]) == {3, 4}

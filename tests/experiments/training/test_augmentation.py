@@ -5,7 +5,7 @@ from torchvision.transforms.v2 import functional as oracle
 
 from experiments.config.recipe import Augmentation
 from experiments.data.images import channel_statistics
-from experiments.training.augmentation import Preparation, resize, vary
+from experiments.training.augmentation import Preparation, resize_images, vary
 
 CPU = torch.device("cpu")
 
@@ -83,9 +83,9 @@ def test_prepared_training_images_have_mean_0_and_deviation_1():
 def test_resize_is_torchvisions(resolution):
     images = noise(4).float()
     wanted = oracle.resize(images, [resolution, resolution], antialias=True)
-    assert torch.allclose(resize(images, resolution), wanted, atol=1e-3)
+    assert torch.allclose(resize_images(images, resolution), wanted, atol=1e-3)
 
 
 def test_equal_size_is_not_touched():
     images = noise(2).float()
-    assert resize(images, 6) is images
+    assert resize_images(images, 6) is images

@@ -18,7 +18,7 @@ from experiments.training.batches import DeviceSplit, measure_confusion, place
 from experiments.training.gradients import make_mask_loss, weights_of
 from experiments.training.metrics import METRICS, confusion, metric_of
 from experiments.training.training import Training, check_space
-from experiments.training.windows import averaged, cut, random_patches, windows
+from experiments.training.windows import averaged, crop, random_patches, windows
 from search_spaces import Architecture, InputError, load_space
 
 SMALL = Architecture.parse(
@@ -301,10 +301,10 @@ def test_windows_give_what_one_pass_gives_but_near_their_inner_edges():
     boxes = windows(20, 20, side=12)
     assert boxes == [(x, y, x + 12, y + 12) for y in (0, 8) for x in (0, 8)]
     sizes = {"width": 20, "height": 20, "side": 12}
-    told = averaged(lambda box: network(cut(images, box)), boxes, **sizes)
+    told = averaged(lambda box: network(crop(images, box)), boxes, **sizes)
     assert torch.allclose(told[..., :5, :5], whole[..., :5, :5], atol=1e-6)  # the border included
     assert torch.allclose(told[..., -5:, -5:], whole[..., -5:, -5:], atol=1e-6)
-    ideal = averaged(lambda box: cut(whole, box), boxes, **sizes)
+    ideal = averaged(lambda box: crop(whole, box), boxes, **sizes)
     assert torch.allclose(ideal, whole, atol=1e-6)
 
 
