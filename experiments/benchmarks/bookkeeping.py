@@ -33,6 +33,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FixedTrial, FrozenTrial
 
 from experiments.benchmarks import keep, summary
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.samplers import make_sampler
 from experiments.store.store import Store
 from experiments.store.trial import Candidate, Trial
@@ -64,7 +65,7 @@ def contenders(folder: Path, parameters: int) -> dict[str, Callable[[int], objec
         return Candidate(architecture, Cost(1, 1, 1), 0, number, params=params, distributions=kinds)
 
     def done(begun: Candidate) -> FrozenTrial:
-        trial = Trial(begun, host="here", device="cpu").with_curve([0.5])
+        trial = Trial(begun, host="here", device="cpu", epochs=told_epochs([0.5]))
         return trial.ended("complete", 0.5, seconds=1.0).frozen()
 
     def ours(number: int) -> None:
@@ -128,7 +129,8 @@ def whole_trial(number: int, parameters: int) -> FrozenTrial:
         params=dict.fromkeys(names, 0.5),
         distributions=dict.fromkeys(names, kind),
     )
-    return Trial(candidate).with_curve((0.1, 0.2, 0.3, 0.4, 0.5)).ended("complete", 0.5).frozen()
+    epochs = told_epochs((0.1, 0.2, 0.3, 0.4, 0.5))
+    return Trial(candidate, epochs=epochs).ended("complete", 0.5).frozen()
 
 
 def ask_and_tell(study: optuna.Study, parameters: int) -> None:

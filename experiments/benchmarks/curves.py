@@ -37,6 +37,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.benchmarks import keep
 from experiments.benchmarks.parts.curve_table import EXPONENT, FOLDER, SETS, TARGET, Array, Table
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.search_section import EarlyStopping
 from experiments.engine.early_stopping import EarlyStopper
 from experiments.samplers import make_sampler, recommend
@@ -44,7 +45,7 @@ from experiments.samplers.accuracy_model import Learner
 from experiments.samplers.cost_aware import CostAwareSampler
 from experiments.samplers.known_cost import KnownCost
 from experiments.samplers.told import THROWN_BACK
-from experiments.store.trial import Candidate, EpochResult, Trial
+from experiments.store.trial import Candidate, Trial
 from scaler.cost import Cost
 from search_spaces.reference import load_architecture
 
@@ -185,9 +186,7 @@ def _rule(rule: EarlyStopping) -> Callable[[CurveSearch], Stops]:
 
         def stops(search: CurveSearch, trial: optuna.Trial, epoch: int) -> bool:
             network = search.networks[-1]
-            told = tuple(
-                EpochResult(e, float(v)) for e, v in enumerate(search.curve(network)[:epoch], 1)
-            )
+            told = told_epochs(search.curve(network)[:epoch].tolist())
             candidate = Candidate(_ANY, Cost(1, 1, 1), seed=0, suggestion=trial.number)
             return stopper.stops(Trial(candidate, told))
 

@@ -23,6 +23,7 @@ from typing import Any
 import optuna
 
 from experiments.benchmarks import keep, summary
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.config.search_section import SearchSection
@@ -75,7 +76,8 @@ def fill(path: Path, trials: int) -> RunFolder:
         assert candidate is not None
         curve = tuple(number % 97 / 97 * epoch / 3 for epoch in (1, 2, 3))
         pruned = number % 3 == 0
-        trial = Trial(candidate, host="here", device="cpu").with_curve(curve[: 3 - 2 * pruned])
+        epochs = told_epochs(curve[: 3 - 2 * pruned])
+        trial = Trial(candidate, host="here", device="cpu", epochs=epochs)
         state: End = "pruned" if pruned else "complete"
         frozen = trial.ended(state, curve[-1], seconds=1.0).frozen()
         store.record("search", frozen, suggestion=number)

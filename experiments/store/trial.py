@@ -6,7 +6,6 @@ ends. `Trial.frozen` is the row that the study keeps for good. `Known` is a tria
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -131,11 +130,6 @@ class Trial:
     def told(self, epoch: EpochResult) -> "Trial":
         """With one more epoch; an evaluation that began again takes back what it told before."""
         return replace(self, epochs=(*self.until(epoch.epoch - 1).epochs, epoch))
-
-    def with_curve(self, accuracies: Iterable[float]) -> "Trial":
-        """With these accuracies after the epochs 1, 2, 3, ..."""
-        epochs = enumerate(accuracies, start=1)
-        return replace(self, epochs=tuple(EpochResult(*told) for told in epochs))
 
     def until(self, epoch: int) -> "Trial":
         """As it stood after `epoch`, which is where its checkpoint is."""

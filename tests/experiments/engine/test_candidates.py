@@ -1,8 +1,10 @@
 import statistics
+from dataclasses import replace
 
 import optuna
 import pytest
 
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.search_section import SearchSection
 from experiments.engine.limits import check_limits, flops_at
 from experiments.engine.sampled import SampledCandidates
@@ -37,7 +39,8 @@ def test_no_network_is_handed_out_twice(sampler):
         keys.append(candidate.architecture.key)
         accuracy = 0.9 if candidate.params["head.channels"] == 64 else 0.1
         source.tell(
-            candidate, Trial(candidate).with_curve((0.1 * i,)).ended("complete", accuracy).frozen()
+            candidate,
+            Trial(candidate, epochs=told_epochs((0.1 * i,))).ended("complete", accuracy).frozen(),
         )
     assert len(set(keys)) == 40
 
@@ -62,7 +65,7 @@ def test_a_continued_search_repeats_none_of_the_stored_networks():
     done = []
     for _ in range(10):
         candidate = source.next()
-        done.append(Trial(candidate).with_curve((0.5,)).ended("complete", 0.5).frozen())
+        done.append(Trial(candidate, epochs=told_epochs((0.5,))).ended("complete", 0.5).frozen())
     more = sampled(SearchSection(sampler="random"), finished=done)
     new = {more.next().architecture.key for _ in range(10)}
     assert not new & {trial.user_attrs["key"] for trial in done}
@@ -77,7 +80,8 @@ def test_the_sampler_learns_from_rewards():
         picked.append(candidate.params["head.channels"])
         accuracy = 0.9 if picked[-1] == 64 else 0.2
         source.tell(
-            candidate, Trial(candidate).with_curve((accuracy,)).ended("complete", accuracy).frozen()
+            candidate,
+            Trial(candidate, epochs=told_epochs((accuracy,))).ended("complete", accuracy).frozen(),
         )
     assert picked[30:].count(64) > 20
 
@@ -110,7 +114,7 @@ def test_a_sampler_with_the_stored_trials_alone_suggests_what_the_uninterrupted_
 def ended(source, candidate):
     """The trial that it becomes: more parameters are better, up to a point."""
     accuracy = min(0.9, 0.3 + candidate.cost.params / 40_000)
-    trial = Trial(candidate).with_curve((accuracy,)).ended("complete", accuracy).frozen()
+    trial = Trial(candidate, epochs=told_epochs((accuracy,))).ended("complete", accuracy).frozen()
     source.tell(candidate, trial)
     return trial
 
@@ -221,7 +225,7 @@ def test_with_resting_and_promoted_trials_a_continued_search_proposes_the_same()
     source, finished, resting = sampled(section), [], []
     for number in range(12):
         candidate = source.next()
-        trial = Trial(candidate).with_curve((0.3 + 0.02 * number, 0.4 + 0.02 * number))
+        trial = Trial(candidate, epochs=told_epochs((0.3 + 0.02 * number, 0.4 + 0.02 * number)))
         source.report(trial)
         if number % 3 == 0:
             finished.append(trial.ended("complete", trial.epochs[-1].accuracy).frozen())
@@ -229,7 +233,7 @@ def test_with_resting_and_promoted_trials_a_continued_search_proposes_the_same()
         else:
             source.rest(candidate, stopped(trial))
             resting.append(trial)
-    promoted = resting.pop().with_curve((0.5, 0.6, 0.7))
+    promoted = replace(resting.pop(), epochs=told_epochs((0.5, 0.6, 0.7)))
     source.report(promoted)
     again = sampled(section, finished=finished)
     again.reopen([*resting, promoted])

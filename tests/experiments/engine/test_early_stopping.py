@@ -1,5 +1,6 @@
 import pytest
 
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.search_section import EarlyStopping
 from experiments.engine.early_stopping import (
     EarlyStopper,
@@ -136,7 +137,7 @@ def stopper_of(curves, chances, rule=MODEL):
 
 def trial_of(number, curve):
     architecture = load_architecture("resnet18")
-    return Trial(Candidate(architecture, Cost(1, 1, 1), 0, number)).with_curve(curve)
+    return Trial(Candidate(architecture, Cost(1, 1, 1), 0, number), epochs=told_epochs(curve))
 
 
 @pytest.mark.parametrize(("chance", "stopped"), [(0.01, True), (0.5, False)])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.run_folder import RunFolder
 from experiments.config.schema import SearchConfig
 from experiments.engine.sampled import SampledCandidates
@@ -193,7 +194,7 @@ def sample(path: Path, *, trials: int, seed: int = 0, worth: float = 0.1) -> Run
         curve = (final / 2, final * 0.9, final)
         state = "pruned" if number % 3 == 0 else "complete"
         curve = curve[:1] if state == "pruned" else curve
-        trial = Trial(candidate, host="here", device="cuda:0").with_curve(curve)
+        trial = Trial(candidate, host="here", device="cuda:0", epochs=told_epochs(curve))
         store.record("search", trial.ended(state, curve[-1], seconds=2.0).frozen())
     store.finish()
     return folder

@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from experiments import load_trials, search
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.search_section import WarmStart
 from experiments.config.sections import ConfirmationSection
 from experiments.steps.search import check_search, run_search
@@ -221,5 +222,5 @@ def run_of_length(folder, *, epochs):
         network = SPACE.suggest(trial)
         made = {"params": trial.params, "distributions": trial.distributions}
         candidate = Candidate(network, Cost(1, 1, 1), seed=number, suggestion=number, **made)
-        trained = Trial(candidate).with_curve([0.1 * epoch for epoch in range(epochs)])
+        trained = Trial(candidate, epochs=told_epochs([0.1 * epoch for epoch in range(epochs)]))
         Store(folder / "study.db").record("search", trained.ended("complete", 0.9).frozen())

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy
 
 from experiments import load_trials, search
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.config.files import write_text
 from experiments.config.schema import SearchConfig
 from experiments.config.sections import ClusterSection
@@ -32,7 +33,8 @@ def url(server, request):
 @pytest.fixture
 def trial(small):
     candidate = Candidate(small, Cost(100, 20, 30), seed=3, suggestion=0, reward_factor=0.5)
-    return Trial(candidate).with_curve((0.4, 0.8)).ended("complete", 0.8, seconds=1.5).frozen()
+    trained = Trial(candidate, epochs=told_epochs((0.4, 0.8)))
+    return trained.ended("complete", 0.8, seconds=1.5).frozen()
 
 
 @pytest.fixture

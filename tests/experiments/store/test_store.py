@@ -11,6 +11,7 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._rdb import models
 
+from experiments.benchmarks.parts.told_epochs import told_epochs
 from experiments.store.optuna_tables import COLUMNS, FUNCTIONS, SCHEMA
 from experiments.store.sqlite_file import open_copy
 from experiments.store.store import Store
@@ -22,7 +23,8 @@ from search_spaces import InputError
 @pytest.fixture
 def trial(small):
     candidate = Candidate(small, Cost(100, 20, 30), seed=3, suggestion=0, reward_factor=0.5)
-    return Trial(candidate).with_curve((0.4, 0.8)).ended("complete", 0.8, seconds=1.5).frozen()
+    trained = Trial(candidate, epochs=told_epochs((0.4, 0.8)))
+    return trained.ended("complete", 0.8, seconds=1.5).frozen()
 
 
 @pytest.fixture
@@ -72,7 +74,8 @@ def test_a_trial_is_read_as_optuna_reads_it(tmp_path, small):
     candidate = Candidate(
         small, Cost(1, 2, 3), seed=1, suggestion=4, params=params, distributions=kinds
     )
-    told = Trial(candidate).with_curve([0.1, math.inf]).told(EpochResult(3, -math.inf, {"loss": 1}))
+    trained = Trial(candidate, epochs=told_epochs([0.1, math.inf]))
+    told = trained.told(EpochResult(3, -math.inf, {"loss": 1}))
     ends = told.ended("complete", 0.5), Trial(candidate).ended("fail", None, reason="no")
     trials = [end.frozen() for end in ends]
     store = Store(tmp_path / "study.db")
