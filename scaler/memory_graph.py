@@ -1,12 +1,13 @@
 """The tensors of a module as a runtime for small devices keeps them: one a step, with its inputs.
 
 What is one step and what is none follows ExecuTorch's Cortex-M operators: batch norm is folded into
-the convolution before it; ReLU and ReLU6 are part of the convolution, linear layer, addition or
-normalisation before them; SiLU and sigmoid are steps of their own, through a table. Additions,
-products and concatenations write to a tensor of their own. Identity, dropout and flattening are no
-step.
+the convolution before it; ReLU and ReLU6 are part of the convolution, linear layer or addition
+before them, and behind a batch norm that stands alone a step of their own; SiLU and sigmoid are
+steps too, through a table. Additions, products and concatenations write to a tensor of their own.
+Identity, dropout and the flattening of a map of one pixel are no step.
 """
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from search_spaces.heads.head import fitted, framed
 from search_spaces.heads.one_stage import OneStage
 from search_spaces.heads.two_stage import TwoStage
 
-_NO_STEP = (nn.Identity, nn.Dropout, nn.Flatten)
+_NO_STEP = (nn.Identity, nn.Dropout)
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _SAME_SHAPE = (
@@ -172,7 +173,7 @@ class _Reader:
             Step(shape, inputs, joins=node.target is torch.cat, times=node.meta["times"])
         )
         self.step_of[node] = number
-        if node.target in _SUMS or isinstance(module, (*_WEIGHTED, nn.BatchNorm2d)):
+        if node.target in _SUMS or isinstance(module, _WEIGHTED):
             self.rectifies.add(number)
         if isinstance(module, _WEIGHTED):
             self.weights[number] = Weights(module.weight.numel(), shape[0], module.bias is not None)
@@ -182,6 +183,8 @@ class _Reader:
     def _is_part(self, node: fx.Node, module: Any, before: fx.Node) -> bool:
         """Whether a node writes no tensor of its own."""
         number, alone = self.step_of[before], len(before.users) == 1
+        if isinstance(module, nn.Flatten):  # a map of pixels by channel is put in another order
+            return math.prod(before.meta["shape"][1:]) == 1
         if isinstance(module, _NO_STEP) or node.target in _VIEWS:
             return True
         if node.target in (fitted, framed):  # what has the size already is taken as it is

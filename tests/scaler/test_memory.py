@@ -74,6 +74,12 @@ def test_dense_layer_has_input_new_channels_and_both_joined():
     assert cost.peak_ram == (8 + 8 + 16) * 16**2
 
 
+def test_relu_behind_a_batch_norm_that_stands_alone_is_a_map_of_its_own():
+    dense = network(stage("dense", 64, growth=8, bottleneck=0), stem_channels=64)
+    # The input waits to be joined, beside it normalised and that rectified. 64 + 8 + 72 are fewer.
+    assert device_cost(dense).peak_ram == 3 * 64 * 16**2
+
+
 def test_precision_counts_bytes_of_maps_and_weights():
     tiny = network(stage("basic"))
     int8, float32 = (measure_memory(tiny, precision=name) for name in ("int8", "float32"))
