@@ -23,6 +23,7 @@ from search_spaces.heads.two_stage import TwoStage
 
 _NO_STEP = (nn.Identity, nn.Dropout)
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _SAME_SHAPE = (
     *(nn.BatchNorm2d, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Sigmoid, nn.Identity),
@@ -40,6 +41,8 @@ class Step:
     inputs: tuple[int, ...]
     joins: bool = False  # a concatenation: its channels are the sum of its inputs'
     times: int = 1  # how many there are: of an image one, of its regions as many as they are
+    scratch: tuple[int, int] = (0, 0)  # bytes of CMSIS-NN's kernel: without, with DSP instructions
+    floats: int = 0  # float32 copies of its inputs, where ExecuTorch's quantiser leaves it out
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,14 @@ class _Reader:
         shape = node.meta["shape"]
         inputs = tuple(dict.fromkeys(self.step_of[other] for other in before))
         self.steps.append(
-            Step(shape, inputs, joins=node.target is torch.cat, times=node.meta["times"])
+            Step(
+                shape,
+                inputs,
+                joins=node.target is torch.cat,
+                times=node.meta["times"],
+                scratch=_scratch(node, module),
+                floats=_floats(node, module),
+            )
         )
         self.step_of[node] = number
         if node.target in _SUMS or isinstance(module, _WEIGHTED):
@@ -196,3 +206,29 @@ class _Reader:
             self.weights[number] = Weights(made.elements, made.channels, True)
             return True
         return False
+
+
+def _scratch(node: fx.Node, module: Any) -> tuple[int, int]:
+    """Bytes of scratch that CMSIS-NN's kernel needs on a core without and with DSP instructions.
+
+    What its `..._get_buffer_size` functions return: columns of int16 over all input channels,
+    groups or not, and with DSP instructions a pool's sums of int32.
+    """
+    if isinstance(module, _POOLS) or node.target == "mean":
+        return 0, 4 * int(node.all_input_nodes[0].meta["shape"][0])
+    if not isinstance(module, nn.Conv2d):
+        return 0, 0
+    column = math.prod(module.kernel_size) * module.in_channels
+    if module.groups == module.in_channels:  # depthwise, as of a grey image
+        plain = module.kernel_size == (3, 3) or module.dilation != (1, 1)
+        return 0, 0 if plain or module.out_channels > module.in_channels else 2 * column
+    needed = 0 if module.kernel_size == (1, 1) else 4 * column
+    return needed, needed
+
+
+def _floats(node: fx.Node, module: Any) -> int:
+    """Float32 copies of its input where ExecuTorch's quantiser leaves an operator in float32."""
+    if isinstance(module, nn.AdaptiveAvgPool2d):  # to more than a pixel: the second is in its order
+        return 2 if math.prod(node.meta["shape"][1:]) > 1 else 0
+    with_number = node.target in (*_SUMS, operator.sub) and len(node.all_input_nodes) == 1
+    return int(with_number or isinstance(module, nn.BatchNorm2d | nn.GroupNorm))

@@ -34,7 +34,8 @@ Terms = dict[Term, Fraction]
 class Tensors:
     """The tensors of a layer at one size: their elements, what each is made from, the output.
 
-    `weights`, `biases` and `scales` are elements; a scale stands for an output channel.
+    `weights`, `biases` and `scales` are elements; a scale stands for an output channel. `scratch`
+    and `floats` are of each tensor, as `scaler.memory_graph.Step` has them.
     """
 
     elements: tuple[int, ...]
@@ -43,6 +44,8 @@ class Tensors:
     weights: int
     biases: int
     scales: int
+    scratch: tuple[tuple[int, int], ...] = ()
+    floats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class _Kind:
     inputs: tuple[tuple[int, ...], ...]
     output: int
     weights: tuple[Terms, Terms, Terms]  # weights, biases, scales
+    scratch: tuple[tuple[Terms, Terms], ...]
+    floats: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class _Law:
 
     tensors: tuple[tuple[int, ...], ...]
     weights: tuple[int, int, int]
+    scratch: tuple[tuple[int, int], ...]
 
 
 @lru_cache(maxsize=65_536)
@@ -74,13 +80,16 @@ def tensors_of(layer: Layer, size: int, conventions: Conventions) -> Tensors:
             sum(count * area for count, area in zip(counts, areas, strict=True))
             for counts in law.tensors
         )
-        return Tensors(elements, kind.inputs, kind.output, *law.weights)
+        own = (law.scratch, kind.floats)
+        return Tensors(elements, kind.inputs, kind.output, *law.weights, *own)
     graph = _trace(layer, size, conventions)
     return Tensors(
         tuple(math.prod(step.shape) for step in graph.steps),
         tuple(step.inputs for step in graph.steps),
         graph.output,
         *_weight_sums(graph),
+        tuple(step.scratch for step in graph.steps),
+        tuple(step.floats for step in graph.steps),
     )
 
 
@@ -111,7 +120,16 @@ def _law_of(layer: Layer, conventions: Conventions) -> _Law:
     widths = widths_of(layer)
     weights, biases, scales = (put_in(terms, layer, widths)[0] for terms in kind.weights)
     return _Law(
-        tuple(put_in(terms, layer, widths) for terms in kind.tensors), (weights, biases, scales)
+        tuple(put_in(terms, layer, widths) for terms in kind.tensors),
+        (weights, biases, scales),
+        _scratch_of(kind, layer, widths),
+    )
+
+
+def _scratch_of(kind: _Kind, layer: Layer, widths: list[int]) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (put_in(plain, layer, widths)[0], put_in(dsp, layer, widths)[0])
+        for plain, dsp in kind.scratch
     )
 
 
@@ -159,7 +177,9 @@ def _factored(graph: MemoryGraph, sides: list[int], widths: list[int], grain: in
         _total([fixed(w.channels) for w in graph.weights]),
     )
     inputs = tuple(step.inputs for step in graph.steps)
-    return _Kind(tuple(tensors), inputs, graph.output, weights)
+    scratch = tuple((fixed(step.scratch[0]), fixed(step.scratch[1])) for step in graph.steps)
+    floats = tuple(step.floats for step in graph.steps)
+    return _Kind(tuple(tensors), inputs, graph.output, weights, scratch, floats)
 
 
 def _total(parts: list[Terms]) -> Terms:
@@ -183,4 +203,6 @@ def _agrees(kind: _Kind, graph: MemoryGraph, layer: Layer, widths: list[int], si
         and kind.inputs == tuple(step.inputs for step in graph.steps)
         and kind.output == graph.output
         and sums == _weight_sums(graph)
+        and _scratch_of(kind, layer, widths) == tuple(step.scratch for step in graph.steps)
+        and kind.floats == tuple(step.floats for step in graph.steps)
     )
