@@ -4,10 +4,11 @@
 
 Each member is exported, quantised, lowered and planned by ExecuTorch, and its plan read: `live` is
 the largest sum of int8 maps that live at one time by the plan's own lifetimes, which ours must
-equal to the byte. `arena` is what the planner then reserves: CMSIS-NN's scratch for its kernels
-(Cortex-M0+'s) and the gaps that its greedy placement leaves come on top. It is compared for members
-that run wholly in int8: ExecuTorch's quantiser leaves out batch norms that no convolution precedes
-and `1 - T`, which then need float32 maps.
+equal to the byte. `arena` is what the planner then reserves: CMSIS-NN's scratch for its kernels,
+float32 maps of operators that the quantiser leaves out (batch norms that no convolution precedes,
+`1 - T`) and the gaps of its placement come on top. It takes equal tensors in an order that differs
+from export to export; `in_order` is the arena when they come as they are made, or the last first,
+whichever needs less, and `scaler.arena` must foretell it to the byte.
 
 Needs ExecuTorch, in an environment of its own; `HOW_TO_INSTALL` says how. Members that were
 measured stay in `memory.jsonl`, so a run that is cut off goes on.
@@ -26,7 +27,9 @@ import torch
 from torch import nn
 
 from experiments.benchmarks import keep
+from scaler.arena import Core, measure_arena
 from scaler.cost import device_cost
+from scaler.memory import ALIGNMENT
 from search_spaces import build_network, list_spaces, load_architecture, load_space
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -41,6 +44,7 @@ HOW_TO_INSTALL = (
     "expecttest ml_dtypes`"
 )
 _NEEDED = ("executorch", "torchao")
+_CPUS: dict[Core, str] = {"cortex-m0+": "M0PLUS", "cortex-m4": "M4"}  # ExecuTorch's names
 
 
 def check_installed() -> None:
@@ -49,7 +53,7 @@ def check_installed() -> None:
         raise InputError(HOW_TO_INSTALL)
 
 
-def lowered(network: nn.Module, shape: tuple[int, ...]) -> Any:
+def lowered(network: nn.Module, shape: tuple[int, ...], core: Core) -> Any:
     """ExecuTorch's program of `network` for one image of `shape` (C, H, W), as int8 with memory."""
     from executorch.backends.cortex_m.edge_compile_config import cortex_m_edge_compile_config
     from executorch.backends.cortex_m.passes.cortex_m_pass_manager import CortexMPassManager
@@ -68,9 +72,8 @@ def lowered(network: nn.Module, shape: tuple[int, ...]) -> Any:
         prepared(image)
         quantised = torch.export.export(convert_pt2e(prepared), (image,), strict=True)
         edge = to_edge(quantised, compile_config=cortex_m_edge_compile_config())
-        passes = CortexMPassManager(
-            edge.exported_program(), target_config=CortexMTargetConfig(cpu=CortexM.M0PLUS)
-        )
+        target = CortexMTargetConfig(cpu=CortexM[_CPUS[core]])
+        passes = CortexMPassManager(edge.exported_program(), target_config=target)
         edge._edge_programs["forward"] = passes.transform()
         planning = MemoryPlanningPass(alloc_graph_input=True, alloc_graph_output=True)
         return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
@@ -78,7 +81,7 @@ def lowered(network: nn.Module, shape: tuple[int, ...]) -> Any:
 
 def planned(program: Any) -> dict[str, Any]:
     """What the plan says: bytes of int8 maps that live at once, with scratch, of the arena."""
-    from executorch.exir.memory_planning import get_node_tensor_specs
+    from executorch.exir.memory_planning import get_node_tensor_specs, greedy
 
     nodes = program.exported_program().graph_module.graph.nodes
     specs = {
@@ -91,10 +94,13 @@ def planned(program: Any) -> dict[str, Any]:
     scratch = [spec for spec in specs.values() if spec.dtype == torch.uint8]
     between = [s for s in specs.values() if s.dtype == torch.float32 and s.allocated_memory]
     (plan,) = program._emitter_output.program.execution_plan
+    made = sorted(specs.values(), key=lambda spec: spec.lifetime[0])
+    orders = [greedy(ALIGNMENT, order, nn.Module(), None) for order in (made, made[::-1])]
     return {
         "live": _peak(maps),
         "live_with_scratch": _peak([*maps, *scratch]),
         "arena": sum(plan.non_const_buffer_sizes),
+        "in_order": min(sum(order.bufsizes) for order in orders),
         "floats": max(0, len(between) - 2),  # the image and the scores are float32
     }
 
@@ -107,52 +113,66 @@ def _peak(specs: list[Any]) -> int:
     )
 
 
-def measured(member: Architecture) -> dict[str, Any]:
-    """The plan of a member beside our figure; the error where ExecuTorch does not lower it."""
-    ours = device_cost(member, num_classes=CLASSES).peak_ram
+def measured(member: Architecture, core: Core) -> dict[str, Any]:
+    """The plan of a member; the error where ExecuTorch does not lower it."""
     network = build_network(member, num_classes=CLASSES)
     try:
-        plan = planned(lowered(network, (3, member.resolution, member.resolution)))
+        return planned(lowered(network, (3, member.resolution, member.resolution), core))
     except Exception as error:  # whatever its passes raise; the table counts them
-        return {"ours": ours, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
-    return {"ours": ours, **plan}
+        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
 
 
-def members(spaces: list[str], count: int, done: Path) -> Iterator[dict[str, Any]]:
-    """Every member with what is known of it; what is new is added to the file `done`."""
+def ours(member: Architecture, core: Core) -> dict[str, Any]:
+    """Our peak RAM, and our arena where the network has one."""
+    peak = device_cost(member, num_classes=CLASSES).peak_ram
+    arena = measure_arena(member, core, num_classes=CLASSES)
+    return {"ours": peak, "ours_in_order": arena and arena.in_order, "most": arena and arena.most}
+
+
+def members(
+    spaces: list[str], count: int, core: Core, done: Path, *, new: bool
+) -> Iterator[dict[str, Any]]:
+    """Every member with what is known of it; if `new`, others are measured and added to `done`."""
     lines = done.read_text(encoding="utf-8").splitlines() if done.is_file() else []
-    known = {(row["space"], row["member"]): row for row in map(json.loads, lines)}
+    known = {(row["core"], row["member"]): row for row in map(json.loads, lines)}
     for space in spaces:
         for member in load_space(space).members(count, seed=1):
-            row = known.get((space, member.name))
-            if row is None:
-                row = {"space": space, "member": member.name, **measured(member)}
+            row = known.get((core, member.name))
+            if row is None and new:
+                row = {"core": core, "space": space, "member": member.name}
+                row |= measured(member, core)
                 with done.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-            yield row
+            if row is not None:
+                yield row | ours(member, core)
 
 
 def rows_of(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a space."""
+    """A row a core and space. Arenas `over ours` are above the most that ours foretells."""
     rows = []
-    for space in dict.fromkeys(row["space"] for row in found):
-        own = [row for row in found if row["space"] == space]
+    for core, space in dict.fromkeys((row["core"], row["space"]) for row in found):
+        own = [row for row in found if (row["core"], row["space"]) == (core, space)]
         planned = [row for row in own if "error" not in row]
-        whole = [row for row in planned if not row["floats"]]
         off = [row["ours"] - row["live"] for row in planned]
-        scratch = [row["live_with_scratch"] - row["live"] for row in planned]
-        over = [row["arena"] / row["ours"] for row in whole]
+        foretold = [row for row in planned if row["most"] is not None]
+        ordered = [row for row in foretold if "in_order" in row]
+        wrong = [row["ours_in_order"] - row["in_order"] for row in ordered]
+        over = [row["arena"] / row["ours"] for row in foretold]
         rows.append(
             {
+                "core": core,
                 "space": space,
                 "members": len(own),
                 "not lowered": len(own) - len(planned),
-                "equal to the byte": off.count(0),
+                "maps equal": off.count(0),
                 "most bytes off": max(map(abs, off), default=0),
-                "most scratch": max(scratch, default=0),
-                "all int8": len(whole),
-                "their arena / ours, median": round(statistics.median(over), 3) if over else None,
-                "their arena / ours, most": round(max(over), 3) if over else None,
+                "arenas in order": len(ordered),
+                "equal": wrong.count(0),
+                "arena most bytes off": max(map(abs, wrong), default=0),
+                "arenas as they come": len(foretold),
+                "over ours": sum(row["arena"] > row["most"] for row in foretold),
+                "arena / maps, median": round(statistics.median(over), 3) if over else None,
+                "arena / maps, most": round(max(over), 3) if over else None,
             }
         )
     return rows
@@ -163,18 +183,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--spaces", nargs="+", choices=list_spaces(), default=SPACES)
     parser.add_argument("--count", type=int, default=20, help="members of each space")
+    parser.add_argument("--core", choices=_CPUS, default="cortex-m4", help="a Cortex-M")
+    parser.add_argument("--known", action="store_true", help="only what is measured already")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    try:
-        check_installed()
-    except InputError as error:
-        parser.exit(2, f"{error}\n")
-    known = measured(load_architecture("mobilenet_v2"))
-    print(f"mobilenet_v2 at 224 px: ours {known['ours']:,}, ExecuTorch's arena {known['arena']:,}")
-    found = list(members(args.spaces, args.count, args.out / "memory.jsonl"))
+    if not args.known:
+        try:
+            check_installed()
+        except InputError as error:
+            parser.exit(2, f"{error}\n")
+        mobile = load_architecture("mobilenet_v2")
+        known = measured(mobile, args.core) | ours(mobile, args.core)
+        print(f"mobilenet_v2 at 224 px: {known}")
+    done = args.out / "memory.jsonl"
+    found = list(members(args.spaces, args.count, args.core, done, new=not args.known))
+    others = [core for core in _CPUS if core != args.core]
+    for core in others:
+        found += members(args.spaces, args.count, core, done, new=False)
     note = (
-        f"Bytes of RAM of random networks as int8 with {CLASSES} classes: ours against the maps "
-        f"that live at once in ExecuTorch's plan (Cortex-M0+), and the arena that it reserves."
+        f"Bytes of RAM of random networks as int8 with {CLASSES} classes, ours against those of "
+        "ExecuTorch's plan: the maps that live at once; the arena when equal tensors are placed "
+        "in order; and as the planner's order of equal tensors comes, which is by chance. `over "
+        "ours` are arenas above the most of 20 random orders."
     )
     keep("memory", rows_of(found), folder=args.out, note=note)
 
