@@ -4,7 +4,7 @@ The exchange formats hold no step whose size depends on the image, so which boxe
 decided behind them: by the functions below, of whose text `detect.py` is made.
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torchvision.ops import batched_nms
 from experiments.data.fitting import unfit_boxes
 from experiments.export.classifying import HOW, runner, standalone
 from experiments.export.model import Model, prepare, stored_side
+from experiments.training.detection import SURE
 from search_spaces.heads.fpn import PyramidHead
 from search_spaces.heads.one_stage import OneStage, placed_images
 from search_spaces.network import DetectionNetwork
@@ -103,19 +104,25 @@ def detect(
 
 def main(settings: dict[str, Any]) -> None:
     """Print the boxes of the images that the command line names, a row a box."""
+    parser = argparse.ArgumentParser(description="Finds boxes; prints a row a box.")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("--score", type=float, default=settings["score"], help="the least told")
+    args = parser.parse_args()
     run = runner(Path(__file__).parent, ("scores", "boxes"))
     print("file,class,score,x1,y1,x2,y2")
-    for path in sys.argv[1:]:
+    for path in args.images:
         for name, score, box in detect(Image.open(path), run, settings):
-            figures = ",".join(f"{value:.4f}" for value in [score, *box])
-            print(f"{path},{name},{figures}")
+            if score >= args.score:
+                figures = ",".join(f"{value:.4f}" for value in [score, *box])
+                print(f"{path},{name},{figures}")
 
 
 _HEAD = '''\
 """Finds boxes in images by the model beside it; needs torch, torchvision, Pillow, numpy.
 
-python detect.py IMAGE ... prints a row a box, in pixels of the image. With model.onnx it needs
-onnxruntime too. Written by `scaler export`.
+python detect.py IMAGE ... prints a row a box, in pixels of the image: those with the score that
+had the best F1 in validation, or more; --score sets another. With model.onnx it needs onnxruntime
+too. Written by `scaler export`.
 """
 
 from __future__ import annotations'''
@@ -130,6 +137,7 @@ def detect_code(model: Model, every: EveryPlace) -> str:
         "classes": list(model.classes) or [str(n) for n in range(model.num_classes)],
         "places": every.places,
         "candidates": every.network.head.detector.topk_candidates,
+        "score": SURE if model.score is None else model.score,
         "score_threshold": head.boxes.score_threshold,
         "nms_iou": head.boxes.nms_iou,
         "detections": head.boxes.detections,

@@ -97,8 +97,12 @@ def test_onnx_and_the_program_find_what_the_network_does_without_this_package(
     table = predict(path, images, output=tmp_path / "out", score=0)
     for _ in ("model.onnx", "model.pt2"):
         run = [sys.executable, "-I", folder / "detect.py", *images]
-        told = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-        agree(table, pd.read_csv(io.StringIO(told)))
+        all_of_them, sure = (
+            pd.read_csv(io.StringIO(subprocess.check_output([*run, *options], text=True)))
+            for options in (("--score", "0"), ())
+        )
+        agree(table, all_of_them)
+        assert len(sure) == (table.score >= checkpoint_model(path).score).sum()
         (folder / "model.onnx").unlink(missing_ok=True)  # then by the program
 
 
