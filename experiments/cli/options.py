@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,7 +19,13 @@ CHANNELS = click.IntRange(1, 10**4)  # hyperspectral cameras have hundreds
 PIXELS = click.IntRange(1, 2**14)  # one image of this side is 3 GB as floats
 
 
-class Count(click.ParamType[float]):
+if TYPE_CHECKING:
+    _Number = click.ParamType[float]
+else:
+    _Number = click.ParamType  # click before 8.4 has no type in brackets
+
+
+class Count(_Number):
     """A number as people write it: `15M`, `1.5G`, `256KiB`."""
 
     name = "count"
