@@ -34,7 +34,7 @@ from experiments.report.charts.chart import Axis, Chart, Figure, Marks
 from experiments.report.charts.drawing import draw
 from experiments.steps.known import known_at
 from experiments.steps.noise import difference
-from experiments.training.measuring import evaluate
+from experiments.training.judging import evaluate
 from experiments.training.training import Training
 from scaler.conditions import Conditions
 from scaler.cost import measure_cost

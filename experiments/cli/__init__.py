@@ -8,13 +8,13 @@ import sys
 import click
 
 from experiments.cli.doctor import doctor_command
+from experiments.cli.export import export_command, predict_command
 from experiments.cli.latency import latency_command
 from experiments.cli.launch import demo_command, report_command, run_command, search_command
 from experiments.cli.look import cost_command, list_command, schema_command, show_command
-from experiments.cli.predict import predict_command
 from experiments.cli.scale import scale_command
 from experiments.cli.studies import coefficients_command, compare_command, proxy_command
-from experiments.cli.train import export_command, train_command
+from experiments.cli.train import train_command
 from experiments.config.messages import complain, speaking
 from experiments.engine.machines.processes import Terminated, ending_with_signals, status_of_signal
 

@@ -11,7 +11,7 @@ from experiments.data.images import ImageData
 from experiments.export.model import Model
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.epoch import TrainedEpoch
+from experiments.training.checkpoint import TrainedEpoch
 from experiments.training.loop import train_epochs
 from experiments.training.quantised import quantised
 from search_spaces.records import InputError

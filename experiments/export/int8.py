@@ -23,7 +23,7 @@ from experiments.export.model import Model, Preprocessing
 from experiments.export.pte import INT8, pte_run, quantised_pte
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.measuring import measure
+from experiments.training.judging import measure
 from experiments.training.metrics import Metric
 from experiments.training.quantised import calibration_numbers
 from search_spaces.folding import fold_batch_norm

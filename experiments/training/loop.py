@@ -12,8 +12,7 @@ from experiments.config.recipe import Augmentation, TrainConfig
 from experiments.data.images import ImageData
 from experiments.training.augmentation import Preparation, mix, vary
 from experiments.training.batches import place
-from experiments.training.checkpoint import TrainingState
-from experiments.training.epoch import TrainedEpoch
+from experiments.training.checkpoint import TrainedEpoch, TrainingState
 from experiments.training.gradients import Gradients
 from experiments.training.hardware import (
     choose_layout,
@@ -22,7 +21,7 @@ from experiments.training.hardware import (
     compiles,
     repeatable,
 )
-from experiments.training.measuring import measure
+from experiments.training.judging import measure
 from experiments.training.metrics import metric_of
 from experiments.training.moving import resize_boxes
 from experiments.training.optimizer import (

@@ -13,9 +13,8 @@ from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Part
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.checkpoint import TrainingState, write_whole
+from experiments.training.checkpoint import TrainedEpoch, TrainingState, write_whole
 from experiments.training.detection import SURE, best_score, check_metric, measure_detections
-from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import choose_precision, keep_freed_memory, repeatable
 from experiments.training.judging import Judged, judge, write_classes
 from experiments.training.loop import train_epochs

@@ -14,6 +14,7 @@ from experiments.config.recipe import TrainConfig
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData
 from experiments.training.checkpoint import (
+    TrainedEpoch,
     TrainingState,
     load_tensors,
     plain_tensors,
@@ -23,7 +24,6 @@ from experiments.training.checkpoint import (
     write_whole,
 )
 from experiments.training.detection import SURE
-from experiments.training.epoch import TrainedEpoch
 from experiments.training.members.transfer import initial_weights
 from experiments.training.quantised import JudgedIn
 from experiments.training.training import Best, Pace, Training

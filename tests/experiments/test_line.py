@@ -87,7 +87,7 @@ def test_a_finished_line_has_nothing_left_to_do(digits, capsys):
 def test_the_kept_weights_give_the_accuracy_that_was_stored(digits):
     from experiments.data.sources import load_data
     from experiments.training.checkpoint import load_weights
-    from experiments.training.measuring import evaluate
+    from experiments.training.judging import evaluate
     from search_spaces import build_network, load_architecture
 
     data = load_data(digits.config.data, seed=digits.config.seed)

@@ -21,7 +21,7 @@ from experiments.config.recipe import TrainConfig, load_recipe
 from experiments.config.schema import DataConfig
 from experiments.data.images import ImageData, Split
 from experiments.data.sources import load_data
-from experiments.training.epoch import TrainedEpoch
+from experiments.training.checkpoint import TrainedEpoch
 from experiments.training.hardware import autocast, choose_precision
 from experiments.training.loop import train_epochs
 from scaler import measure_cost

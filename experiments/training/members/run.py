@@ -14,6 +14,7 @@ from experiments.config.units import readable_seconds
 from experiments.data.images import ImageData
 from experiments.data.sources import load_data
 from experiments.training.checkpoint import (
+    TrainedEpoch,
     TrainingState,
     checkpoint_bytes,
     load_tensors,
@@ -22,7 +23,6 @@ from experiments.training.checkpoint import (
     write_whole,
 )
 from experiments.training.detection import SURE
-from experiments.training.epoch import TrainedEpoch
 from experiments.training.hardware import card_is_full
 from experiments.training.loop import TrainingDiverged
 from experiments.training.members.folder import KeptEpoch, TrainingFolder, TrainRequest

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from experiments.config.recipe import Augmentation, TrainConfig
-from experiments.training.epoch import TrainedEpoch
+from experiments.training.checkpoint import TrainedEpoch
 from experiments.training.loop import train_epochs
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from experiments.config.recipe import TrainConfig
 from experiments.data.images import Split
 from experiments.training.checkpoint import read_state, write_state
+from experiments.training.judging import evaluate
 from experiments.training.loop import TrainingDiverged
-from experiments.training.measuring import evaluate
 from search_spaces.records import InputError
 
 

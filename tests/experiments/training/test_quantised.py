@@ -10,7 +10,7 @@ from torch import nn
 from experiments.config.search_section import SearchSection
 from experiments.training.augmentation import Preparation
 from experiments.training.batches import place
-from experiments.training.measuring import evaluate
+from experiments.training.judging import evaluate
 from experiments.training.quantised import QuantisedNetwork, quantised
 from experiments.training.training import check_judged_in
 from search_spaces import InputError
