@@ -85,16 +85,10 @@ def _masks(
         for axes, drawn in ((row[1], mask), (row[2], guess)):
             drawn = np.where(drawn == IGNORED, data.num_classes, drawn)
             axes.imshow(drawn, cmap=shades, vmin=-0.5, vmax=data.num_classes + 0.5)
-    for axes in grid.ravel():
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    for axes, title in zip(grid[0], ("input", "truth", "prediction"), strict=True):
-        axes.set_title(title, fontsize=9)
     names = [*data.classes, "no class"]
     keys = [Patch(color=c, label=_short(n)) for c, n in zip(colours, names, strict=True)]
     keys[-1].set_edgecolor("grey")
-    figure.legend(handles=keys[-40:], loc="outside right upper", fontsize=7, frameon=False)
-    return _png(figure)
+    return _framed(figure, grid, ("input", "truth", "prediction"), keys[-40:])
 
 
 def _ranked(judged: Judged) -> dict[int, str]:
@@ -130,14 +124,19 @@ def _boxes(
         for axes, boxes in zip(row, (truth, sure_ones(told, judged.score)), strict=True):
             _show(axes, image)
             _draw_boxes(axes, boxes, shades)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-    for axes, title in zip(
-        grid[0], ("truth", f"found, scores of {judged.score:g} or more"), strict=True
-    ):
-        axes.set_title(title, fontsize=9)
     keys = [Patch(color=c, label=_short(n)) for c, n in zip(shades, data.classes, strict=True)]
-    figure.legend(handles=keys[:40], loc="outside right upper", fontsize=7, frameon=False)
+    titles = ("truth", f"found, scores of {judged.score:g} or more")
+    return _framed(figure, grid, titles, keys[:40])
+
+
+def _framed(figure: Figure, grid: Any, titles: Sequence[str], keys: list[Patch]) -> bytes:
+    """A sheet as PNG: its columns have titles, its images no axes, its colours a legend."""
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=9)
+    figure.legend(handles=keys, loc="outside right upper", fontsize=7, frameon=False)
     return _png(figure)
 
 

@@ -3,7 +3,7 @@
 Lin et al., arXiv:1708.02002. The losses, and what becomes of the scores, are torchvision's.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -28,6 +28,7 @@ from search_spaces.heads.tower import ConvolutionName, Tower
 class Anchors(BoxPredictor):
     """RetinaNet: a tower of convolutions for classes, one for boxes, the same at each level."""
 
+    farthest: ClassVar = ("class_",)  # the tower of classes
     kind: Literal["anchors"]
     """The kind of predictor."""
     layers: Layers = 4
@@ -83,10 +84,6 @@ class Anchors(BoxPredictor):
                 f"norm must be batch_norm where convolution is separable, but got {self.norm}"
             )
         return self
-
-    def farthest(self) -> tuple[str, ...]:
-        """The tower of classes."""
-        return ("class_",)
 
     def assembled(
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]

@@ -94,7 +94,7 @@ class PyramidHead(DenseHead):
 
     def farthest(self, rows: list[Row]) -> list[Row]:
         """The way to the coarsest level, and a tower of the predictor on it."""
-        tower = tuple(f"head.{name}" for name in self.predictor.farthest())
+        tower = tuple(f"head.{name}" for name in self.predictor.farthest)
         on_it = [
             row._replace(at=max(row.also, default=row.at))
             for row in rows

@@ -31,6 +31,7 @@ class Given(BoxPredictor):
     """
 
     grows: ClassVar = ("widths",)
+    farthest: ClassVar = ("box",)  # the layers that look at a region
     kind: Literal["given"]
     """The kind of predictor."""
     layers: Annotated[int, Field(ge=0, le=0)] = 0
@@ -53,10 +54,6 @@ class Given(BoxPredictor):
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
         """`box`, once a region."""
         return [region_row(self, levels, num_classes)]
-
-    def farthest(self) -> tuple[str, ...]:
-        """The layers that look at a region."""
-        return ("box",)
 
     def assembled(
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]

@@ -23,6 +23,7 @@ class Pixels(Predictor):
 
     task: ClassVar[Task] = "segmentation"
     grows: ClassVar = ("channels",)
+    farthest: ClassVar = ("step_0_",)  # the steps from the coarsest level
     kind: Literal["pixels"]
     """The kind of predictor."""
     channels: Channels = 128
@@ -52,10 +53,6 @@ class Pixels(Predictor):
             self.channels, num_classes, kernel_size=1, activation="none", norm="none", bias=True
         )
         return [*rows, Row("head.scores", scores, at=levels.numbers[0])]
-
-    def farthest(self) -> tuple[str, ...]:
-        """The steps from the coarsest level."""
-        return ("step_0_",)
 
     def assembled(
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]

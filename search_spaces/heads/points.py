@@ -3,7 +3,7 @@
 Tian et al., arXiv:2006.09214. The losses, and what becomes of the scores, are torchvision's.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -26,6 +26,7 @@ TowerNorm = Literal["group_norm", "none"]
 class Points(BoxPredictor):
     """FCOS: a tower of convolutions for classes, one for boxes and centreness."""
 
+    farthest: ClassVar = ("class_",)  # the tower of classes
     kind: Literal["points"]
     """The kind of predictor."""
     layers: Layers = 4
@@ -53,10 +54,6 @@ class Points(BoxPredictor):
             levels.scores("box_sides", 4),
             levels.scores("box_centreness", 1),
         ]
-
-    def farthest(self) -> tuple[str, ...]:
-        """The tower of classes."""
-        return ("class_",)
 
     def assembled(
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]

@@ -112,13 +112,11 @@ class Predictor(Growing):
 
     task: ClassVar[Task] = "detection"
     deepens: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of layers
+    # How the names of the rows begin that see the most of the image, one after another.
+    farthest: ClassVar[tuple[str, ...]]
 
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
         """The predictor's layers."""
-        raise NotImplementedError
-
-    def farthest(self) -> tuple[str, ...]:
-        """Beginnings of the names of the rows that see the most of the image, one after another."""
         raise NotImplementedError
 
     def assembled(

@@ -33,6 +33,7 @@ class Proposals(BoxPredictor):
     """
 
     grows: ClassVar = ("widths",)
+    farthest: ClassVar = ("region_",)  # the first stage; the second sees what that found
     kind: Literal["proposals"]
     """The kind of predictor."""
     layers: Layers = 1
@@ -72,10 +73,6 @@ class Proposals(BoxPredictor):
             levels.scores("region_sides", 4 * each, kernel_size=1),
             region_row(self, levels, num_classes),
         ]
-
-    def farthest(self) -> tuple[str, ...]:
-        """The first stage; the second sees what that found."""
-        return ("region_",)
 
     def assembled(
         self, pyramid: Neck, layers: dict[str, nn.Module], strides: tuple[int, ...]
