@@ -4,7 +4,7 @@ import ast
 import re
 from collections import defaultdict
 
-from experiments.benchmarks.house import measure, room, tree, working_tree, write_tree
+from experiments.benchmarks.house import is_product, measure, room, tree, working_tree, write_tree
 from tests.test_layers_of_the_house import ROOMS, ROOT
 
 SMALL = {
@@ -64,11 +64,22 @@ def test_a_file_stands_in_the_tree_with_its_first_sentence():
     assert shown == [["scaler/", "What it costs"], ["cost.py", "FLOPs of a network"]]
 
 
+def places(kind, files):
+    """The names that stand at the top of two files or more, with the files."""
+    found = defaultdict(list)
+    for path, text in files.items():
+        for node in ast.parse(text).body:
+            if isinstance(node, kind):
+                found[node.name].append(path)
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
 def test_a_class_name_means_one_thing():
     """A second class of a name is renamed for what it is, or the two become one."""
-    places = defaultdict(list)
-    for path, text in working_tree(ROOT).items():
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(path)
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+    assert places(ast.ClassDef, working_tree(ROOT)) == {}
+
+
+def test_a_public_function_of_the_product_means_one_thing():
+    product = {path: text for path, text in working_tree(ROOT).items() if is_product(path)}
+    twice = places(ast.FunctionDef, product)
+    assert {name for name in twice if not name.startswith("_")} == {"main"}

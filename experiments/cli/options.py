@@ -147,23 +147,19 @@ def within_board(options: dict[str, Any]) -> dict[str, Any]:
 
 def progress_options(command: Command) -> Command:
     """How the command speaks while it works, on standard error."""
-    quiet = click.option(
-        "--quiet",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=lambda _ctx, _param, given: speak("quiet") if given else None,
-        help="Only the result and errors.",
-    )
-    json_log = click.option(
-        "--json-log",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=lambda _ctx, _param, given: speak("json") if given else None,
-        help="One JSON object a line on standard error (docs/progress.md).",
-    )
-    return quiet(json_log(command))
+    for name, way, told in (
+        ("--json-log", "json", "One JSON object a line on standard error (docs/progress.md)."),
+        ("--quiet", "quiet", "Only the result and errors."),
+    ):
+        command = click.option(
+            name,
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda _ctx, _param, given, way=way: speak(way) if given else None,
+            help=told,
+        )(command)
+    return command
 
 
 def complete_architecture(

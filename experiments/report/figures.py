@@ -172,7 +172,7 @@ def _compared(folder: RunFolder, tables: Tables) -> dict[str, Figure]:
     told = load_curves(folder.path, study="comparison")
     figures = {"comparison": side_by_side.comparison(compared, told, metric=folder.metric)}
     if len(tables["gradient_norms"]):
-        figures["gradient_norms"] = side_by_side.gradient_norms(compared, told)
+        figures["gradient_norms"] = side_by_side.gradients_by_layer(compared, told)
     return figures
 
 

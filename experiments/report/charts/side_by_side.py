@@ -136,7 +136,7 @@ def error_told(metric: str) -> str:
     )
 
 
-def gradient_norms(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+def gradients_by_layer(trials: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """The norm of each layer's gradient at the first step, from the image to the scores."""
     first = first_norms(curves)
     panels = []
