@@ -5,6 +5,7 @@ from typing import Any
 from experiments.export.int8 import EXACT_SUMS
 from experiments.export.int8 import FILE as INT8
 from experiments.export.model import Model
+from experiments.export.pte import INT8 as PTE_INT8
 from experiments.training.metrics import Metric
 from search_spaces.heads import Task
 from search_spaces.records import dump_yaml
@@ -29,8 +30,10 @@ _TAGS: dict[Task, str] = {  # the Hub's
 _LINES: dict[Task, tuple[str, ...]] = {  # of use
     "classification": (
         "from experiments.export import load_exported",
+        "",
         'model = load_exported("FOLDER")',
-        "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
+        "inputs = model.preprocessing(images)  # uint8 (N, C, H, W), or an image of Pillow's",
+        "scores = model.network(inputs)",
         "",
         "import timm",
         "import experiments.export.timm  # registers scaler_network",
@@ -38,18 +41,52 @@ _LINES: dict[Task, tuple[str, ...]] = {  # of use
     ),
     "segmentation": (
         "from experiments.export import load_exported",
+        "",
         'model = load_exported("FOLDER")',
-        "scores = model.network(model.preprocessing(images))  # uint8 (N, C, H, W)",
+        "inputs = model.preprocessing(images)  # uint8 (N, C, H, W), or an image of Pillow's",
+        "scores = model.network(inputs)",
         "classes = scores.argmax(1)  # of each pixel, (N, size, size)",
     ),
     "detection": (
         "from experiments.export import load_exported, predict",
         'table = predict("FOLDER", ["photo.jpg"])  # boxes in pixels of the photo; and overlays',
         'model = load_exported("FOLDER")',
-        "found = model.network(model.preprocessing(images))  # of uint8 (N, C, H, W), a dict each:",
+        "inputs = model.preprocessing(images)  # uint8 (N, C, H, W), or an image of Pillow's",
+        "found = model.network(inputs)  # a dict an image:",
         'found[0]["boxes"], found[0]["labels"], found[0]["scores"]  # in pixels of the input',
     ),
 }
+_PTE = (
+    "from executorch.runtime import Runtime\n"
+    'method = Runtime.get().load_program("FOLDER/{}").load_method("forward")\n'
+    "(scores,) = method.execute([inputs[:1]])  # one image at a time"
+)
+_FILES = {  # how each is run
+    "model.pt2": (
+        "import torch\n"
+        'program = torch.export.load("FOLDER/model.pt2").module()\n'
+        "scores = program(inputs)"
+    ),
+    "model.onnx": (
+        "import onnxruntime\n"
+        'session = onnxruntime.InferenceSession("FOLDER/model.onnx")\n'
+        '(scores,) = session.run(None, {"images": inputs.numpy()})'
+    ),
+    INT8: (
+        "import onnxruntime\n"
+        "options = onnxruntime.SessionOptions()\n"
+        f'options.add_session_config_entry("{EXACT_SUMS[0]}", "{EXACT_SUMS[1]}")  # on any x86\n'
+        f'session = onnxruntime.InferenceSession("FOLDER/{INT8}", options)\n'
+        '(scores,) = session.run(None, {"images": inputs.numpy()})'
+    ),
+    "model.pte": _PTE.format("model.pte"),
+    PTE_INT8: _PTE.format(PTE_INT8),
+}
+_BOTH = "scores, boxes ="
+_PIECE = (
+    "# The files take pieces of SIZE pixels; experiments.training.windows covers all with them.\n"
+    "inputs = inputs[:, :, :SIZE, :SIZE]"
+)
 
 
 def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> str:
@@ -68,7 +105,7 @@ def model_card(model: Model, *, metrics: dict[str, Any], files: list[str]) -> st
         _measured(metrics, model.metric, counted=model.architecture.counted),
         _training(model),
         _input(model),
-        _use(files, task),
+        _use(model, files),
         "## Architecture\n\nA row a stage, from `architecture.yaml`.\n",
         f"```yaml\n{model.architecture.to_yaml()}```\n",
     ]
@@ -123,21 +160,14 @@ def _input(model: Model) -> str:
     )
 
 
-def _use(files: list[str], task: Task) -> str:
-    found = "scores, boxes = " if task == "detection" else ""
-    other = {
-        "model.pt2": f'{found}torch.export.load("model.pt2").module()(inputs)',
-        "model.pte": 'executorch.runtime.Runtime.get().load_program("model.pte")'
-        '.load_method("forward").execute([inputs[:1]])',
-        "model.onnx": (
-            f'{found}onnxruntime.InferenceSession("model.onnx")'
-            f'.run(None, {{"images": inputs.numpy()}})'
-        ),
-        INT8: "options = onnxruntime.SessionOptions()\n"
-        f'options.add_session_config_entry("{EXACT_SUMS[0]}", "{EXACT_SUMS[1]}")  # on any x86\n'
-        f'onnxruntime.InferenceSession("{INT8}", options).run(None, {{"images": inputs.numpy()}})',
-    }
-    lines = [*_LINES[task], "", *(other[file] for file in files if file in other)]
+def _use(model: Model, files: list[str]) -> str:
+    task = model.architecture.task
+    run = [_FILES[file] for file in files if file in _FILES]
+    if task == "detection":
+        run = [text.replace("(scores,)", "scores").replace("scores =", _BOTH) for text in run]
+    if run and model.preprocessing.fit == "patches":
+        run = [_PIECE.replace("SIZE", str(model.preprocessing.size)), *run]
+    lines = [*_LINES[task], *(f"\n{text}" for text in run)]
     code = "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"
     if "classify.py" in files:
         code += (

@@ -100,7 +100,7 @@ def test_the_card_tells_both_accuracies_and_the_use(exported):
     card, metrics = ((exported / f).read_text() for f in ("README.md", "metrics.json"))
     told = json.loads(metrics)["int8_test_accuracy"]
     assert f"| accuracy on the test part in int8, by ONNX Runtime | {told:.4f} |" in card
-    assert 'InferenceSession("model.int8.onnx", options)' in card
+    assert 'InferenceSession("FOLDER/model.int8.onnx", options)' in card
     assert 'options.add_session_config_entry("session.x64quantprecision", "1")' in card
 
 

@@ -152,6 +152,7 @@ def test_pieces_give_the_ranges_and_windows_the_dice_as_in_training(tmp_path):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["onnx_test_miou"] == pytest.approx(metrics["test_accuracy"], abs=1e-4)
     assert metrics["int8_test_miou"] == pytest.approx(metrics["test_accuracy"], abs=0.02)
+    assert run_card(tmp_path / "out", whole.test.images)["scores"].shape == (8, 2, 16, 16)
     prepare = Preparation.of(whole.statistics, resolution=16, device=CPU, patches=True)
     rounds = quantised(model.network, place(whole.train, CPU), prepare=prepare)
     inputs = prepare.normalised(torch.from_numpy(whole.test.images))[:, :, 8:24, 8:24].contiguous()
@@ -159,6 +160,22 @@ def test_pieces_give_the_ranges_and_windows_the_dice_as_in_training(tmp_path):
     with torch.no_grad():
         ours, exact = rounds(inputs), model.network(inputs)
     assert (ours - told).abs().mean() < 0.5 * (exact - told).abs().mean()
+
+
+def run_card(folder, images):
+    """The names that the card's code leaves, run as it is printed."""
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names = {"images": torch.from_numpy(images)}
+    exec(code.replace("FOLDER", str(folder)), names)
+    return names
+
+
+def test_the_cards_code_runs_as_printed(exported, data):
+    names = run_card(exported, data.test.images)
+    with torch.no_grad():
+        exact = names["model"].network(names["inputs"]).numpy()
+    assert names["classes"].shape == (16, 16, 16)
+    assert names["scores"] == pytest.approx(exact, abs=float(0.1 * np.abs(exact).max()))  # of int8
 
 
 def test_fine_tuning_trains_the_int8_file_of_masks_on(checkpoint, data, tmp_path, capsys):
