@@ -34,7 +34,7 @@ _SHOWN = 10  # rows of the table; all of them are in the file
     multiple=True,
     help="Beside the weights: torch (torch.export's .pt2), onnx, pte (ExecuTorch). Repeatable.",
 )
-@click.option("--int8", "in_int8", is_flag=True, help="With onnx, pte: in int8 too, its accuracy.")
+@click.option("--int8", "in_int8", is_flag=True, help="With onnx, pte: in int8 too, tested.")
 @click.option(
     "--fine-tune",
     type=click.IntRange(min=1),
@@ -72,7 +72,7 @@ def export_command(
 
     It loads with experiments.export.load_exported and with timm; README.md in it is the model
     card. An ARCH is untrained unless --init-from names its weights. --int8 quantises by images of
-    the training and measures the accuracy on its test part, in float and in int8.
+    the training and measures the metric on its test part, in float and in int8.
     """
     if output is None:
         raise click.UsageError("Give the folder to write, as `-o exported/`.")

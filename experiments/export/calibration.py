@@ -17,7 +17,7 @@ from experiments.training.members.folder import TrainingFolder, TrainRequest
 from experiments.training.windows import pieces
 from search_spaces.records import InputError
 
-_BATCH = 64
+BATCH = 64  # the most images at a time that ONNX Runtime gets
 
 
 def calibration_data(
@@ -83,7 +83,7 @@ def inputs_of(part: Part, preprocessing: Preprocessing) -> Iterator[Tensor]:
     """float32 (B, C, size, size) in the part's order, of `fit: patches` a piece of each image."""
     placed = place(part, torch.device("cpu"), workers=0)
     first = 0
-    order = in_order(len(part), batch_size=min(_BATCH, most_at_once(placed)))
+    order = in_order(len(part), batch_size=min(BATCH, most_at_once(placed)))
     for images, _ in placed.batches(order):
         yield pieces(preprocessing(images), side=preprocessing.size, first=first)
         first += len(images)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from experiments.config.messages import say, warn
 from experiments.data.images import ChannelStatistics, ImageData, Part
-from experiments.export.calibration import inputs_of
+from experiments.export.calibration import BATCH, inputs_of
 from experiments.export.model import Model, Preprocessing
 from experiments.export.pte import INT8, pte_run, quantised_pte
 from experiments.training.augmentation import Preparation
@@ -209,7 +209,12 @@ def tested(run: Run, model: Model, data: ImageData) -> float:
 def onnx_run(file: Path) -> Run:
     """The scores of the model in `file`, by ONNX Runtime."""
     session = onnx_session(file)
-    return lambda x: torch.from_numpy(session.run(None, {_INPUT: x.numpy()})[0])
+
+    def run(x: Tensor) -> Tensor:
+        found = [session.run(None, {_INPUT: some.numpy()})[0] for some in torch.split(x, BATCH)]
+        return torch.from_numpy(np.concatenate(found))
+
+    return run
 
 
 def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
