@@ -8,8 +8,8 @@ from typing import Any
 from scaler.budget import Budget, CostName
 from scaler.compound import CompoundCoefficients
 from scaler.cost import Cost, device_cost
-from scaler.scaled import Scaled, begun, named, scale_to
-from scaler.shapes import Rule
+from scaler.scaled import BINDS, Scaled, begun, named, scale_to
+from scaler.shapes import Rule, dominates
 from scaler.solver import phi_of
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
@@ -36,8 +36,9 @@ def scale_within(
     Which limit the rule reaches first is known from its phi at each. That one is the target of
     `scale_to`, within `tolerance` below it, or more where nothing lies so near; the others are its
     limits. Where they exclude it, the next is the target. A limit that the rule never reaches, as
-    of RAM where only depth grows, is no target. `options` are further ones of `scale_to`. Raises
-    InputError where nothing keeps them all, with the reason for the limit that binds.
+    of RAM where only depth grows, is no target. An architecture within a tenth of the limit stays
+    as it is if what comes nearer has a smaller part. `options` are further ones of `scale_to`.
+    Raises InputError where nothing keeps them all, with the reason for the limit that binds.
     """
     if "latency" in limits:
         raise InputError("a limit of latency goes with a target, as target_flops")
@@ -73,11 +74,25 @@ def scale_within(
                 reason = reason or error
             else:
                 limit = limits[name]
+                found = _base_stays(base, measure(base), found, limits, name)
                 member = named(found.architecture, base, f"{architecture.name}_{limit:.4g}", name)
                 kept = {**found.limits, name: limit}
                 return replace(found, architecture=member, target=limit, limits=kept)
     assert reason is not None
     raise reason
+
+
+def _base_stays(
+    base: Architecture, cost: Cost, found: Scaled, limits: Mapping[CostName, float], name: CostName
+) -> Scaled:
+    """The base in the place of what was found, where that has a smaller part than the base and the
+    base itself comes near the limit."""
+    shares = {limited: getattr(cost, limited) / limit for limited, limit in limits.items()}
+    near = max(shares.values()) <= 1 and shares[name] >= BINDS
+    if not near or dominates(found.architecture, base):
+        return found
+    own = replace(found, architecture=base, cost=cost, moved=())
+    return replace(own, phi=0.0, depth=1.0, width=1.0, resolution=1.0)
 
 
 def _reached(

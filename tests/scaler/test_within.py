@@ -81,6 +81,16 @@ def test_limits_alone_are_none_or_of_latency_only_with_a_target():
         within(limits={})
 
 
+@pytest.mark.parametrize("over", [1, 1.005, 1.02])
+def test_a_network_just_below_its_limit_trades_no_width_for_depth(over):
+    known = load_architecture("mobilenet_v1_025_96")
+    ram, scale_known = counted(known).peak_ram, partial(scale_within, known, coefficients=RULE)
+    scaled = scale_known(limits={"peak_ram": over * ram}, **SIZES)
+    assert scaled.architecture is known
+    assert (scaled.phi, scaled.cost, scaled.note) == (0, counted(known), "")
+    assert scaled.binding == "peak_ram"
+
+
 def test_a_family_ends_with_the_largest_member_that_keeps_the_limits():
     flops = counted(SMALL).flops
     limits = {"flops": 2.0 * flops}
