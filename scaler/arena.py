@@ -9,9 +9,10 @@ of the blocks.
 
 Equal tensors it takes in the order of a Python set of objects, which differs from export to export,
 and the arena with it. docs/choosing.md shows how to give it an order; then the arena is known to
-the byte.
+the byte. The image counts: ExecuTorch's programs take it as float32 unless they are told.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from search_spaces.heads.head import DenseHead
 
 Core = Literal["cortex-m0+", "cortex-m4"]  # without and with DSP instructions, as M7 and M33
 _CORES: tuple[Core, ...] = ("cortex-m0+", "cortex-m4")  # in the order of `Step.scratch`
+Image = Literal["int8", "float32"]  # what the program is given
 _DRAWN = 20  # random orders of equal tensors that `most` is over
 _FLOAT = 4  # bytes
 
@@ -38,22 +40,6 @@ class Arena:
 
     in_order: int
     most: int
-
-    def told(self, limit: float | None = None) -> str:
-        """In a sentence; with a limit of the maps, what to do where the arena is over it."""
-        drawn = f", up to {self.most:,} where equal maps come in no order"
-        text = f"ExecuTorch's arena has {self.in_order:,} bytes"
-        text += drawn * (self.most > self.in_order)
-        if limit is None or self.most <= limit:
-            return text
-        if self.in_order <= limit:
-            return f"{text}, over the limit of {limit:,.0f}: give its planner an order"
-        room = int(limit**2 / self.in_order)
-        named = f"{room // 1024}KiB" if room >= 1024 else f"{room}"
-        return (
-            f"{text}, over the limit of {limit:,.0f}, which the maps alone keep: leave room, "
-            f"as --max-ram {named}"
-        )
 
 
 class _Block(NamedTuple):
@@ -102,6 +88,7 @@ class _Program:
 def measure_arena(
     architecture: Architecture,
     core: Core = "cortex-m4",
+    image: Image = "int8",
     /,
     *,
     num_classes: int = 1000,
@@ -110,27 +97,54 @@ def measure_arena(
     """The arena; None for a head that scores pixels or finds boxes, where it was not measured."""
     if isinstance(architecture.head, DenseHead):
         return None
-    made = lifetimes(architecture, core, num_classes=num_classes, in_channels=in_channels)
-    tensors = sorted(made, key=lambda one: one.begin)
-    in_order = min(placed(tensors), placed(tensors[::-1]))
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    tensors = lifetimes(architecture, core, image, **sizes)
     drawn = random.Random(0)
-    return Arena(
-        in_order,
-        max(placed(drawn.sample(tensors, len(tensors))) for _ in range(_DRAWN)),
+    orders = (drawn.sample(tensors, len(tensors)) for _ in range(_DRAWN))
+    return Arena(min(map(placed, (tensors, tensors[::-1]))), max(map(placed, orders)))
+
+
+def arena_text(
+    architecture: Architecture,
+    *,
+    limit: float = math.inf,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> str:
+    """The arena in a sentence, with what to do where it is over a limit of RAM; "" for None."""
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    arena = measure_arena(architecture, **sizes)
+    if arena is None:
+        return ""
+    text = f"ExecuTorch's arena has {arena.in_order:,} bytes"
+    if arena.most > arena.in_order:
+        text += f" if its planner takes equal maps in order, else up to {arena.most:,}"
+    tensors = lifetimes(architecture, "cortex-m4", "float32", **sizes)
+    floats = min(placed(tensors), placed(tensors[::-1]))
+    if floats > arena.in_order:
+        text += f", and {floats:,} if the image comes as float32"
+    if arena.in_order <= limit:
+        return text + (f"; the limit is {limit:,.0f}" if max(arena.most, floats) > limit else "")
+    room = int(limit**2 / arena.in_order)
+    named = f"{room // 1024}KiB" if room >= 1024 else f"{room}"
+    return (
+        f"{text}; that is over the limit of {limit:,.0f}, which counts the maps alone: leave room, "
+        f"as --max-ram {named}"
     )
 
 
 def lifetimes(
-    architecture: Architecture, core: Core, *, num_classes: int, in_channels: int
+    architecture: Architecture, core: Core, image: Image, *, num_classes: int, in_channels: int
 ) -> list[Lifetime]:
-    """All tensors of a classifier's program, from its float32 image to its float32 scores."""
+    """All tensors of a classifier's program up to its float32 scores, in the order of steps."""
     program = _Program()
-    image = in_channels * architecture.resolution**2
-    made = program.step(image, program.step(_FLOAT * image))
+    pixels = in_channels * architecture.resolution**2
+    given = [program.step(_FLOAT * pixels)] if image == "float32" else []
+    made = program.step(pixels, *given)
     for tensors in _rows(architecture, num_classes, in_channels):
         made = _add_row(program, tensors, made, _CORES.index(core))
     program.step(0, program.step(_FLOAT * num_classes, made))  # the last hands them over
-    return program.tensors
+    return sorted(program.tensors, key=lambda one: one.begin)
 
 
 def _rows(architecture: Architecture, num_classes: int, in_channels: int) -> Iterator[Tensors]:

@@ -125,7 +125,7 @@ def measured(member: Architecture, core: Core) -> dict[str, Any]:
 def ours(member: Architecture, core: Core) -> dict[str, Any]:
     """Our peak RAM, and our arena where the network has one."""
     peak = device_cost(member, num_classes=CLASSES).peak_ram
-    arena = measure_arena(member, core, num_classes=CLASSES)
+    arena = measure_arena(member, core, "float32", num_classes=CLASSES)
     return {"ours": peak, "ours_in_order": arena and arena.in_order, "most": arena and arena.most}
 
 

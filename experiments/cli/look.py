@@ -122,19 +122,24 @@ def show_command(
         return
     if memory is not None:
         _draw_memory(network, memory, max_ram, sizes)
+    from scaler.arena import arena_text, measure_arena
     from scaler.stages import stage_rows
 
     rows = [vars(r) for r in stage_rows(network, **sizes)]
     if as_json:
-        print_json({"architecture": network.model_dump(mode="json"), "stages": rows})
+        arena = measure_arena(network, **sizes)
+        shown = {"architecture": network.model_dump(mode="json"), "stages": rows}
+        print_json({**shown, "arena": arena and vars(arena)})
         return
     print_table(rows)
+    reserved = arena_text(network, **sizes)
     total = {name: sum(row[name] for row in rows) for name in ("flops", "params", "activations")}
     counted = network.counted and f", {network.counted}"
     click.echo(
         f"\n{network.name} at {network.resolution} px, {sizes['num_classes']} classes{counted}: "
         f"{total['flops']:,} FLOPs (multiply-adds), {total['params']:,} parameters, "
         f"{total['activations']:,} activations{_on_a_device(rows)}"
+        f"{reserved and f'; {reserved}'}"
     )
 
 

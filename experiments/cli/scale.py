@@ -23,6 +23,7 @@ from experiments.cli.scaled_members import (
     draw_members,
     is_file,
     print_members,
+    tell_arenas,
     write_members,
 )
 
@@ -154,9 +155,10 @@ def scale_command(
         if family is not None:
             draw_members(members, output, run, **sizes)
     if as_json:
-        print_json([as_data(member) for member in members])
+        print_json([as_data(member, sizes) for member in members])
     else:
         print_members(members, family=family, written=output is not None)
+        tell_arenas(members, limits.get("peak_ram"), sizes)
 
 
 def _scaled(name: str, family: Any, options: dict[str, Any]) -> "Iterable[Scaled]":

@@ -1,5 +1,6 @@
 """Scaled networks as `scaler scale` gives them: a table, JSON, files, a figure of the family."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,17 @@ def print_members(members: list["Scaled"], *, family: str | None, written: bool)
     if not written:
         figure = ", and a figure of the family" if family is not None else ""
         click.echo(f"Add `-o FOLDER` to write files to train or edit{figure}.", err=True)
+
+
+def tell_arenas(members: list["Scaled"], limit: float | None, sizes: dict[str, int]) -> None:
+    """What ExecuTorch reserves: for a member alone, and where RAM is limited for each."""
+    from scaler.arena import arena_text
+
+    if len(members) > 1 and limit is None:
+        return
+    for member in members:
+        if text := arena_text(member.architecture, limit=limit or math.inf, **sizes):
+            click.echo(f"{member.architecture.name}: {text}")
 
 
 def _as_row(member: "Scaled", *, printed: bool) -> dict[str, Any]:
@@ -64,8 +76,11 @@ def _printed(member: "Scaled") -> dict[str, Any]:
     return {"paper FLOPs": flops, "paper top-1": "-" if row.top1 is None else f"{row.top1:.1f}"}
 
 
-def as_data(member: "Scaled") -> dict[str, Any]:
+def as_data(member: "Scaled", sizes: dict[str, int]) -> dict[str, Any]:
     """A member as `--json` prints it, with its architecture."""
+    from scaler.arena import measure_arena
+
+    arena = measure_arena(member.architecture, **sizes)
     reached = dict(zip(("depth", "width", "resolution"), member.reached_factors(), strict=True))
     return {
         "name": member.architecture.name,
@@ -74,6 +89,7 @@ def as_data(member: "Scaled") -> dict[str, Any]:
         "target_cost": member.target_cost,
         "target_flops": member.target_flops,
         **vars(member.cost),
+        "arena": None if arena is None else vars(arena),
         "latency": member.latency,
         "limits": dict(member.limits),
         "binding": member.binding,

@@ -120,6 +120,9 @@ def _measured(metrics: dict[str, Any], metric: Metric, *, counted: str) -> str:
         "flops": f"FLOPs (multiply-adds of one image{counted and f', at {counted}'})",
         "params": "parameters",
         "activations": "activations",
+        "peak_ram": "bytes of RAM as int8: its maps at the worst moment",
+        "arena": "bytes of ExecuTorch's arena on a Cortex-M4, equal maps in order, int8 image",
+        "flash": "bytes of flash as int8",
         f"onnx_test_{name}": f"{told} in float32, by ONNX Runtime",
         f"int8_test_{name}": f"{told} in int8, by ONNX Runtime",
         f"pte_int8_test_{name}": f"{told} in int8, by ExecuTorch",
@@ -130,7 +133,8 @@ def _measured(metrics: dict[str, Any], metric: Metric, *, counted: str) -> str:
         "pte_int8_bytes": "bytes of `model.int8.pte`",
         "int8_calibration_images": "training images that gave the ranges of int8",
     }
-    rows = [f"| {told} | {_shown(metrics[key])} |" for key, told in names.items() if key in metrics]
+    has = {key: metrics[key] for key in names if metrics.get(key) is not None}
+    rows = [f"| {names[key]} | {_shown(value)} |" for key, value in has.items()]
     table = "| measured | |\n|---|---:|\n" + "\n".join(rows) + "\n"
     kept = metrics.get("int8_in_float")
     return table + (f"\nComputed in float in the int8 file: {', '.join(kept)}.\n" if kept else "")

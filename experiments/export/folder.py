@@ -24,7 +24,8 @@ from experiments.export.formats import FORMATS, check_detector, check_format, wr
 from experiments.export.model import Model, Preprocessing
 from experiments.export.pte import INT8
 from experiments.training.checkpoint import load_weights
-from scaler.cost import measure_cost
+from scaler.arena import measure_arena
+from scaler.cost import device_cost
 from search_spaces.architecture import Architecture
 from search_spaces.folding import fold_batch_norm
 from search_spaces.network import DetectionNetwork, Network, build_network
@@ -241,13 +242,14 @@ def _metrics(model: Model) -> dict[str, Any]:
         "data_name",
         "train_images",
     )
-    cost = measure_cost(
-        model.architecture,
-        num_classes=model.num_classes,
-        in_channels=model.preprocessing.channels,
-    )
+    sizes = {"num_classes": model.num_classes, "in_channels": model.preprocessing.channels}
+    arena = measure_arena(model.architecture, **sizes)
+    cost = {
+        **vars(device_cost(model.architecture, **sizes)),
+        "arena": arena and arena.in_order,
+    }
     trained = {key: model.training[key] for key in kept if key in model.training}
-    return {**trained, **vars(cost), "origin": model.origin}
+    return {**trained, **cost, "origin": model.origin}
 
 
 def _config(model: Model, *, folded: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from experiments.report.first_screen import commands, run_place, tiles
 from experiments.report.front import for_main_target
 from experiments.report.render import pictures, render, shown
 from experiments.report.repeats import coefficients_standings, confirmation_standings
-from experiments.report.summary import only_compared, outcome, summary
+from experiments.report.summary import arena_told, only_compared, outcome, summary
 from experiments.report.tables import coefficient_trials, data_sizes
 from experiments.steps.noise import verdict
 from scaler.stages import stage_rows
@@ -77,6 +77,7 @@ def make_page(
     baseline, coefficients = folder.baseline(), folder.coefficients()
     stages = pd.DataFrame(stage_rows(baseline, **data_sizes(folder)) if baseline else [])
     metric, trials = folder.metric, tables["trials"]
+    found = outcome(trials, folder.config.search, metric=folder.judged)
     searched = trials[trials["study"] == "search"]
     views = _views(folder, tables, searched)
     seen = pictures(charts, drawn)
@@ -98,7 +99,7 @@ def make_page(
         tiles=tiles(folder, tables) if line else [],
         commands=commands(folder) if line else [],
         place=run_place(folder),
-        outcome=outcome(trials, folder.config.search, metric=folder.judged) if line else [],
+        outcome=found + arena_told(folder) if line else [],
         summary=summary(folder, tables),
         tables={name: views.get(name) for name in _TABLES},
         figures={name: seen.get(name) for name in FIGURES},

@@ -14,7 +14,7 @@ from experiments.report.charts.side_by_side import error_told
 from experiments.report.figures import draw_figures, make_figures, write_figures
 from experiments.report.page import make_page
 from experiments.report.repeats import coefficients_standings
-from experiments.report.summary import only_compared, outcome
+from experiments.report.summary import arena_told, only_compared, outcome
 from experiments.report.tables import coefficient_trials, make_analysis, make_tables, write_tables
 from experiments.steps.noise import verdict
 from experiments.store.store import STUDIES, reading
@@ -63,7 +63,8 @@ def result_text(folder: RunFolder) -> str:
 
 def outcome_of(folder: RunFolder) -> list[str]:
     """In sentences: which share of the budget the found network uses, and what it was worth."""
-    return outcome(load_trials(folder.path), folder.config.search, metric=folder.judged)
+    told = outcome(load_trials(folder.path), folder.config.search, metric=folder.judged)
+    return [*told, *arena_told(folder)]
 
 
 def coefficients_text(folder: RunFolder) -> str:

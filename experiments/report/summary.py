@@ -1,5 +1,7 @@
 """What a run was asked and what it found, in a few sentences."""
 
+import math
+
 import pandas as pd
 
 from experiments.config.run_folder import RunFolder
@@ -9,8 +11,10 @@ from experiments.config.units import NAMES, readable_cost, readable_count
 from experiments.engine.progress import screened_text
 from experiments.report.front import for_main_target, front_table, front_text
 from experiments.report.repeats import NEAR, confirmation_standings, worth_text
+from experiments.report.tables import data_sizes
 from experiments.steps.noise import verdict
 from experiments.store.store import reading
+from scaler.arena import arena_text
 
 
 def summary(folder: RunFolder, tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -144,6 +148,15 @@ def outcome(trials: pd.DataFrame, section: SearchSection, *, metric: str = "accu
     used = [_budget_used(searched, one, section, metric) for one in has]
     worth = worth_text(trials, section)
     return [*front, *used, *([f"{worth[0].upper()}{worth[1:]}."] if worth else [])]
+
+
+def arena_told(folder: RunFolder) -> list[str]:
+    """Where RAM was limited, a sentence with what ExecuTorch reserves for the baseline."""
+    baseline, limit = folder.baseline(), folder.config.search.max_peak_ram
+    if baseline is None or limit == math.inf:
+        return []
+    text = arena_text(baseline, limit=limit, **data_sizes(folder))
+    return [f"{text}."] if text else []
 
 
 def _budget_used(searched: pd.DataFrame, has: float, section: SearchSection, metric: str) -> str:

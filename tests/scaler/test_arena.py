@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from scaler.arena import Arena, Lifetime, measure_arena, placed
+from scaler.arena import Arena, Lifetime, arena_text, measure_arena, placed
 from scaler.cost import device_cost
 from scaler.memory_graph import trace_graph
 from search_spaces import list_spaces, load_architecture, load_space
@@ -22,7 +22,7 @@ def test_arena_in_order_is_the_planners(member):
     space, number = member.rsplit("_", 1)
     architecture = load_space(space).members(int(number) + 1, seed=1)[-1]
     in_order, drawn = PLANNED[member]
-    arena = measure_arena(architecture, num_classes=10)
+    arena = measure_arena(architecture, "cortex-m4", "float32", num_classes=10)
     assert arena.in_order == in_order
     assert drawn <= arena.most
 
@@ -74,11 +74,23 @@ def test_arena_holds_the_maps_that_live_at_one_time(space):
         assert device_cost(member, num_classes=10).peak_ram <= arena.in_order
 
 
+def test_the_image_as_float32_may_be_the_most_of_the_arena():
+    known = load_architecture("mobilenet_v1_025_96")
+    as_int8, as_float = (measure_arena(known, "cortex-m4", image) for image in ("int8", "float32"))
+    assert as_float.in_order == (4 + 1) * 3 * 96**2  # it and its quantised copy
+    assert as_int8.in_order == 73_728  # as lowered with QuantizeInputs
+
+
 def test_a_limit_that_the_maps_alone_keep_is_told():
-    arena = Arena(in_order=98_304, most=131_072)
-    assert "over the limit" not in arena.told(131_072)
-    assert arena.told(100_000).endswith("over the limit of 100,000: give its planner an order")
-    assert arena.told(65_536).endswith("leave room, as --max-ram 42KiB")
-    assert arena.told() == (
-        "ExecuTorch's arena has 98,304 bytes, up to 131,072 where equal maps come in no order"
-    )
+    network = load_architecture("resnet8")
+    has = measure_arena(network, num_classes=10).in_order
+    text = f"ExecuTorch's arena has {has:,} bytes"
+    assert arena_text(network, num_classes=10) == text
+    assert arena_text(network, num_classes=10, limit=has) == text
+    over = arena_text(network, num_classes=10, limit=49_152)  # its maps
+    assert over.startswith(f"{text}; that is over the limit of 49,152")
+    assert over.endswith("leave room, as --max-ram 47KiB")
+
+
+def test_segmenters_have_no_arena_told():
+    assert arena_text(load_architecture("unet_resnet34")) == ""

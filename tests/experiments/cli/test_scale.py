@@ -67,6 +67,15 @@ def test_ram_as_the_only_limit_is_said_to_leave_flops_and_flash_free(scaler):
     assert said not in scaler(*command, "--max-flops", "13M")[2]
 
 
+def test_an_arena_over_the_limit_of_ram_is_told_with_the_limit_to_ask_for(scaler):
+    command = ("scale", "resnet8", "--num-classes", "10", "--max-ram", 49_152)
+    _, out, _ = scaler(*command)
+    assert "ExecuTorch's arena has 49,728 bytes; that is over the limit of 49,152" in out
+    assert out.rstrip().endswith("leave room, as --max-ram 47KiB")
+    (data,) = json.loads(scaler(*command, "--json")[1])
+    assert data["arena"] == {"in_order": 49_728, "most": 49_728}
+
+
 def test_a_board_is_its_limits_and_a_limit_beside_it_counts_first(scaler):
     command = ["scale", "resnet8", "--board", "nucleo-f446re", "--max-ram", "64KiB", "--json"]
     _, out, err = scaler(*command, "--num-classes", "10", "--resolution", "32")

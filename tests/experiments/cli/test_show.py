@@ -86,6 +86,7 @@ def test_show_draws_the_ram_of_each_layer_with_peak_and_limit(scaler, tmp_path):
     status, out, _ = scaler(*command, "--memory", tmp_path)
     assert status == 0
     assert "49,152 bytes of RAM" in out
+    assert out.rstrip().endswith("ExecuTorch's arena has 49,728 bytes")
     drawn = (tmp_path / "memory.svg").read_text()
     assert "48.0 KiB" in drawn
     assert "limit, 64 KiB" in drawn

@@ -69,6 +69,8 @@ def test_the_card_says_on_what_and_how_long_it_was_trained(checkpoint, tmp_path)
     assert "0123456789abcdef" in card
     assert "| accuracy on the test part, looked at once | 0.7000 |" in card
     assert "- optimizer: sgd" in card
+    assert "| bytes of RAM as int8: its maps at the worst moment |" in card
+    assert "| bytes of ExecuTorch's arena on a Cortex-M4, " in card
 
 
 def test_an_untrained_network_follows_from_its_seed_and_is_called_untrained(tmp_path):

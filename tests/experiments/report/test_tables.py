@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from experiments.config.search_section import SearchSection
 from experiments.report.frame_files import read_frame, save_frame
-from experiments.report.summary import outcome
+from experiments.report.summary import arena_told, outcome
 from experiments.report.tables import limits_table, make_tables, write_tables
 from search_spaces import load_architecture
 
@@ -124,3 +126,13 @@ def test_of_each_limit_stands_what_the_baseline_has():
     assert table["share"].tolist() == pytest.approx([12_501_632 / 12.6e6, 0.5])
     assert table["binds"].tolist() == ["binds", ""]
     assert limits_table(SearchSection(), load_architecture("resnet8")).empty
+
+
+def test_the_arena_is_told_where_ram_is_limited(searched):
+    folder = searched.folder
+    assert arena_told(folder) == []
+    limited = folder.config.search.replace(max_peak_ram="1KiB")
+    tight = replace(folder, config=folder.config.replace(search=limited))
+    (sentence,) = arena_told(tight)
+    assert sentence.startswith("ExecuTorch's arena has ")
+    assert "over the limit of 1,024" in sentence
