@@ -44,22 +44,22 @@ def round_channels(channels: int, width: float, *, divisor: int = 8) -> int:
 
 
 class Conventions(Record):
-    """What the layers of one network share and sources differ in.
+    """Settings that all layers of one network share, and that published implementations differ in.
 
     The defaults are EfficientNet's: TensorFlow's batch-norm epsilon 1e-3 and momentum 0.99, which
-    torch writes 0.01. `padding` is torch's `symmetric` k//2 or TensorFlow's `same`: equal sizes,
-    another sampling grid where an even map is strided (of convolutions; pools are symmetric).
+    torch writes 0.01. `padding` of convolutions is torch's `symmetric` k//2 or TensorFlow's `same`:
+    sizes are equal, but a stride samples other pixels of an even map. Pools are symmetric.
 
-    `average_pool`: whether a padded average divides by the padding's pixels too, as torchvision's
-    Inception v3 does.
+    `average_pool`: whether a padded average counts the padding's pixels too, as in torchvision's
+    Inception v3.
 
     `initialisation`: `efficientnet` is normal with fan-out per group and the classifier uniform
     within 1/sqrt(classes) (tensorflow/tpu); `he` is normal with fan-out over all groups, as
-    fb.resnet.torch and torchvision; `he_fan_in` the same with fan-in (arXiv:1502.01852);
+    in fb.resnet.torch and torchvision; `he_fan_in` the same with fan-in (arXiv:1502.01852);
     `normal` has variance 1e-2 everywhere (VGG, arXiv:1409.1556, section 3.1); `glorot` has
-    variance 2 / (fan-in + fan-out), which rectifiers halve in every layer (Glorot and Bengio,
+    variance 2 / (fan-in + fan-out), of which each ReLU halves the signal (Glorot and Bengio,
     AISTATS 2010, equation 16).
-    `drop_connect_schedule`: `linear` nears the rate with depth, `constant` has it in every layer.
+    `drop_connect_schedule`: `linear` rises to the rate with depth, `constant` is the rate itself.
     """
 
     batch_norm_eps: Annotated[float, Field(gt=0)] = 1e-3
@@ -76,21 +76,21 @@ class Conventions(Record):
     """`linear` grows the drop rate with depth, `constant` does not."""
 
     def describe(self) -> str:
-        """What the scores of given weights depend on."""
+        """The settings that change the scores of given weights."""
         return f"batch-norm eps {self.batch_norm_eps:g}, {self.padding} padding"
 
     def identity(self) -> list[Any]:
-        """What shows in the network's graph; how its weights start does not."""
+        """The settings that show in the network's graph; `initialisation` does not."""
         return [self.batch_norm_eps, self.batch_norm_momentum, self.padding, self.average_pool]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network, resolved: exactly what its module's constructor is given.
+    """One layer of a network, resolved: exactly the arguments of its module's constructor.
 
     Two networks whose layers are equal are the same network; the cost of a layer is measured once
-    for each distinct (layer, input shape). `paths` are its windows, a path a branch: they follow
-    from the rest.
+    for each distinct (layer, input shape). `paths` are its windows, a path for each branch; the
+    other fields determine them.
     """
 
     module: Callable[..., nn.Module]
@@ -102,11 +102,11 @@ class Layer:
     paths: tuple[Path, ...] = ((),)
 
     def output_size(self, size: int) -> int:
-        """Side of the output map for an input of `size` px; ValueError where it is too small."""
+        """Side of the output map for an input of `size` px; ValueError if that is too small."""
         return min(sizes_along(path, size)[-1] for path in self.paths)  # they are equal
 
     def build(self, conventions: Conventions, *, drop_rate: float = 0.0) -> nn.Module:
-        """The module with fresh weights; `drop_rate` counts only where the layer has a skip."""
+        """The module with fresh weights; `drop_rate` counts only if the layer has a skip."""
         own = dict(self.arguments)
         if self.residual:
             own["drop_rate"] = drop_rate
@@ -115,7 +115,7 @@ class Layer:
         )
 
     def identity(self) -> list[Any]:
-        """What tells this layer from others, as plain data."""
+        """What distinguishes this layer from others, as plain data."""
         name = getattr(self.module, "__name__", str(self.module))
         size = [self.in_channels, self.out_channels, self.stride, self.residual]
         return [name, *size, *(list(pair) for pair in self.arguments)]
@@ -127,7 +127,7 @@ class Growing(Record):
     grows: ClassVar[tuple[str, ...]] = ()  # the fields that are widths, or tuples of widths
 
     def widen(self, width: Widening) -> Self:
-        """A copy with every field of `grows` mapped by `width`; 0 and None mean none and stay."""
+        """A copy with every field of `grows` mapped by `width`; 0 and None (none) are kept."""
 
         def grown(value: Any) -> Any:
             """One field's value, grown."""
@@ -148,12 +148,12 @@ class Block(Growing):
 
     @model_serializer(mode="wrap")
     def _tagged(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`kind` is written even where defaults are left out: it says which family to read."""
+        """`kind` is written even if defaults are left out: a reader needs it to know the family."""
         return {"kind": self.kind, **handler(self)}
 
     @property
     def fixed_layers(self) -> int | None:
-        """How many layers a stage of this block must have; None where any number can follow."""
+        """How many layers a stage of this block must have; None if any number is allowed."""
         return None
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
@@ -165,9 +165,9 @@ class Block(Growing):
         raise NotImplementedError
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
-        """A stage of this block: the first layer strides and changes the width.
+        """A stage of this block: the first layer has the stride and changes the width.
 
-        Raises ValueError, in the user's words, where the widths do not fit together.
+        Raises ValueError, in the user's words, if the widths do not fit together.
         """
         first = self.layer(in_channels, channels, stride)
         if layers == 1:

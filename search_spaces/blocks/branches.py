@@ -39,7 +39,7 @@ Branch = tuple[Conv | PoolOf3 | Fork, ...]
 
 
 def width_of(branch: Branch, in_channels: int) -> int:
-    """Channels out of a branch."""
+    """Output channels of a branch."""
     width = in_channels
     for piece in branch:
         if isinstance(piece, Conv):
@@ -109,7 +109,7 @@ class BranchedLayer(nn.Module):
             self.branches.append(chain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The ends of all branches, one behind the other in the channels."""
+        """The ends of all branches, concatenated in the channels."""
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 

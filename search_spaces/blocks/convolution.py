@@ -20,15 +20,15 @@ from search_spaces.blocks.window import Padding, dilated, square
 
 NormName = Literal["batch_norm", "none"]
 AnyNorm = Literal["batch_norm", "group_norm", "group_norm_4", "none"]
-# Channels of a group at least: 32 groups of 256, the default of arXiv:1803.08494, and of 128.
+# The least channels of a group: 32 groups at 256 channels (arXiv:1803.08494's default) or at 128.
 OF_A_GROUP = {"group_norm": 8, "group_norm_4": 4}
 
 
 class Convolution(Block):
     """A k x k convolution, batch norm and an activation.
 
-    `downsample` says how a stage with a stride shrinks the map: by the first convolution's stride,
-    or by a max-pool of that size before it (VGG). With `padding: valid` the first layer has no
+    `downsample` says how a stage with a stride shrinks the map: by the first convolution, or by a
+    max-pool of that size before it (VGG). With `padding: valid` the first layer has no
     padding; repeats keep the map. `groups` must divide the channels on both sides.
     """
 
@@ -45,14 +45,14 @@ class Convolution(Block):
     groups: Channels = 1
     """Number of groups. It must divide the channels on both sides."""
     dilation: Channels = 1
-    """Distance in pixels of the kernel's elements."""
+    """Distance in pixels between the kernel's elements."""
     padding: Literal["symmetric", "valid"] = "symmetric"
-    """`valid` pads the first layer of a stage with nothing."""
+    """`valid` gives the first layer of a stage no padding."""
     downsample: Literal["stride", "max_pool"] = "stride"
     """What shrinks the map in a stage with a stride: the convolution, or a max-pool before it."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        """One convolution. ValueError where `groups` does not divide both widths."""
+        """One convolution. ValueError if `groups` does not divide both widths."""
         for side in (in_channels, channels):
             if side % self.groups:
                 raise ValueError(f"groups {self.groups} must divide the channels, but got {side}")
@@ -119,7 +119,7 @@ class Normalisation(Block):
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
-    """torch's, with the arguments that every layer is given; (N, C, H, W) -> the same."""
+    """torch's, with the arguments that every layer takes; (N, C, H, W) -> the same."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ def convolution_layer(
     padding: Padding = "symmetric",
     dilation: int = 1,
 ) -> Layer:
-    """The resolved layer; a 1 x 1 kernel has no padding to differ in."""
+    """The resolved layer; for a 1 x 1 kernel every padding is the same."""
     padding = "symmetric" if kernel_size == 1 else padding
     arguments: tuple[tuple[str, Any], ...] = (
         ("kernel_size", kernel_size),
@@ -156,7 +156,7 @@ def convolution_layer(
         ("groups", groups),
         ("padding", padding),
     )
-    if dilation > 1:  # keys of networks without any are those of before there was dilation
+    if dilation > 1:  # without it keys stay those from before dilation was added
         arguments += (("dilation", dilation),)
     return Layer(
         ConvolutionLayer,
@@ -214,7 +214,7 @@ def convolution(
     }
     if padding == "valid":
         return nn.Conv2d(in_channels, out_channels, kernel_size, **arguments)
-    if conventions.padding == "same" and stride > 1:  # at stride 1 the two paddings are one
+    if conventions.padding == "same" and stride > 1:  # at stride 1 the two paddings are equal
         return SameConv2d(in_channels, out_channels, kernel_size, **arguments)
     rows, columns = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
     arguments["padding"] = (rows // 2 * dilation, columns // 2 * dilation)
@@ -229,7 +229,7 @@ def batch_norm(channels: int, conventions: Conventions) -> nn.BatchNorm2d:
 
 
 def group_norm(channels: int, least: int) -> nn.GroupNorm:
-    """Group norm of as many equal groups as there can be of `least` channels or more."""
+    """Group norm of as many equal groups of `least` or more channels as possible."""
     groups = [g for g in range(1, channels // least + 1) if channels % g == 0]
     return nn.GroupNorm(max(groups, default=1), channels)
 

@@ -1,4 +1,4 @@
-"""Dense stages: every layer adds `growth` channels to all that came before.
+"""Dense stages: every layer appends `growth` channels to its input.
 
 Huang et al., arXiv:1608.06993.
 """
@@ -25,8 +25,8 @@ class Dense(Block):
     """BN-act-(1x1 conv-BN-act-)3x3 conv, concatenated to its input, `layers` times.
 
     A stage's `channels` are the input width of its first dense layer. The stage's output has
-    channels + layers * growth. A transition comes first where the stage strides, or where the stage
-    before gives another width: BN-act-1x1 convolution to `channels`, average pool of the stride's
+    channels + layers * growth. A transition comes first if the stage has a stride, or if the stage
+    before has another width: BN-act-1x1 convolution to `channels`, average pool of the stride's
     size. The paper's compression is the ratio of these two widths. The 1x1 convolution of a dense
     layer has `bottleneck` * growth channels; 0 leaves it out.
     """
@@ -81,7 +81,7 @@ class Dense(Block):
 
 
 class DenseLayer(nn.Module):
-    """The input and behind it new channels; (N, C, H, W) -> (N, C + growth, H, W)."""
+    """The input with new channels appended; (N, C, H, W) -> (N, C + growth, H, W)."""
 
     def __init__(
         self,

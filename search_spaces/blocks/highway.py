@@ -22,9 +22,9 @@ from search_spaces.blocks.window import square
 class Highway(Block):
     """Two k x k convolutions of equal size, the transform H and the gate T = sigmoid(conv + bias).
 
-    `gate_bias` is the start value of the gate's bias. A negative one lets the layer pass its input
-    on at first. In the module it is a constant, added to a learned bias that starts at 0. Where the
-    shape changes, the layer is a plain convolution, as in the papers.
+    `gate_bias` is the start value of the gate's bias. With a negative one the layer at first passes
+    its input through. In the module it is a constant, added to a learned bias that starts at 0. If
+    the shape changes, the layer is a plain convolution, as in the papers.
     """
 
     kind: Literal["highway"] = "highway"
@@ -39,7 +39,7 @@ class Highway(Block):
     """What normalises the convolutions."""
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        """A highway layer, or a plain convolution where the shape changes."""
+        """A highway layer, or a plain convolution if the shape changes."""
         if stride > 1 or in_channels != channels:
             return convolution_layer(
                 in_channels,

@@ -1,8 +1,8 @@
 """Inception modules and their reductions, from the naive one to v4, and Inception-ResNet's.
 
 Szegedy et al., arXiv:1409.4842 (naive, v1), arXiv:1502.03167 (bn), arXiv:1512.00567 (v3),
-arXiv:1602.07261 (v4, Inception-ResNet). A form is how the branches are wired; `widths` are their
-convolutions', in the order of the paper's row; the map's size and the sum give the rest.
+arXiv:1602.07261 (v4, Inception-ResNet). A form says how the branches are wired; `widths` are those
+of their convolutions, in the order of the paper's row.
 """
 
 from collections.abc import Callable
@@ -33,20 +33,20 @@ from search_spaces.blocks.window import Padding
 
 
 class Inception(Block):
-    """A module of parallel branches, or a reduction, whose pool passes the input's channels on.
+    """A module of parallel branches, or a reduction, whose pool keeps the input's channels.
 
     With `widths`, the row of the paper's table, the stage's `channels` are the branches' sum.
-    Without, the branches share the stage's channels out in the form's proportions.
+    Without, the stage's channels are divided among the branches in the form's proportions.
     """
 
     grows: ClassVar = ("widths",)
     kind: Literal["inception"] = "inception"
     """The name of the block family."""
     form: Form
-    """How the branches are wired. Each form is of one paper."""
+    """How the branches are wired. Each form is from one paper."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] | None = None
     """Widths of the branches' convolutions, in the order of the paper's table. Without it the
-    branches share the stage's channels.
+    stage's channels are divided among the branches.
     """
     kernel_size: Literal[3, 5, 7] | None = None
     """Side of the form's large kernel. Without it: as published."""
@@ -84,17 +84,17 @@ class Inception(Block):
 
     @property
     def fixed_layers(self) -> int | None:
-        """One where a bare pool passes the input's channels on: a repeat would be wider."""
+        """One if a bare pool keeps the input's channels: a repeat would be wider."""
         return 1 if self.passes_through else None
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
-        """The branches' sum; without `widths` any number from 16, the shares of one channel."""
+        """The branches' sum; without `widths` any number from 16 on, as shares are in 16ths."""
         if self.widths is None:
             return max(channels, 16)
         return sum(width_of(b, in_channels) for b in self._branches(self.widths, 1))
 
     def layer(self, in_channels: int, channels: int, stride: int) -> Layer:
-        """The module. ValueError where the channels are too few to share out."""
+        """The module. ValueError if there are too few channels for the branches."""
         widths = self.widths or self._shared_out(channels)
         return branched_layer(
             in_channels,
@@ -110,7 +110,7 @@ class Inception(Block):
         return FORMS[self.form].wire(widths, BranchSettings(stride, padding, kernel, self.pool))
 
     def _shared_out(self, channels: int) -> tuple[int, ...]:
-        """The form's shares of `channels`; the first branch takes what rounding leaves over."""
+        """The form's shares of `channels`; the first branch gets the remainder of rounding."""
         shares = FORMS[self.form].shares
         assert shares is not None
         widths = [int(share * channels / 16) for share in shares]
@@ -152,11 +152,11 @@ class InceptionStem(Block):
         return 2
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
-        """The reduction: its convolution, and its pool of both ends of the fork."""
+        """The reduction's width: its convolution, and its pool of both ends of the fork."""
         return self.widths[1] + self.widths[5] + self.widths[6]
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
-        """The fork and the reduction; only the reduction strides."""
+        """The fork and the reduction; only the reduction has a stride."""
         w = self.widths
         last = (3, 3)
         fork: tuple[Branch, ...] = (

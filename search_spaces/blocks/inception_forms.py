@@ -27,11 +27,11 @@ Form = Literal[
 
 
 class BranchSettings(NamedTuple):
-    """What a form's branches are made for: the last spatial operator of each has the stride."""
+    """Settings of a form's branches; the last spatial operator of each branch has the stride."""
 
     stride: int
     padding: Padding
-    kernel: int  # of the form's large kernel, where it has one
+    kernel: int  # side of the form's large kernel, if it has one
     pool: Literal["max", "average"]
 
 
@@ -47,7 +47,7 @@ def _pooled(shape: BranchSettings) -> PoolOf3:
 
 
 def _naive(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
-    """1x1 | 3x3 | 5x5 | pool, which passes its input through (1409.4842, figure 2a)."""
+    """1x1 | 3x3 | 5x5 | pool, which keeps its input's channels (1409.4842, figure 2a)."""
     return (
         (square_conv(w[0], 1, s),),
         (square_conv(w[1], 3, s),),
@@ -108,7 +108,7 @@ def _v3_c(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
 
 
 def _v4_c(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
-    """As v3's, its 3x3 factorised too (1602.07261, figure 6)."""
+    """As v3's, with the 3x3 factorised too (1602.07261, figure 6)."""
     return (
         (square_conv(w[0], 1, s),),
         (Conv(w[1]), _ends(w[2], s)),
@@ -160,11 +160,11 @@ def _v4_stem_a(w: tuple[int, ...], s: BranchSettings) -> tuple[Branch, ...]:
 
 
 class FormRow(NamedTuple):
-    """A form: how many widths it takes, its wiring, and the widths of one channel, in 16ths."""
+    """A form: how many widths it takes, its wiring, each width's share of the channels in 16ths."""
 
     widths: int
     wire: Callable[[tuple[int, ...], BranchSettings], tuple[Branch, ...]]
-    shares: tuple[float, ...] | None = None  # None: only with widths, for the pool passes through
+    shares: tuple[float, ...] | None = None  # None: only with widths, as the pool keeps channels
 
 
 FORMS: dict[Form, FormRow] = {

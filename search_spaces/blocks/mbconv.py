@@ -29,18 +29,18 @@ from search_spaces.blocks.window import square
 
 
 def _whole_if_it_can_be(ratio: float) -> float:
-    """6.0 is 6: equal networks are written alike."""
+    """6.0 becomes 6, so that equal networks are written alike."""
     return int(ratio) if ratio == int(ratio) else ratio
 
 
 class InvertedResidual(Block):
     """What MBConv and Fused-MBConv share. The expanded width is input channels * `expand_ratio`.
 
-    A fractional ratio gives the multiple of 8 that a widening by it gives, as timm's and
-    torchvision's MobileNetV3. Or `expanded_channels` is the width itself, of every layer of the
-    stage, and grows with the network's channels. A width equal to the input's is no expansion.
-    `se_ratio` is relative to the layer's input channels, not to the expanded ones; 0 is no SE.
-    The identity skip stands where stride is 1 and the channels are equal; `skip: none` removes it.
+    For a fractional ratio the width is rounded to a multiple of 8, as in timm's and torchvision's
+    MobileNetV3. `expanded_channels` gives the width itself, for every layer of the stage; it grows
+    with the network's channels. A width equal to the input's is no expansion. `se_ratio` is
+    relative to the layer's input channels, not to the expanded ones; 0 is no SE. There is an
+    identity skip if stride is 1 and the channels are equal; `skip: none` removes it.
     """
 
     grows: ClassVar[tuple[str, ...]] = ("expanded_channels",)
@@ -99,7 +99,7 @@ class InvertedResidual(Block):
         )
 
     def describe(self) -> str:
-        """As `MBConv6, k5x5, SE 0.25`; with its width itself `MBConv(96), k5x5`."""
+        """As `MBConv6, k5x5, SE 0.25`; with `expanded_channels` as `MBConv(96), k5x5`."""
         excitation = f", SE {self.se_ratio:g}" if self.se_ratio else ""
         ratio, width = self.expand_ratio, self.expanded_channels
         expansion = f"({width})" if ratio is None else f"{ratio:g}"
@@ -120,7 +120,7 @@ class MBConv(InvertedResidual):
 class FusedMBConv(InvertedResidual):
     """Fused-MBConv: one k x k convolution in place of the expansion and the depthwise one.
 
-    EfficientNetV2 (arXiv:2104.00298, figure 2). Without expansion it is that convolution alone.
+    EfficientNetV2 (arXiv:2104.00298, figure 2). Without expansion it has only that convolution.
     """
 
     kind: Literal["fused_mbconv"] = "fused_mbconv"
@@ -182,7 +182,7 @@ class DepthwiseSeparable(Block):
 
 
 class SqueezeExcitation(nn.Module):
-    """x * sigmoid(W2 act(W1 mean(x))): channels weighted by what the whole map holds."""
+    """x * sigmoid(W2 act(W1 mean(x))): channels weighted by the means of the whole map."""
 
     def __init__(self, channels: int, squeezed_channels: int, activation: ActivationName) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class SqueezeExcitation(nn.Module):
 class DropConnect(nn.Module):
     """Stochastic depth per sample: in training a sample's branch is dropped with `rate`.
 
-    Kept samples are divided by the survival probability, so the expectation stays.
+    Kept samples are divided by the survival probability, so the expectation is the same.
     """
 
     def __init__(self, rate: float) -> None:
@@ -211,7 +211,7 @@ class DropConnect(nn.Module):
         """The input; in training, samples at random are 0."""
         if not self.training or self.rate == 0.0:
             return x
-        # The numbers of torch.rand(N, 1, 1, 1), whose traced size torch.fx would refuse.
+        # The same numbers as torch.rand(N, 1, 1, 1), which torch.fx cannot trace for its size.
         keep = torch.rand_like(x[:, :1, :1, :1]) >= self.rate  # (N, 1, 1, 1)
         return x * keep / (1.0 - self.rate)
 
@@ -223,8 +223,8 @@ class DropConnect(nn.Module):
 class MBConvLayer(nn.Module):
     """[1x1 expand, BN, act] -> k x k depthwise, BN, act -> SE -> 1x1 project, BN (-> + input).
 
-    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). The expansion is left out where
-    it would not expand.
+    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). The expansion is left out if
+    it would keep the width.
     """
 
     def __init__(
@@ -271,7 +271,7 @@ class MBConvLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The branch, and the input added where there is a skip."""
+        """The branch, with the input added if there is a skip."""
         branch = self.excitation(self.depthwise(self.expand(x)))
         branch = self.project(branch)
         return branch if self.drop_connect is None else x + self.drop_connect(branch)
@@ -280,8 +280,8 @@ class MBConvLayer(nn.Module):
 class FusedMBConvLayer(nn.Module):
     """k x k convolution that expands, BN, act -> SE -> 1x1 project, BN (-> + input).
 
-    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). Where nothing is expanded the
-    k x k convolution gives the output itself and there is no projection.
+    (N, C_in, H, W) -> (N, C_out, ceil(H/stride), ceil(W/stride)). Without expansion the
+    k x k convolution gives the output and there is no projection.
     """
 
     def __init__(
@@ -319,6 +319,6 @@ class FusedMBConvLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The branch, and the input added where there is a skip."""
+        """The branch, with the input added if there is a skip."""
         branch = self.project(self.excitation(self.fused(x)))
         return branch if self.drop_connect is None else x + self.drop_connect(branch)

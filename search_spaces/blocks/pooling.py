@@ -1,4 +1,4 @@
-"""Pooling as a row of the table: the channels stay."""
+"""Pooling as a row of the table; it keeps the channels."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from search_spaces.blocks.window import Padding, square
 class Pool(Block):
     """A max- or average-pool over windows of `kernel_size`.
 
-    `padding: symmetric` needs an odd kernel and gives ceil(n / stride); an even one is `valid`.
+    `padding: symmetric` needs an odd kernel and gives ceil(n / stride) pixels.
     """
 
     kind: Literal["pool"] = "pool"
@@ -26,7 +26,7 @@ class Pool(Block):
 
     @property
     def fixed_layers(self) -> int | None:
-        """One: a stage of pools would be no network's."""
+        """One: no published network has a stage of several pools."""
         return 1
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
@@ -97,7 +97,7 @@ class PoolLayer(nn.Module):
 
 
 class ZeroPadded(nn.Module):
-    """Shortcut A: every `stride`th pixel, zero channels appended (fb.resnet.torch's placement)."""
+    """Shortcut A: every `stride`th pixel, zero channels appended, as in fb.resnet.torch."""
 
     def __init__(self, extra_channels: int, stride: int) -> None:
         super().__init__()

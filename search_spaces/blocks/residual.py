@@ -46,10 +46,10 @@ class Unit(NamedTuple):
 class Residual(Block):
     """What basic and bottleneck blocks share.
 
-    `shortcut`, with the letters of arXiv:1512.03385: `A` is the identity, subsampled and with zero
-    channels appended where shapes change; `B` a projection where shapes change; `C` a projection
-    everywhere; `none` a plain network. In the pre-activation orders a layer that changes the shape
-    shares its first activation between branch and shortcut, as resnet-1k-layers does.
+    `shortcut` has the letters of arXiv:1512.03385. `A` is the identity, subsampled and with zero
+    channels appended if shapes change; `B` is a projection if shapes change; `C` is always one;
+    `none` makes a plain network. In the pre-activation orders a layer that changes the shape
+    shares its first activation between branch and shortcut, as in resnet-1k-layers.
     """
 
     grows: ClassVar[tuple[str, ...]] = ("inner_channels",)
@@ -61,7 +61,7 @@ class Residual(Block):
     se_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Squeeze-and-excitation: its width over the layer's output channels. 0 leaves it out."""
     dilation: Channels = 1
-    """Distance in pixels of the elements of the kernels larger than 1 x 1."""
+    """Distance in pixels between the elements of kernels larger than 1 x 1."""
     activation: ActivationName = "relu"
     """The activation function."""
     inner_channels: Channels | None = None
@@ -76,7 +76,7 @@ class Residual(Block):
         return max(channels, in_channels) if self.shortcut == "A" else channels
 
     def layers(self, in_channels: int, channels: int, layers: int, stride: int) -> list[Layer]:
-        """A layer a repeat; a plain network's repeat is a layer a convolution."""
+        """One layer for each repeat; in a plain network one layer for each convolution."""
         first = self._layer(in_channels, channels, stride)
         return first + self._layer(channels, channels, 1) * (layers - 1)
 
@@ -86,7 +86,7 @@ class Residual(Block):
         plain = self.shortcut == "none"
         if plain and not squeezed and self.order not in PRE_ACTIVATION:
             return self._convolutions(in_channels, units)
-        # Keys of networks without dilation are those of before there was any.
+        # Without dilation keys stay those from before dilation was added.
         spread = (("dilation", self.dilation),) if self.dilation > 1 else ()
         layer = Layer(
             ResidualLayer,
@@ -111,7 +111,7 @@ class Residual(Block):
         return [layer]
 
     def _convolutions(self, in_channels: int, units: tuple[Unit, ...]) -> list[Layer]:
-        """A plain branch is nothing but convolutions: without an addition the orders are one."""
+        """A plain branch as convolutions: without an addition all orders are the same."""
         layers = []
         for unit in units:
             layers.append(
@@ -160,7 +160,7 @@ class Basic(Residual):
     """Side of both kernels, an odd number."""
 
     def units(self, channels: int, stride: int) -> tuple[Unit, ...]:
-        """Two convolutions, of the same width unless `inner_channels` is the first one's."""
+        """Two convolutions; the first has `inner_channels` if set, else both have `channels`."""
         inner = self.inner_channels or channels
         return Unit(self.kernel_size, inner, stride), Unit(self.kernel_size, channels)
 
@@ -171,12 +171,12 @@ class Basic(Residual):
 
 
 class Bottleneck(Residual):
-    """1 x 1 down, k x k in groups, 1 x 1 up to four times the width between.
+    """1 x 1 down to the inner width, k x k in groups, 1 x 1 up to the channels.
 
-    The width between is a quarter of the channels, which `groups` must divide; with
+    The inner width is a quarter of the channels, and `groups` must divide it. With
     `width_per_group` (ResNeXt's d, at 64 base channels) it is
-    floor(channels / 4 * width_per_group / 64) * groups, whatever the channels. `inner_channels`
-    is that width itself, a multiple of `groups`, and grows with the network's channels.
+    floor(channels / 4 * width_per_group / 64) * groups, for any channels. `inner_channels` gives
+    the inner width itself, a multiple of `groups`; it grows with the network's channels.
     """
 
     kind: Literal["bottleneck"] = "bottleneck"
@@ -186,12 +186,12 @@ class Bottleneck(Residual):
     groups: Channels = 1
     """Number of groups of the middle convolution."""
     width_per_group: Channels | None = None
-    """ResNeXt's d: the width of a group where the network's base width is 64."""
+    """ResNeXt's d: the width of a group at a base width of 64."""
     stride_on: Literal["3x3", "1x1"] = "3x3"
     """Which convolution carries the stride."""
 
     def widen(self, width: Widening) -> Self:
-        """A copy with another inner width, where it has its own: a multiple of `groups`."""
+        """A copy with `inner_channels`, if set, mapped by `width` to a multiple of `groups`."""
         inner = self.inner_channels and -(-width(self.inner_channels) // self.groups) * self.groups
         return self.replace(inner_channels=inner)
 
@@ -227,8 +227,8 @@ class Bottleneck(Residual):
         return inner
 
     def fitting_channels(self, channels: int, *, in_channels: int, layers: int) -> int:
-        """Where groups share a quarter of the channels, the next multiple of 4 * groups; with
-        `width_per_group` at least what leaves a group one channel.
+        """Without `width_per_group` the next multiple of 4 * groups; with it at least the width
+        that gives each group one channel.
         """
         channels = super().fitting_channels(channels, in_channels=in_channels, layers=layers)
         if self.inner_channels is not None:
@@ -297,7 +297,7 @@ class ResidualLayer(nn.Module):
         self.drop_connect = None if drop_rate is None else DropConnect(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of branch and shortcut, activated where the order says so."""
+        """The sum of branch and shortcut, activated if the order says so."""
         activated = self.before(x)
         branch = self.branch(activated)
         if self.shortcut is None or self.drop_connect is None:
@@ -315,7 +315,7 @@ def _branch(
     conventions: Conventions,
     dilation: int,
 ) -> nn.Sequential:
-    """The convolutions with what stands between them; what stands around is the layer's."""
+    """The convolutions and the steps between them; the layer has the steps around them."""
     branch = nn.Sequential()
     for i, unit in enumerate(units):
         last = i + 1 == len(units)

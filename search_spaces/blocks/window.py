@@ -1,7 +1,7 @@
-"""Windows: what slides over a map inside a layer. Map sizes and receptive fields follow from them.
+"""Windows that slide over a map in a layer. Map sizes and receptive fields follow from them.
 
-A layer tells its spatial operators as paths, one a branch, each the windows from its input to its
-output; a path of none is an identity.
+A layer lists its spatial operators as paths, one for each branch: the windows from its input to its
+output. An empty path is an identity.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ Padding = Literal["symmetric", "valid", "ceil", "up"]
 class Window(NamedTuple):
     """A convolution's or a pool's kernel (rows, columns), its stride and its padding.
 
-    `symmetric` gives ceil(n / stride) pixels (TensorFlow's SAME as well), `valid` drops what a
-    whole window does not fit, `ceil` lets the last window hang over the edge, as Caffe's pools do.
+    `symmetric` gives ceil(n / stride) pixels (TensorFlow's SAME as well), `valid` drops pixels that
+    fill no whole window, `ceil` lets the last window reach over the edge, as Caffe's pools do.
     `up` is a transposed convolution: it gives n * stride pixels.
     """
 
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     padding: Padding = "symmetric"
 
     def output_size(self, size: int) -> int:
-        """The side of the map behind this window; ValueError where it does not fit."""
+        """The side of the output map; ValueError if the window does not fit."""
         if self.padding == "up":
             return size * self.stride
         if self.stride > size:
@@ -51,7 +51,7 @@ def square(kernel: int, stride: int = 1, padding: Padding = "symmetric") -> Wind
 
 
 def dilated(kernel: int, dilation: int) -> int:
-    """The side of what a kernel sees whose elements stand `dilation` pixels apart."""
+    """The side of a kernel whose elements are `dilation` pixels apart."""
     return (kernel - 1) * dilation + 1
 
 
@@ -66,7 +66,7 @@ def sizes_along(path: Path, size: int) -> list[int]:
 def reach(paths: Iterable[Path], *, jump: int) -> tuple[int, int]:
     """How far a layer widens the receptive field in pixels of the image, and its output's jump.
 
-    `jump` is the distance in the image of two neighbours on the layer's input. A window of k
+    `jump` is the distance in the image between two neighbours on the layer's input. A window of k
     widens by (k - 1) jumps and multiplies the jump by its stride; the widest path counts.
     """
     widest, behind = 0, jump

@@ -21,7 +21,7 @@ from search_spaces.heads.unet import UNetHead
 
 
 def _kind_of_head(head: Any) -> str:
-    """A head without `kind` is pooled: files written before there were kinds have none."""
+    """A head without `kind` is pooled: old files have no `kind`."""
     if isinstance(head, dict):
         return str(head.get("kind", "pooled"))
     return str(getattr(head, "kind", "pooled"))

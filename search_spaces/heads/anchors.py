@@ -1,6 +1,6 @@
-"""Boxes from anchors (RetinaNet): at each place some boxes, each with its classes and four changes.
+"""Boxes from anchors (RetinaNet): scores of the classes and four changes for each anchor.
 
-Lin et al., arXiv:1708.02002. The losses, and what becomes of the scores, are torchvision's.
+Lin et al., arXiv:1708.02002. The losses and the filtering of boxes are torchvision's.
 """
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -26,7 +26,7 @@ from search_spaces.heads.tower import ConvolutionName, Tower
 
 
 class Anchors(BoxPredictor):
-    """RetinaNet: a tower of convolutions for classes, one for boxes, the same at each level."""
+    """RetinaNet: a tower of convolutions for classes and one for boxes, the same at each level."""
 
     farthest: ClassVar = ("class_",)  # the tower of classes
     kind: Literal["anchors"]
@@ -34,14 +34,14 @@ class Anchors(BoxPredictor):
     layers: Layers = 4
     """How many 3 x 3 convolutions stand before the scores."""
     convolution: ConvolutionName = "full"
-    """Whether each is one 3 x 3, or a 3 x 3 of each channel and a 1 x 1, as EfficientDet's."""
+    """`full` is a 3 x 3; `separable` is a depthwise 3 x 3 and a 1 x 1, as in EfficientDet."""
     norm: Literal["group_norm", "batch_norm", "none"] = "none"
-    """What normalises them: group norm, in groups of 8 channels or more; batch norm, of its own at
+    """What normalises them: group norm, in groups of 8 channels or more; batch norm, another one at
     each level; or nothing."""
     size: AnchorSize = 4.0
     """Side of the smallest square anchor, in strides of its level."""
     octaves: Annotated[int, Field(ge=1)] = 3
-    """How many sizes there are up to twice that, as 32, 40 and 50 px at stride 8."""
+    """How many sizes there are from `size` to twice `size`, as 32, 40 and 50 px at stride 8."""
     ratios: Ratios = (0.5, 1.0, 2.0)
     """Height over width of the anchors of each size."""
     score_threshold: Share = 0.05
@@ -81,7 +81,7 @@ class Anchors(BoxPredictor):
     def _norm_fits(self) -> Self:
         if self.convolution == "separable" and self.norm != "batch_norm":
             raise ValueError(
-                f"norm must be batch_norm where convolution is separable, but got {self.norm}"
+                f"norm must be batch_norm if convolution is separable, but got {self.norm}"
             )
         return self
 

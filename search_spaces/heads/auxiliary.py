@@ -12,10 +12,10 @@ from search_spaces.blocks.convolution import ConvolutionLayer
 class Auxiliary(Growing):
     """A second classifier in the middle of the network. It acts in training only.
 
-    Its loss trains the layers below it; `weight` is that of its loss beside the network's. It
-    stands behind stage `after` (the first is 0): average pool 5x5/3, then with `form: v1`
-    (arXiv:1409.4842, section 5) 1x1 convolution, hidden fully connected layer, dropout and linear;
-    with `form: v3` (arXiv:1512.00567 as released) 1x1 convolution, 5x5 convolution, pool, linear.
+    Its loss, times `weight`, is added to the network's and trains the layers below it. It reads
+    the output of stage `after` (the first is 0). First comes an average pool 5x5/3. `form: v1`
+    (arXiv:1409.4842, section 5) has 1x1 convolution, hidden fully connected layer, dropout, linear;
+    `form: v3` (arXiv:1512.00567 as released) has 1x1 convolution, 5x5 convolution, pool, linear.
     """
 
     grows: ClassVar = ("channels", "features")
@@ -38,8 +38,8 @@ class Auxiliary(Growing):
     def smallest_map(self) -> int:
         """The least side in pixels of its input map.
 
-        Both forms begin with a 5 x 5 pool of stride 3. `v3` has a 5 x 5 convolution without padding
-        behind it, and (17 - 5) / 3 + 1 = 5.
+        Both forms begin with a 5 x 5 pool of stride 3. In `v3` a 5 x 5 convolution without padding
+        follows, and (17 - 5) / 3 + 1 = 5.
         """
         return {"v1": 5, "v3": 17}[self.form]
 

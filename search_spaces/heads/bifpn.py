@@ -20,14 +20,14 @@ from search_spaces.heads.pyramid import Neck
 from search_spaces.heads.tower import SeparableConvolution
 
 Fusion = Literal["weighted", "sum"]
-_EPSILON = 1e-4  # beside the sum of weights: section 3.3
+_EPSILON = 1e-4  # added to the sum of weights: section 3.3
 
 
 class BiFPNHead(PyramidHead):
-    """`layers` times: each level joined with the one coarser, then with the one finer; boxes.
+    """A pyramid of `layers` layers: each goes from the coarsest to the finest level and back.
 
-    A map of the body comes in by a 1 x 1 of its own on each way. Joined maps pass a separable
-    3 x 3. Levels beyond the body's last stride follow by max-pools.
+    Each map of the body enters through one 1 x 1 for the way down and one for the way up. Joined
+    maps pass a separable 3 x 3. Levels beyond the body's last stride are made by max-pools.
     """
 
     deepens: ClassVar = ("layers",)
@@ -66,7 +66,7 @@ class BiFPNHead(PyramidHead):
         return rows
 
     def _lateral(self, in_channels: int) -> Layer:
-        """1 x 1 with batch norm, and a bias all the same, as the authors' code has it."""
+        """1 x 1 with batch norm and a bias too, as in the authors' code."""
         return convolution_layer(
             in_channels, self.channels, kernel_size=1, activation="none", bias=True
         )
@@ -85,7 +85,7 @@ class BiFPNHead(PyramidHead):
         return BiFPN(own, self.levels, self.channels, repeats=self.layers), rest
 
     def way(self, rows: list[Row]) -> list[Row]:
-        """All nodes: from coarse to fine and back, each reads the one before."""
+        """All nodes, in order: from coarse to fine and back."""
         return [row for row in rows if row.part.startswith(("head.down_", "head.up_"))]
 
     def describe(self) -> str:
@@ -99,7 +99,7 @@ fx.wrap("fitted")
 
 
 class Node(nn.Module):
-    """Activation, separable 3 x 3, batch norm, of maps of one size that `joined` makes one of."""
+    """`joined` makes one map of maps of one size; then activation, separable 3 x 3, batch norm."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class BiFPN(Neck):
         return [up[stride] for stride in self.levels]
 
     def _entered(self, maps: list[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """The body's maps as they come in on the way down and on the way up, by stride."""
+        """The body's maps as they enter on the way down and on the way up, by stride."""
         down: dict[int, Tensor] = {}
         up: dict[int, Tensor] = {}
         for stride, x in zip(self.lateral, maps, strict=True):

@@ -22,7 +22,7 @@ class Head(ClassifierHead):
     """1x1 convolution to `channels`, batch norm, activation, global average pool, dropout, linear.
 
     `channels: 0` leaves the convolution out. `normalise: first` puts batch norm and activation
-    before all that, as networks of pre-activation layers need.
+    before everything else, for networks of pre-activation layers.
     """
 
     grows: ClassVar = ("channels",)
@@ -177,5 +177,5 @@ class FullyConnected(nn.Module):
 
 
 def _classifier(features: int, num_classes: int) -> nn.Module:
-    """From features to scores; 0 classes leave the features as they are."""
+    """From features to scores; for 0 classes the features themselves."""
     return nn.Linear(features, num_classes) if num_classes else nn.Identity()

@@ -15,8 +15,8 @@ def deconvolution_layer(
 ) -> Layer:
     """The resolved layer that makes a map `factor` times as large.
 
-    `kernel_size` is `factor` (no two windows overlap) or twice that (as FCN's, which begin as
-    bilinear interpolation).
+    `kernel_size` is `factor` (windows do not overlap) or twice that (as in FCN, where it begins
+    as bilinear interpolation).
     """
     arguments = (("kernel_size", kernel_size), ("factor", factor), ("bias", bias))
     window = Window((kernel_size, kernel_size), factor, "up")
@@ -50,7 +50,7 @@ class Deconvolution(nn.ConvTranspose2d):
 
     @torch.no_grad()
     def _begin_bilinear(self, factor: int) -> None:
-        """Each map enlarged by itself, bilinearly: arXiv:1411.4038, section 4.3."""
+        """First weights that enlarge each channel bilinearly: arXiv:1411.4038, section 4.3."""
         centre = factor - 0.5
         line = 1 - (torch.arange(2 * factor) - centre).abs() / factor
         self.weight.zero_()

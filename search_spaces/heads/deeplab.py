@@ -1,6 +1,6 @@
 """DeepLab v3's head: dilated convolutions side by side on the last map, then scores.
 
-Chen et al., arXiv:1706.05587, as torchvision has it.
+Chen et al., arXiv:1706.05587, as in torchvision.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -16,7 +16,7 @@ from search_spaces.heads.head import PixelHead, Row, Tap, fitted
 
 
 class DeepLabHead(PixelHead):
-    """1 x 1, 3 x 3 of each rate and the map's mean, joined by 1 x 1; then 3 x 3, then scores."""
+    """A 1 x 1, a 3 x 3 of each rate and the map's mean; a 1 x 1 joins them; then 3 x 3, scores."""
 
     grows: ClassVar = ("channels",)
     kind: Literal["deeplab"]
@@ -28,7 +28,7 @@ class DeepLabHead(PixelHead):
     norm: Literal["batch_norm"] = "batch_norm"
     """What normalises its convolutions."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Dropout rate behind what joins them."""
+    """Dropout rate after the 1 x 1 that joins them."""
 
     def read(self, maps: list[Tap]) -> list[Tap]:
         """The last map."""

@@ -1,6 +1,6 @@
 """Fully convolutional heads: scores from the coarsest map, and up to two finer ones added.
 
-Long et al., arXiv:1411.4038: one map is FCN-32s where its stride is 32, two FCN-16s, three FCN-8s.
+Long et al., arXiv:1411.4038: one map of stride 32 gives FCN-32s, two FCN-16s, three FCN-8s.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -27,13 +27,13 @@ class FCNHead(PixelHead):
     kernel_size: KernelSize = 3
     """Side of the first hidden convolution's kernel, an odd number."""
     skips: Annotated[int, Field(ge=1, le=3)] = 1
-    """How many maps are scored: 1 as FCN-32s, 2 as FCN-16s, 3 as FCN-8s."""
+    """How many maps are scored: 1 as in FCN-32s, 2 as in FCN-16s, 3 as in FCN-8s."""
     up: Literal["bilinear", "deconvolution"] = "bilinear"
-    """How scores get larger: interpolation, or trained transposed convolutions, as FCN's."""
+    """How scores get larger: interpolation, or trained transposed convolutions, as in FCN."""
 
     @property
     def channels(self) -> int:
-        """The width of the first hidden convolution; 0 where there is none."""
+        """The width of the first hidden convolution; 0 if there is none."""
         return self.widths[0] if self.widths else 0
 
     def read(self, maps: list[Tap]) -> list[Tap]:

@@ -1,6 +1,6 @@
 """Feature pyramids (FPN): levels of one width, and a predictor of boxes or of pixels on them.
 
-Lin et al., arXiv:1612.03144, as torchvision has it.
+Lin et al., arXiv:1612.03144, as in torchvision.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ AnyPredictor = Annotated[Points | Anchors | Proposals | Given | Pixels, Field(di
 
 
 class PyramidHead(DenseHead):
-    """A head that makes levels of one width of the body's maps, and of them boxes or masks."""
+    """A head that makes levels of one width from the body's maps, and boxes or masks from these."""
 
     grows: ClassVar = ("channels",)
     channels: Channels
@@ -33,7 +33,7 @@ class PyramidHead(DenseHead):
     levels: Annotated[tuple[Channels, ...], Field(min_length=1)]
     """Strides of the levels, each twice the one before. The body's last stride is among them."""
     predictor: AnyPredictor
-    """What makes boxes or masks of the levels, named by its `kind`."""
+    """What makes boxes or masks from the levels, named by its `kind`."""
 
     @model_validator(mode="after")
     def _levels_double(self) -> Self:
@@ -55,7 +55,7 @@ class PyramidHead(DenseHead):
         return self.predictor
 
     def read(self, maps: list[Tap]) -> list[Tap]:
-        """The maps at the strides of its levels, finest first; ValueError for one there is not."""
+        """The maps at the strides of its levels, finest first; ValueError for a missing one."""
         taps = self.taps(maps)
         found = [tap for tap in taps if tap.stride in self.levels]
         last = taps[-1].stride
@@ -66,8 +66,8 @@ class PyramidHead(DenseHead):
                 )
         if last not in self.levels:
             raise ValueError(
-                f"head: levels must hold the body's last stride, {last}, or what stands there does "
-                f"nothing; but it is {list(self.levels)}"
+                f"head: levels must hold the body's last stride, {last}, or the layers there have "
+                f"no effect; but levels is {list(self.levels)}"
             )
         return found
 
@@ -76,12 +76,12 @@ class PyramidHead(DenseHead):
         taps = self.read(maps)
         further = range(1, len(self.levels) - len(taps) + 1)
         numbers = (*(tap.at for tap in taps), *(taps[-1].at + i for i in further))
-        width = self.channels or taps[-1].channels  # 0 is the body's own
+        width = self.channels or taps[-1].channels  # 0 is the body's
         levels = Levels(width, numbers, self.levels, self.activation)
         return [*self.neck(taps, levels), *self.predictor.rows(levels, num_classes)]
 
     def neck(self, taps: list[Tap], levels: Levels) -> list[Row]:
-        """The layers that make the levels of the maps."""
+        """The layers that make the levels from the maps."""
         raise NotImplementedError
 
     def pyramid(self, layers: dict[str, nn.Module]) -> tuple[Neck, dict[str, nn.Module]]:
@@ -89,7 +89,7 @@ class PyramidHead(DenseHead):
         raise NotImplementedError
 
     def way(self, rows: list[Row]) -> list[Row]:
-        """Of the pyramid's layers those on the way to the coarsest level."""
+        """The pyramid's layers on the way to the coarsest level."""
         raise NotImplementedError
 
     def farthest(self, rows: list[Row]) -> list[Row]:
@@ -117,15 +117,15 @@ class PyramidHead(DenseHead):
 
     @property
     def counted(self) -> str:
-        """How often the predictor's second stage is counted; empty where it has none."""
+        """How often the predictor's second stage is counted; empty if it has none."""
         return self.predictor.counted
 
 
 class FPNHead(PyramidHead):
     """A 1 x 1 from each map of the body, sums from coarse to fine, a 3 x 3 at each level.
 
-    With a predictor of pixels that 3 x 3 is the predictor's own.
-    Levels at larger strides than the body has follow by halving the coarsest one.
+    With a predictor of pixels, the predictor has that 3 x 3.
+    Levels at larger strides than the body's are made by halving the coarsest one.
     """
 
     kind: Literal["fpn"]

@@ -1,6 +1,6 @@
-"""Boxes of regions that are given (Fast R-CNN): what does each hold, and where exactly is it?
+"""Boxes of given regions (Fast R-CNN): the class of each region, and its exact box.
 
-Girshick, arXiv:1504.08083. The losses, and what becomes of the scores, are torchvision's.
+Girshick, arXiv:1504.08083. The losses and the filtering of boxes are torchvision's.
 """
 
 import math
@@ -24,18 +24,18 @@ Widths = Annotated[tuple[Channels, ...], Field(min_length=1)]
 
 
 class Given(BoxPredictor):
-    """Fast R-CNN: fully connected layers that look at each region, which the caller gives.
+    """Fast R-CNN: fully connected layers on each region; the caller gives the regions.
 
-    `network(images, targets, regions)` takes them; no reader of `scaler` has any, so it trains
-    from Python alone. Its FLOPs count the layers `count` times.
+    `network(images, targets, regions)` takes them. The data that `scaler` reads have no regions,
+    so it trains only from Python. Its FLOPs count the layers `count` times.
     """
 
     grows: ClassVar = ("widths",)
-    farthest: ClassVar = ("box",)  # the layers that look at a region
+    farthest: ClassVar = ("box",)  # the layers on a region
     kind: Literal["given"]
     """The kind of predictor."""
     layers: Annotated[int, Field(ge=0, le=0)] = 0
-    """Always 0: nothing stands before the regions are cut out."""
+    """Always 0: no layer comes before the regions are cut out."""
     count: Count = 2000
     """The most regions of an image; more are refused. In training 512 of them are drawn."""
     pool: Channels = 7
@@ -72,11 +72,11 @@ class Given(BoxPredictor):
 
 
 def region_row(of: "Given | Proposals", levels: Levels, num_classes: int) -> Row:
-    """The layers that look at a region; ValueError where a maximum would have several levels."""
+    """The layers on a region; ValueError for RoI pool with several levels."""
     if of.pooling == "max" and len(levels.numbers) > 1:
         raise ValueError(
             f"head: pooling max takes regions from one level, but there are {len(levels.numbers)}: "
-            f"give levels the body's last stride alone, or take pooling align"
+            f"set levels to the body's last stride alone, or take pooling align"
         )
     second = Layer(
         RegionScores,
@@ -93,7 +93,7 @@ def region_heads(of: "Given | Proposals", pyramid: Neck, layers: dict[str, nn.Mo
     from torchvision.models.detection.roi_heads import RoIHeads
     from torchvision.ops import MultiScaleRoIAlign
 
-    # Levels beyond the body's are for the first stage alone, as in arXiv:1612.03144.
+    # Only the first stage reads levels beyond the body's, as in arXiv:1612.03144.
     levels = [str(stride) for stride in pyramid.lateral]
     second = layers["box"]
     assert isinstance(second, RegionScores)
@@ -114,7 +114,7 @@ def region_heads(of: "Given | Proposals", pyramid: Neck, layers: dict[str, nn.Mo
 
 
 class MaximumOfParts(nn.Module):
-    """RoI pool: of each of `side` x `side` parts of a region the maximum, on one map."""
+    """RoI pool: the maximum of each of `side` x `side` parts of a region, on one map."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class MaximumOfParts(nn.Module):
     def forward(
         self, maps: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]
     ) -> Tensor:
-        """Maps by name, of each image its boxes and its size -> (all boxes, C, side, side)."""
+        """Maps by name, boxes and size of each image -> (all boxes, C, side, side)."""
         from torchvision.ops import roi_pool
 
         (x,) = maps.values()

@@ -23,8 +23,8 @@ Interpolation = Literal["nearest", "bilinear", "bilinear_corners"]
 class Tap(NamedTuple):
     """A map that a head may read: behind the stem or a stage.
 
-    `at` is its number among `Architecture.sizes()`, whose first is the image; `stride` is that of
-    the image's pixels.
+    `at` is its number in `Architecture.sizes()`, where 0 is the image; `stride` is in pixels of the
+    image.
     """
 
     channels: int
@@ -35,11 +35,10 @@ class Tap(NamedTuple):
 class Row(NamedTuple):
     """One resolved layer in its place: `stem`, `stages.<i>.<j>`, `head` or `auxiliary.<i>`.
 
-    Layers of a dense head are `head.<name>`; `at` is the number of the map that such a layer's
-    input is as large as, among `Architecture.sizes()`; the numbers behind those are of the last
-    map, halved once, twice and so on. None: the input is the row's before. `also` are further maps
-    that the same weights run on, `times` is how often they run on each: once an image, or once for
-    each region of it.
+    Layers of a dense head are `head.<name>`. `at` says how large such a layer's input is: as the
+    map of that number in `Architecture.sizes()`, or, for larger numbers, as the last map halved
+    once, twice and so on. None: the output of the row before. The same weights also run on the
+    maps `also`. On each map they run `times` times: once an image, or once for each region.
     """
 
     part: str
@@ -50,7 +49,7 @@ class Row(NamedTuple):
     times: int = 1
 
     def sides(self, sizes: list[int], before: int) -> list[int]:
-        """Sides in pixels of the maps that it runs on; `before` is that behind the row before."""
+        """Sides in pixels of the maps that it runs on; `before` is the row before's output side."""
         return [before] if self.at is None else [side_at(sizes, n) for n in (self.at, *self.also)]
 
 
@@ -75,7 +74,7 @@ class ClassifierHead(Growing):
         raise NotImplementedError
 
     def read(self, maps: list[Tap]) -> list[Tap]:
-        """Of the maps behind the stem and each stage those that the head reads."""
+        """The maps that the head reads, of those behind the stem and each stage."""
         return maps[-1:]
 
     def rows(self, maps: list[Tap], num_classes: int) -> list[Row]:
@@ -88,12 +87,12 @@ class ClassifierHead(Growing):
         return layer
 
     def deepen(self, layers: Callable[[int], int]) -> Self:
-        """A copy with every number of layers mapped by `layers`; a classifier has none."""
+        """The same: a classifier has no field that is a number of layers."""
         return self
 
 
 class DenseHead(Growing):
-    """A head that reads several maps, and what stands in each place of them.
+    """A head that reads several maps and predicts at each place of them.
 
     Its module takes the maps that it reads, the finest first, and the image's (height, width).
     """
@@ -113,7 +112,7 @@ class DenseHead(Growing):
         raise NotImplementedError
 
     def taps(self, maps: list[Tap]) -> list[Tap]:
-        """The maps that it may read, the finest first. ValueError for a stage that there is not."""
+        """The maps that it may read, the finest first. ValueError for a missing stage."""
         if self.reads is None:
             coarser = [*(tap.stride for tap in maps[1:]), None]
             return [t for t, after in zip(maps, coarser, strict=True) if t.stride != after]
@@ -125,8 +124,8 @@ class DenseHead(Growing):
                 )
         if numbers[-1:] != [len(maps) - 2]:
             raise ValueError(
-                f"head: reads must end with the last stage, {len(maps) - 2}, or what stands behind "
-                f"the last that is read does nothing; but it is {list(self.reads)}"
+                f"head: reads must end with the last stage, {len(maps) - 2}, or the stages behind "
+                f"the last one that is read have no effect; but reads is {list(self.reads)}"
             )
         found = [maps[number + 1] for number in numbers]
         strides = [tap.stride for tap in found]
@@ -138,15 +137,15 @@ class DenseHead(Growing):
         return found
 
     def read(self, maps: list[Tap]) -> list[Tap]:
-        """Of the maps behind the stem and each stage those that the head reads, finest first."""
+        """The maps that the head reads, finest first, of those behind the stem and each stage."""
         return self.taps(maps)
 
     def rows(self, maps: list[Tap], num_classes: int) -> list[Row]:
-        """The head's layers; ValueError where there are not maps enough."""
+        """The head's layers; ValueError if there are too few maps."""
         raise NotImplementedError
 
     def farthest(self, rows: list[Row]) -> list[Row]:
-        """Of the head's layers those in a row that see the most of the image."""
+        """The chain of the head's layers with the largest receptive field."""
         return rows
 
     def assembled(self, layers: dict[str, nn.Module]) -> nn.Module:
@@ -203,13 +202,13 @@ class PixelHead(DenseHead):
 
 
 def told_strides(taps: list[Tap]) -> str:
-    """The maps that there are, for an error: `5 maps, at strides 2, 4, 8, 16, 32`."""
+    """The maps of the body, for an error: `5 maps, at strides 2, 4, 8, 16, 32`."""
     strides = ", ".join(str(tap.stride) for tap in taps)
     return f"{len(taps)} map{'s' * (len(taps) > 1)}, at stride{'s' * (len(taps) > 1)} {strides}"
 
 
 def fitted(x: Tensor, size: tuple[int, int], mode: Interpolation) -> Tensor:
-    """A map (N, C, H, W) interpolated to `size`; one of that size is taken as it is."""
+    """A map (N, C, H, W) interpolated to `size`; a map of that size is not changed."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     if mode == "nearest":
@@ -219,8 +218,9 @@ def fitted(x: Tensor, size: tuple[int, int], mode: Interpolation) -> Tensor:
 
 
 def framed(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map of `size` from one up to a stride smaller or larger: at the lower and right edges it is
-    cropped, or its last pixels are repeated, because odd maps do not halve evenly.
+    """A map brought to `size`: cropped, or its last pixels repeated, at the lower and right edges.
+
+    It may differ from `size` by up to a stride, because odd maps do not halve evenly.
     """
     x = x[:, :, : size[0], : size[1]]
     rows, columns = size[0] - x.shape[-2], size[1] - x.shape[-1]

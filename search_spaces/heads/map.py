@@ -1,4 +1,4 @@
-"""Predictors on the body's last map as it is, as Fast R-CNN's (arXiv:1504.08083)."""
+"""Predictors on the body's last map, unchanged, as in Fast R-CNN (arXiv:1504.08083)."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from search_spaces.heads.pyramid import Neck
 
 
 class MapHead(PyramidHead):
-    """A predictor on the last map of the body, with the width that this has."""
+    """A predictor on the last map of the body, which keeps its width."""
 
     kind: Literal["map"]
     """The kind of head."""

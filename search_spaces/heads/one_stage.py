@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from search_spaces.heads.predictor import Target
 
 PRIOR = 0.01  # the first score of every class (arXiv:1708.02002, section 4.1)
-STD = 0.01  # of first weights, in the same place
+STD = 0.01  # of first weights (the same section)
 
 
 def placed_images(maps: list[Tensor], size: tuple[int, int]) -> Any:
-    """What torchvision wants to know of the images: their number and their (height, width)."""
+    """What torchvision needs to know about the images: their number and (height, width)."""
     from torchvision.models.detection.image_list import ImageList
 
     count = len(maps[0])
@@ -22,7 +22,7 @@ def placed_images(maps: list[Tensor], size: tuple[int, int]) -> Any:
 
 
 def wanted(targets: list[Target] | None, count: int) -> list[Target]:
-    """The targets of a training step; ValueError where there is none for each image."""
+    """The targets of a training step; ValueError unless each image has one."""
     if targets is None or len(targets) != count:
         got = "none" if targets is None else len(targets)
         raise ValueError(
@@ -35,8 +35,8 @@ def wanted(targets: list[Target] | None, count: int) -> list[Target]:
 class OneStage(nn.Module):
     """Maps, finest first, and the image's (height, width) -> losses by name, or boxes.
 
-    `detector` is torchvision's FCOS or RetinaNet, whose backbone is our pyramid. `towers`, of
-    classes and of boxes, stand before its head where they know their level: torchvision's do not.
+    `detector` is torchvision's FCOS or RetinaNet, whose backbone is our pyramid. `towers` (classes,
+    boxes) run before its head if they have norms for each level, which torchvision's have not.
     """
 
     def __init__(self, detector: Any, towers: Sequence[nn.Module] = ()) -> None:
@@ -46,10 +46,10 @@ class OneStage(nn.Module):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """The papers' first weights: small ones, and for every class a score of `PRIOR`."""
+        """The papers' first weights: small ones; the biases give each class the score `PRIOR`."""
         for module in self.detector.head.modules():
             if isinstance(module, nn.Conv2d) and module.groups == 1 != module.kernel_size[0]:
-                nn.init.normal_(module.weight, std=STD)  # separable ones begin as the body's
+                nn.init.normal_(module.weight, std=STD)  # separable ones begin like the body
         scores = self.detector.head.classification_head.cls_logits
         *_, bias = (weight for name, weight in scores.named_parameters() if name.endswith("bias"))
         nn.init.constant_(bias, -math.log((1 - PRIOR) / PRIOR))
@@ -59,9 +59,9 @@ class OneStage(nn.Module):
         return self._outputs(self.detector.backbone(maps))
 
     def planes(self, maps: list[Tensor]) -> list[Tensor]:
-        """The same as maps, a level each: what stands in memory before it becomes boxes.
+        """The same as maps, one for each level, as they are in memory before boxes are made.
 
-        In the order of torchvision's code, and so that torch.fx can trace it.
+        The steps have the order of torchvision's code, in a form that torch.fx can trace.
         """
         levels = self.detector.backbone(maps)
         of_classes, of_boxes = (
@@ -96,7 +96,7 @@ class OneStage(nn.Module):
         detector = self.detector
         levels = detector.backbone(maps)
         outputs = {name: x.float() for name, x in self._outputs(levels).items()}
-        # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
+        # The rest is in float32, whatever autocast gave: 16 bits are too few for positions.
         with torch.autocast(maps[0].device.type, enabled=False):
             return self._found(levels, outputs, size, targets)
 
@@ -126,6 +126,6 @@ class OneStage(nn.Module):
         anchors: list[Tensor],
         counts: list[int],
     ) -> dict[str, Tensor]:
-        by_level = [counts] if "bbox_ctrness" in outputs else []  # FCOS wants the levels too
+        by_level = [counts] if "bbox_ctrness" in outputs else []  # FCOS needs the levels too
         losses: dict[str, Tensor] = self.detector.compute_loss(targets, outputs, anchors, *by_level)
         return losses

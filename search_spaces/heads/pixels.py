@@ -1,6 +1,6 @@
-"""Masks from a feature pyramid: every level is brought to the finest one's size, and all are added.
+"""Masks from a feature pyramid: every level is enlarged to the finest size, and all are added.
 
-Kirillov et al., arXiv:1901.02446, section 3 and figure 3, as segmentation_models_pytorch has it.
+Kirillov et al., arXiv:1901.02446, section 3 and figure 3, as in segmentation_models_pytorch.
 """
 
 from typing import ClassVar, Literal
@@ -15,10 +15,10 @@ from search_spaces.heads.pyramid import Neck
 
 
 class Pixels(Predictor):
-    """From each level 3 x 3 convolutions, each followed by a step up to the next finer level.
+    """On each level 3 x 3 convolutions, each followed by upsampling to the next finer level.
 
-    The finest level has one convolution and no step. The sum is scored, and the scores are
-    interpolated to the image's size.
+    The finest level has one convolution and no upsampling. The levels are added, a convolution
+    scores the sum, and the scores are interpolated to the image's size.
     """
 
     task: ClassVar[Task] = "segmentation"
@@ -36,7 +36,7 @@ class Pixels(Predictor):
     """Dropout rate before the scores."""
 
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
-        """`step_<k>_<j>`: convolution j from level k, the coarsest is level 0; last `scores`."""
+        """`step_<k>_<j>`: convolution j of level k (0 is the coarsest); last `scores`."""
         rows: list[Row] = []
         for k in range(len(levels.numbers)):
             finer = levels.numbers[: len(levels.numbers) - k]  # this level is the last of them

@@ -1,6 +1,6 @@
-"""Boxes from points (FCOS): at each point of a map its class, its box's four sides, its centreness.
+"""Boxes from points (FCOS): each point of a map gives its class, its box and its centreness.
 
-Tian et al., arXiv:2006.09214. The losses, and what becomes of the scores, are torchvision's.
+Tian et al., arXiv:2006.09214. The losses and the filtering of boxes are torchvision's.
 """
 
 from typing import ClassVar, Literal
@@ -24,7 +24,7 @@ TowerNorm = Literal["group_norm", "none"]
 
 
 class Points(BoxPredictor):
-    """FCOS: a tower of convolutions for classes, one for boxes and centreness."""
+    """FCOS: a tower of convolutions for classes, and one for boxes and centreness."""
 
     farthest: ClassVar = ("class_",)  # the tower of classes
     kind: Literal["points"]

@@ -1,4 +1,4 @@
-"""What every predictor on a pyramid offers: its layers, its module, how it grows, what it keeps."""
+"""What every predictor on a pyramid offers: its layers, its module, how it grows."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
@@ -42,7 +42,7 @@ class Levels(NamedTuple):
         norm: bool = True,
         activation: ActivationName | None = None,
     ) -> Row:
-        """A step of a tower that knows its level, the same but for its norms at each."""
+        """A step of a tower with equal weights at each level, but with norms of each level."""
         arguments = (
             ("convolution_kind", convolution),
             ("levels", len(self.numbers) if norm else 0),
@@ -87,7 +87,7 @@ def scores_given(scores: nn.Module) -> int:
 
 
 def width_read(layer: nn.Module) -> int:
-    """How many channels the map has that a built layer of a predictor reads."""
+    """How many channels a built layer of a predictor reads."""
     if isinstance(layer, TowerStep) and isinstance(layer.conv, SeparableConvolution):
         return layer.conv.depthwise.in_channels
     if isinstance(layer, ConvolutionLayer | TowerStep):
@@ -98,7 +98,7 @@ def width_read(layer: nn.Module) -> int:
 def anchor_generator(
     strides: tuple[int, ...], size: float, ratios: tuple[float, ...], octaves: int
 ) -> Any:
-    """torchvision's, with anchors of `size` strides and more at each level, in whole pixels."""
+    """torchvision's, with anchors of `size` strides and larger at each level, in whole pixels."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
     sizes = tuple(
@@ -108,11 +108,11 @@ def anchor_generator(
 
 
 class Predictor(Growing):
-    """What makes scores of a pyramid's maps: boxes, or a class for each pixel."""
+    """What makes boxes, or a class for each pixel, from a pyramid's maps."""
 
     task: ClassVar[Task] = "detection"
     deepens: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of layers
-    # How the names of the rows begin that see the most of the image, one after another.
+    # Prefixes of the names of the rows with the largest receptive field, in order.
     farthest: ClassVar[tuple[str, ...]]
 
     def rows(self, levels: Levels, num_classes: int) -> list[Row]:
@@ -141,7 +141,7 @@ class Predictor(Growing):
 
 
 class BoxPredictor(Predictor):
-    """What makes boxes of a pyramid's maps. Its layers are the same at each level."""
+    """What makes boxes from a pyramid's maps. Its weights are the same at each level."""
 
     deepens: ClassVar = ("layers",)
     layers: Layers

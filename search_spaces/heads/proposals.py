@@ -1,6 +1,6 @@
-"""Boxes in two stages (Faster R-CNN): regions that may hold something, then what each one holds.
+"""Boxes in two stages (Faster R-CNN): first regions with an object, then the class of each.
 
-Ren et al., arXiv:1506.01497, on a pyramid as torchvision has it, whose modules these are.
+Ren et al., arXiv:1506.01497, on a pyramid, as in torchvision, with torchvision's modules.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,13 +27,13 @@ from search_spaces.heads.two_stage import TwoStage
 
 
 class Proposals(BoxPredictor):
-    """Faster R-CNN: convolutions that propose regions, fully connected layers that look at each.
+    """Faster R-CNN: convolutions that propose regions, and fully connected layers on each.
 
-    Its FLOPs count the second stage `count` times: what an image gives varies up to that.
+    Its FLOPs count the second stage `count` times, the most regions that an image can have.
     """
 
     grows: ClassVar = ("widths",)
-    farthest: ClassVar = ("region_",)  # the first stage; the second sees what that found
+    farthest: ClassVar = ("region_",)  # the first stage; the second sees its regions
     kind: Literal["proposals"]
     """The kind of predictor."""
     layers: Layers = 1
@@ -43,10 +43,10 @@ class Proposals(BoxPredictor):
     ratios: Ratios = (0.5, 1.0, 2.0)
     """Height over width of the anchors."""
     count: Count = 1000
-    """The most regions of an image that are looked at. In training there are twice as many, of
-    which 512 are drawn."""
+    """The most regions of an image that the second stage reads. In training there are twice as
+    many, and 512 of them are drawn."""
     pool: Channels = 7
-    """Side of a region's map, in pixels, to which the levels are resampled."""
+    """Side in pixels to which a region's map is resampled."""
     widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (1024, 1024)
     """Widths of the fully connected layers of the second stage, in order."""
     pooling: Pooling = "align"
@@ -60,7 +60,7 @@ class Proposals(BoxPredictor):
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `pooling` where it is `align`: keys are those of before there was a choice."""
+        """Without `pooling` if it is `align`, so that keys from before that field stay valid."""
         told = handler(self)
         return {k: v for k, v in told.items() if (k, v) != ("pooling", "align")}
 

@@ -1,6 +1,6 @@
-"""Feature pyramids as modules: from a body's maps to maps of one width, a level a stride.
+"""Feature pyramids as modules: from a body's maps to maps of one width, a level for each stride.
 
-Lin et al., arXiv:1612.03144, as torchvision has it.
+Lin et al., arXiv:1612.03144, as in torchvision.
 """
 
 from typing import Literal
@@ -18,9 +18,9 @@ fx.wrap("fitted")
 
 
 class Neck(nn.Module):
-    """Maps of the body, finest first, -> maps of `out_channels`, one a stride of `levels`."""
+    """Maps of the body, finest first, -> maps of `out_channels`, one for each of `levels`."""
 
-    lateral: list[int]  # of the levels those at a stride of the body
+    lateral: list[int]  # the levels at a stride of the body
 
     def __init__(self, levels: tuple[int, ...], out_channels: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Pyramid(Neck):
     """Maps, finest first, -> maps of `out_channels`, one a stride of `levels`, finest first.
 
     The layers are `lateral_<stride>` (1 x 1) for each map of the body, `level_<stride>` (3 x 3) for
-    each level. Without such a layer a level of the body's is the sum, one beyond them a max-pool.
+    each level. Without the latter a level of the body is the sum, a larger one a max-pool.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Pyramid(Neck):
         return found
 
     def _further(self, x: Tensor, stride: int, *, first: bool) -> Tensor:
-        """The level behind `x`, half as large."""
+        """The next level after `x`, half as large."""
         if (name := f"level_{stride}") in self.layers:
             return self.layers[name](x if first else functional.relu(x))
         return functional.max_pool2d(x, kernel_size=1, stride=2)

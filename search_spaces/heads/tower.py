@@ -1,4 +1,4 @@
-"""Steps of towers that know their level: separable convolutions, and a batch norm for each level.
+"""Steps of towers whose batch norms differ by level; their convolutions may be separable.
 
 EfficientDet's, arXiv:1911.09070: the convolutions are the same at each level, the norms are not.
 """
@@ -14,7 +14,7 @@ ConvolutionName = Literal["full", "separable"]
 
 
 class SeparableConvolution(nn.Module):
-    """A 3 x 3 of each channel, then a 1 x 1 with a bias; the map keeps its size."""
+    """A depthwise 3 x 3, then a 1 x 1 with a bias; the map keeps its size."""
 
     def __init__(self, in_channels: int, out_channels: int, conventions: Conventions) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class SeparableConvolution(nn.Module):
 
 
 class TowerStep(nn.Module):
-    """A 3 x 3 convolution with a bias, the batch norm of the level if it has `levels`, activation.
+    """A 3 x 3 convolution with a bias, the level's batch norm (if `levels` is not 0), activation.
 
     (N, C_in, H, W) -> (N, C_out, H, W).
     """
@@ -75,7 +75,7 @@ class Tower(nn.Module):
         self.steps: Any = nn.ModuleList(steps)
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """The levels behind the last step."""
+        """The levels after the last step."""
         found = []
         for i, x in enumerate(levels):
             for step in self.steps:

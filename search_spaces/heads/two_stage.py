@@ -50,7 +50,7 @@ class RegionScores(FullyConnected):
         return self.of_regions(self.pool(x))
 
     def of_regions(self, x: Tensor) -> Tensor:
-        """The same of maps that have the side."""
+        """The same for maps that already have this side."""
         features = self.hidden(x.flatten(1))
         return torch.cat([self.scores(features), self.changes(features)], dim=1)
 
@@ -82,7 +82,7 @@ class TwoStage(nn.Module):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """torchvision's first weights: small ones of the first stage, by fan-in of the second."""
+        """torchvision's first weights: small in the first stage, by fan-in in the second."""
         for module in self.regions.modules() if self.regions is not None else ():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=STD)
@@ -92,9 +92,9 @@ class TwoStage(nn.Module):
                 nn.init.uniform_(module.weight, -bound, bound)
 
     def raw(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """The regions' scores and changes; `boxes` is of `count` regions an image, all empty.
+        """The regions' scores and changes; `boxes` is for `count` empty regions an image.
 
-        So it costs what it must, whatever an image holds.
+        So the cost does not depend on what is in an image.
         """
         levels = self.pyramid(maps)
         found = {}
@@ -105,9 +105,9 @@ class TwoStage(nn.Module):
         return {**found, "boxes": self._looked_at(levels).reshape(len(maps[0]), -1)}
 
     def planes(self, maps: list[Tensor]) -> list[Tensor]:
-        """The same as maps, the regions' scores last: what stands in memory before there are boxes.
+        """The same as maps, the regions' scores last, as they are in memory before boxes are made.
 
-        In the order of torchvision's code, and so that torch.fx can trace it.
+        The steps have the order of torchvision's code, in a form that torch.fx can trace.
         """
         levels = self.pyramid(maps)
         found = []
@@ -141,12 +141,12 @@ class TwoStage(nn.Module):
                 {"boxes": target["boxes"], "labels": target["labels"] + 1}
                 for target in wanted(targets, len(maps[0]))
             ]
-        # What follows is in float32, whatever autocast gave: in 16 bits places are lost.
+        # The rest is in float32, whatever autocast gave: 16 bits are too few for positions.
         with torch.autocast(maps[0].device.type, enabled=False):
             return self._found(levels, size, given, regions)
 
     def _checked(self, regions: list[Tensor] | None, count: int) -> list[Tensor]:
-        """The given regions; ValueError where there are none for an image, or too many."""
+        """The given regions; ValueError if an image has none, or too many."""
         if regions is None or len(regions) != count:
             got = "none" if regions is None else len(regions)
             raise ValueError(

@@ -1,4 +1,4 @@
-"""U-Net's head: step by step to finer maps, each joined with the map that the body had there.
+"""U-Net's head: step by step to finer maps, each joined with the body's map of that size.
 
 Ronneberger et al., arXiv:1505.04597, with padded convolutions, so that maps fit without cropping.
 """
@@ -17,10 +17,10 @@ Up = Literal["nearest", "bilinear", "deconvolution"]
 
 
 class UNetHead(PixelHead):
-    """`widths` from coarse to fine: for each, a step up, the body's map beside it, `layers` 3 x 3.
+    """For each of `widths`, from coarse to fine: upsampling, the body's map joined, `layers` 3 x 3.
 
-    A step goes to the next finer map. One step more than that goes to the image's own size, with
-    nothing to join. With fewer steps the scores are interpolated to the image's size.
+    Each step goes to the next finer map of the body. One more step may go to the image's size,
+    with no map to join. With fewer steps the scores are interpolated to the image's size.
     """
 
     grows: ClassVar = ("widths",)
@@ -51,7 +51,7 @@ class UNetHead(PixelHead):
         channels = before.channels
         rows: list[Row] = []
         for k, width in enumerate(self.widths):
-            to = finer.pop() if finer else Tap(0, 0, 1)  # at last the image itself
+            to = finer.pop() if finer else Tap(0, 0, 1)  # the last step: the image itself
             if self.up == "deconvolution":
                 factor = before.stride // to.stride
                 layer = deconvolution_layer(channels, width, kernel_size=factor, factor=factor)
