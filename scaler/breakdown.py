@@ -1,7 +1,7 @@
-"""The part of a network's cost that each kind of operator has.
+"""The part of a network's cost that belongs to each kind of operator.
 
-Torch counts the FLOPs of each module on its meta device, which computes shapes and nothing else.
-This needs no formula of ours, and it checks `measure_cost`, whose counts are fvcore's.
+Torch counts the FLOPs of each module on its meta device, which computes only shapes. This needs no
+formula of ours, and it checks `measure_cost`, which takes fvcore's counts.
 """
 
 import math
@@ -32,8 +32,8 @@ def measure_operators(
 ) -> dict[str, Cost]:
     """The cost of each kind of operator by its name in OPERATORS; kinds without cost are left out.
 
-    A convolution with one channel a group is depthwise, another one with several groups is grouped,
-    whatever their kernels. The costs add up to `measure_cost`, to the integer.
+    A convolution with one channel in each group is depthwise; others with several groups are
+    grouped, for any kernel. The costs add up to `measure_cost` exactly.
     """
     with torch.device("meta"):
         built = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
@@ -52,11 +52,11 @@ def measure_operators(
         if isinstance(module, nn.Conv2d):
             # Each output element takes as many multiply-adds as an output channel has weights.
             elements = flops * module.out_channels // module.weight.numel()
-        if isinstance(module, nn.ConvTranspose2d):  # counted a pixel of its input
+        if isinstance(module, nn.ConvTranspose2d):  # counted for each pixel of its input
             pixels = flops // module.weight.numel() * math.prod(module.stride)
             elements = pixels * module.out_channels
         costs[operator_of(module)] += Cost(flops, own, elements)
-    # FLOPs are conv + linear + matmul: those of no module are a product of two maps.
+    # FLOPs are conv + linear + matmul: those outside modules are products of two maps.
     rest = sum(counted["Global"].values()) // 2 - sum(cost.flops for cost in costs.values())
     costs["matmul"] += Cost(rest, 0, 0)
     whole = measure_cost(architecture, num_classes=num_classes, in_channels=in_channels)
@@ -65,14 +65,14 @@ def measure_operators(
 
 
 class _Raw(nn.Module):
-    """A network without what becomes of its scores: boxes need real numbers."""
+    """A network without the step from scores to boxes, which needs real numbers."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: torch.Tensor) -> Any:
-        """What its layers give."""
+        """The outputs of its layers."""
         return self.network.raw(x)
 
 

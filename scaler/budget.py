@@ -32,7 +32,7 @@ class Budget:
     """`target` of the cost named `cost`, to be met within `tolerance`, a share of the target.
 
     `limits` hold the most that a network may have of each cost. `measure` counts
-    all but latencies; `time_of` gives latencies, and may be None where none is asked for. Raises
+    all but latencies; `time_of` gives latencies, and may be None if none is needed. Raises
     InputError for values that no network can meet.
     """
 
@@ -63,22 +63,22 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """The target as messages name it: `target_flops` and so on."""
+        """The target's name in messages: `target_flops` and so on."""
         return f"target_{self.cost}"
 
     @property
     def unit(self) -> str:
-        """What the target counts."""
+        """The unit of the target."""
         return UNITS[self.cost]
 
     def value(self, member: "Architecture", name: CostName | None = None) -> float:
-        """What `member` has of the target's cost, or of the cost named."""
+        """The member's value of the target's cost, or of the cost `name`."""
         name = name or self.cost
         if name == "latency":
             assert self.time_of is not None
             return self.time_of(member)
         count: int | None = getattr(self.measure(member), name)
-        assert count is not None  # `measure` is chosen by what is limited
+        assert count is not None  # `measure` was chosen for the limited costs
         return count
 
     def fits(self, member: "Architecture") -> bool:
@@ -94,24 +94,24 @@ class Budget:
         return self.miss(self.value(member)) <= self.tolerance and self.fits(member)
 
     def projected(self, member: "Architecture", value: float, name: CostName) -> float:
-        """About what `member` would have of a cost at the resolution that meets the target.
+        """About the member's cost `name` at the resolution that meets the target.
 
-        `value` is what it has of the target's cost now. Costs go with the area of the maps, but
-        parameters do not depend on the resolution.
+        `value` is its value of the target's cost now. Costs are proportional to the area of
+        the maps, but parameters do not depend on the resolution.
         """
         share = 1.0 if name in OF_WEIGHTS else self.target / value
         return self.value(member, name) * share
 
     def explain(self, baseline: str, seen: "list[tuple[Architecture, float]]") -> str:
-        """Why no member of `baseline` will do, when `seen` are those tried, with their values."""
+        """Why no member of `baseline` is a solution; `seen` are the tried ones, with values."""
         close = [(member, value) for member, value in seen if self.miss(value) <= 0.1] or seen
         for name, limit in self.limits.items():
             least = min(self.projected(member, value, name) for member, value in close)
             if least > limit:
                 return (
                     f"{self.name} {self.target:g} and at most {limit:g} {UNITS[name]} contradict "
-                    f"each other: that takes about {least:.3g} {UNITS[name]} even far from the "
-                    f"rule; raise that limit or lower the target"
+                    f"each other: the target needs about {least:.3g} {UNITS[name]} even far from "
+                    f"the rule; raise that limit or lower the target"
                 )
         values = [value for member, value in seen if self.fits(member)] or [v for _, v in seen]
         below = max((value for value in values if value < self.target), default=None)

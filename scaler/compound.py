@@ -14,7 +14,7 @@ from search_spaces.records import InputError, Record, choose, read_mapping
 from search_spaces.resizing import RoundingName, resize, round_resolution
 
 FILE_VERSION = 1  # of a coefficients file
-MOST = 10_000  # times the baseline's FLOPs: eight times what L2 is to B0
+MOST = 10_000  # times the baseline's FLOPs; an eighth of that lies between B0 and L2
 
 Factor = Annotated[FiniteFloat, Field(ge=1)]
 
@@ -45,27 +45,27 @@ class CompoundCoefficients(Record):
     def from_file(cls, path: str | Path) -> "CompoundCoefficients":
         """Read a coefficients file, as `scaler coefficients` and `scaler run` write it.
 
-        One without a version is of the first. Raises InputError for one of another version.
+        A file without a version has the first. Raises InputError for another version.
         """
         data = read_mapping(Path(path), wanted="coefficients")
         version = data.pop("version", FILE_VERSION)
         if version != FILE_VERSION or isinstance(version, bool):
             raise InputError(
                 f"{path}: a coefficients file of version {version!r} cannot be read, only one of "
-                f"version {FILE_VERSION}; write it anew with `scaler coefficients`"
+                f"version {FILE_VERSION}; write a new one with `scaler coefficients`"
             )
         return cls.parse(data, source=str(path))
 
     @classmethod
     def named(cls, rule: str) -> "CompoundCoefficients":
-        """A rule by name (see `RULES`), with a unit of phi doubling FLOPs but for `compound`."""
+        """A rule by name (see `RULES`); phi = 1 doubles FLOPs, except with `compound`."""
         if rule == "compound":
             return cls()
         return cls.from_weights(*choose(RULES, rule, what="rule"))
 
     @classmethod
     def from_weights(cls, depth: float, width: float, resolution: float) -> "CompoundCoefficients":
-        """How a doubling of FLOPs is shared out: 2^e, e each dimension's part of the weights.
+        """Coefficients that divide a doubling of FLOPs among the dimensions by their weights.
 
         FLOPs go with the squares of width and resolution, hence the roots (pycls, `scaler.py`).
         """
@@ -96,7 +96,7 @@ def scale(
     """The member at `phi`, fractional or negative too; phi = 0 gives the architecture itself.
 
     The resolution is rounded to whole pixels, the rest as `rounding` says (see `resize`). Raises
-    InputError where phi is not finite or the member's resolution is too small for its strides.
+    InputError if phi is not finite or the member's resolution is too small for its strides.
     """
     if not (math.isfinite(phi) and abs(phi) <= 64):
         raise InputError(f"phi must be a number between -64 and 64, but got {phi}")

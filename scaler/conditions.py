@@ -1,6 +1,6 @@
-"""What a latency holds for: the conditions it is measured under, and the machine.
+"""The conditions that a latency is measured under, and the machine.
 
-A run's config holds `Conditions`, so torch is imported only where a device is looked at.
+A run's config holds `Conditions`, so torch is imported only when a device is needed.
 """
 
 import os
@@ -20,8 +20,8 @@ class Conditions(Record):
     """One step on one device: inference of a batch, or with `training_step` a step of SGD.
 
     `precision` of an inference is the type of weights and images; a training step keeps its weights
-    in fp32 and computes under autocast. `device: auto` is a GPU where there is one. `threads` are
-    torch's on a CPU; None leaves them as they are. In a measured latency both stand resolved.
+    in fp32 and computes under autocast. `device: auto` is a GPU if there is one. `threads` are
+    torch's on a CPU; None leaves them as they are. A measured latency has the actual values.
     """
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1
@@ -35,7 +35,7 @@ class Conditions(Record):
     compiled: bool = False
     """Compile the network with torch.compile first."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    """`auto` takes a GPU where there is one."""
+    """`auto` takes a GPU if there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     """torch's threads on a CPU. Without it: torch's own number."""
 
@@ -64,9 +64,9 @@ class Conditions(Record):
 
 
 def find_device(name: "str | torch.device", *, setting: str = "device") -> "torch.device":
-    """`auto` is a GPU where there is one. Raises InputError for a GPU that is not there.
+    """`auto` is a GPU if there is one. Raises InputError for a missing GPU.
 
-    `setting` is what the user calls it.
+    `setting` is the user's name for it, for the message.
     """
     import torch
 
@@ -83,7 +83,7 @@ def find_device(name: "str | torch.device", *, setting: str = "device") -> "torc
 
 
 def cpu_name() -> str:
-    """The processor's own name, where the system tells it."""
+    """The processor's name, if the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -93,7 +93,7 @@ def cpu_name() -> str:
 
 
 def machine_facts(device: "torch.device") -> dict[str, str]:
-    """`hardware` of the device, and the versions of what computes on it."""
+    """`hardware` of the device, and the versions of the libraries that compute on it."""
     import torch
 
     facts = {"torch": torch.__version__, "python": platform.python_version()}

@@ -2,12 +2,12 @@
 
 FLOPs are multiply-adds of convolution, linear and matmul operators, in eval mode at batch 1:
 EfficientNet-B0 at 224 px is 385,814,752, the paper's 0.39B. fvcore's own total() also counts batch
-norm and adaptive pooling; that is not this figure. Parameters are all trainable tensors.
-Activations are the elements of all convolution outputs (arXiv:2103.06877). Peak RAM and flash are
+norm and adaptive pooling, which this figure does not. Parameters are all trainable tensors.
+Activations are the elements of all convolution outputs (arXiv:2003.13678). Peak RAM and flash are
 bytes on a device that runs the network; `scaler.memory` says how they are counted.
 
 The cost of a layer at any size follows from traces of small layers of its kind (`scaler.law`), so
-big networks take no time and no memory, and there is no formula beside the blocks.
+large networks take no memory and hardly any time, and no block needs a formula of its cost.
 """
 
 import operator
@@ -27,7 +27,7 @@ from search_spaces.heads import Row
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
-SAMPLE = 100  # members of a space: their median is within about 7 % of that of all
+SAMPLE = 100  # members of a space: their median is within about 7 % of the median of all
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Cost:
     """FLOPs (multiply-adds), trainable parameters, elements of convolution outputs.
 
     `peak_ram` is bytes of all maps that live at the worst moment, `flash` bytes of the weights,
-    both as int8; `scaler.memory.measure_memory` tells them at another precision. The peak of a sum
-    is the larger one: layers follow one another. None where they were not asked for. Costs are
-    equal where the three first figures are: a trace of operators does not know the other two.
+    both as int8; `scaler.memory.measure_memory` gives them for another precision. The peak of a sum
+    is the larger of the two, as layers run one after another. None if they were not measured. Costs
+    are equal if the first three figures are: a trace of operators does not give the other two.
     """
 
     flops: int
@@ -57,7 +57,7 @@ class Cost:
 
 
 def _both(joined: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
-    """What is known of two parts together; nothing where one is not known."""
+    """The figure of two parts together; None if one is None."""
     return None if one is None or other is None else joined(one, other)
 
 
@@ -83,9 +83,9 @@ def measure_layers(
     """The cost of each layer by its part: `stem`, `stages.<i>.<j>`, `head`, `auxiliary.<i>`.
 
     Layers of a dense head are `head.<name>`, each counted at the maps that it reads, as often as it
-    runs there. What becomes of a detector's scores (anchors, NMS, RoI align) has no multiply-adds
-    of convolution or linear layers: it costs nothing here.
-    Auxiliary classifiers are parameters only: they do not run in eval mode.
+    runs there. The steps from a detector's scores to boxes (anchors, NMS, RoI align) have no
+    multiply-adds of convolution or linear layers and count 0.
+    Auxiliary classifiers count as parameters only: they do not run in eval mode.
     """
     costs = {
         row.part: _row_cost(row, sides, architecture.conventions)
@@ -120,7 +120,7 @@ def _rows(
 
 
 def _row_cost(row: Row, sides: list[int], conventions: Conventions) -> Cost:
-    """The row's cost on all its maps; its parameters are there once."""
+    """The row's cost on all its maps; its parameters count once."""
     costs = [_layer_cost(row.layer, side, conventions)[0] for side in sides]
     return Cost(
         row.times * sum(cost.flops for cost in costs),
@@ -134,11 +134,11 @@ def sampled_costs(
 ) -> list[tuple[Architecture, Cost]]:
     """`SAMPLE` random members of a space with their costs, always the same ones.
 
-    Raises InputError where no member has parts that fit together.
+    Raises InputError if no member has parts that fit together.
     """
     members = space.members(SAMPLE, seed=0)
     if not members:
-        raise InputError(f"of space '{space.name}' no network that was drawn fits together")
+        raise InputError(f"no random network of space '{space.name}' has parts that fit together")
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     return [(member, measure_cost(member, **sizes)) for member in members]
 

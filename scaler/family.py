@@ -1,7 +1,7 @@
 """Families: the members B1 to B7 of any baseline, and the paper's one dimension against all.
 
-What the papers print about scaled networks stands below, to be compared with what we measure.
-Top-1 is ImageNet's, in per cent.
+Below are the papers' figures of scaled networks, to compare with what we measure. Top-1 is
+ImageNet's, in per cent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ EFFICIENTNETS: dict[str, PrintedFigures] = {
 }
 
 # Depth, width and resolution factors of Table 3 and Table 7. The compound factors are printed for
-# EfficientNet-B0 and MobileNetV1 alone; the other rows' are not published.
+# EfficientNet-B0 and MobileNetV1 alone; those of the other rows are not published.
 DIMENSIONS: dict[str, tuple[float, float, float]] = {
     "depth": (4.0, 1.0, 1.0),
     "width": (1.0, 2.0, 1.0),
@@ -93,16 +93,16 @@ def scale_family(
     """The members of `architecture`'s family, smallest first, one by one.
 
     `phi`: phi = 1..7 (or `phis`) by the formula. `released`: the hand-rounded depth, width and
-    resolution of B1..B7, which no single phi gives; of a detector on a BiFPN the table of
-    EfficientDet-D1..D7. `budgets`: scaled to the published ratios of
-    FLOPs, or to `targets`, smallest first; no member is below the one before it in any dimension.
+    resolution of B1..B7, which no single phi gives; for a detector on a BiFPN the table of
+    EfficientDet-D1..D7. `budgets`: scaled to the published ratios of FLOPs, or to `targets`,
+    smallest first; no member is smaller than the one before it in any dimension.
     `resolution`, `max_resolution` and, for `budgets`, `limits` are those of `scale_to`; a member
     that cannot keep the limits raises InputError (see `members_within`). `dimensions`: four times
     the depth, twice the width, twice the resolution, and all three by 1.4, 1.2 and 1.3
     (arXiv:1905.11946, Tables 3 and 7).
     """
     if limits and kind != "budgets":
-        raise InputError(f"limits go with a family of budgets, but its kind is '{kind}'")
+        raise InputError(f"limits are only for a family of budgets, but its kind is '{kind}'")
     rule = coefficients or CompoundCoefficients()
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     held: dict[str, Any] = {"resolution": resolution, "max_resolution": max_resolution}
@@ -139,9 +139,9 @@ def scale_family(
 def members_within(
     members: Iterable[Scaled], limits: Mapping[CostName, float]
 ) -> tuple[list[Scaled], str]:
-    """The members up to the first that cannot keep `limits`, and why it cannot; "" where all do.
+    """The members before the first that cannot keep `limits`, and the reason; "" if all can.
 
-    Raises InputError where not even the smallest can, and for anything else that is wrong.
+    Raises InputError if not even the smallest can, and for any other wrong input.
     """
     found: list[Scaled] = []
     try:
@@ -156,7 +156,7 @@ def members_within(
 def _to_budgets(
     base: Architecture, targets: Sequence[float] | None, **options: Any
 ) -> Iterator[Scaled]:
-    """The members at `targets`, each with at least what the one before it has, part by part."""
+    """The members at `targets`, each at least as large as the one before it in every part."""
     sizes = {name: options[name] for name in ("num_classes", "in_channels")}
     flops = measure_cost(base, **sizes).flops
     before: Architecture | None = None

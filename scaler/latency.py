@@ -1,8 +1,8 @@
-"""How long a network takes on the device at hand, measured so that a busy machine misleads least.
+"""How long a network takes on this device, measured so that other work disturbs it least.
 
-Several networks are measured in rounds, each network a short burst in every round, so that what
-else the machine does meets all of them alike. Rounds go on until every network's median is known
-within the tolerance, or the time is up; which of the two is said by `uncertainty`.
+Several networks are measured in rounds, each network in a short burst in every round, so that the
+machine's other work affects all of them alike. Rounds go on until every network's median is known
+within the tolerance, or the time is up; `uncertainty` says which of the two.
 """
 
 import gc
@@ -24,26 +24,26 @@ from search_spaces.records import InputError
 
 _BURST = 0.05  # seconds of one network in a round, if its step is not longer
 _MOST_RUNS = 50  # in a burst
-_LEAST_ROUNDS = 7  # the order statistics of six give a 95 % interval, at best
+_LEAST_ROUNDS = 7  # order statistics need at least six for a 95 % interval
 
 
 class Run(NamedTuple):
-    """Seconds of one step: on the clock, and of its own where they can be told from others'."""
+    """Seconds of one step: wall-clock time, and its own processor time if that is known."""
 
     wall: float
-    own: float  # of the processor, on one CPU thread; elsewhere the clock's
+    own: float  # processor time on one CPU thread; elsewhere wall-clock time
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one step with a whole batch, and all that they hold for.
+    """Seconds of one step with a whole batch, and the conditions they were measured under.
 
     `seconds` is the median of all timed runs, `low` and `high` their 10th and 90th percentile.
-    `quiet` is what other work on the machine raises least: on one CPU thread the median of the
-    processor time that a step takes, elsewhere the least of the rounds' medians. `uncertainty` is
+    `quiet` is the figure that other work changes least: on one CPU thread the median of the
+    processor time of a step, elsewhere the least of the rounds' medians. `uncertainty` is
     half the 95 % interval of the rounds' median (of processor time on one thread), as a part of it.
-    `load` is the machine's mean number of running processes as the measuring began, where the
-    system tells it.
+    `load` is the machine's mean number of running processes at the beginning, if the system
+    gives it.
     """
 
     architecture: str
@@ -63,7 +63,7 @@ class Latency:
 
     @property
     def images_per_second(self) -> float:
-        """The batch size over a batch's time."""
+        """The batch size divided by a batch's time."""
         return self.conditions.batch_size / self.seconds
 
 
@@ -82,7 +82,7 @@ def measure_latency(
     budget: float = 5.0,
     tolerance: float = 0.02,
 ) -> Latency:
-    """The latency of one network; see `Conditions` for what can be asked, `measure_latencies`."""
+    """The latency of one network; see `Conditions` for the arguments, and `measure_latencies`."""
     asked = {
         "batch_size": batch_size,
         "precision": precision,
@@ -114,9 +114,9 @@ def measure_latencies(
 ) -> list[Latency]:
     """The latencies of several networks, in turn round by round; all are held in memory.
 
-    `budget` is in seconds a network, its warm-up apart; `tolerance` is the uncertainty at which no
-    more rounds are run. Torch's generators and settings are left as they were found. Raises
-    InputError where the device is not there, or cannot run a network under the conditions.
+    `budget` is in seconds for each network, without warm-up; `tolerance` is the uncertainty at
+    which rounds end. Torch's generators and settings are restored. Raises InputError if the device
+    is missing, or cannot run a network under the conditions.
     """
     if not (math.isfinite(budget) and budget > 0):
         raise InputError(f"budget must be a positive number of seconds, but got {budget:g}")
@@ -144,7 +144,7 @@ def measure_latencies(
 
 @contextmanager
 def _undisturbed(device: torch.device, threads: int | None) -> Iterator[None]:
-    """No garbage collection in between, the threads asked for; all is put back."""
+    """Inside: no garbage collection, and the given threads; both are restored."""
     cudnn = torch.backends.cudnn
     found = torch.get_num_threads(), cudnn.benchmark, gc.isenabled()
     devices = [device] if device.type == "cuda" else []
@@ -152,7 +152,7 @@ def _undisturbed(device: torch.device, threads: int | None) -> Iterator[None]:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(0)
             torch.set_num_threads(threads or found[0])
-            cudnn.benchmark = True  # of one shape the fastest algorithm, as a long run would
+            cudnn.benchmark = True  # the fastest algorithm for the shape, as in a long run
             gc.collect()
             gc.disable()
             if device.type == "cuda":
@@ -213,7 +213,7 @@ def _medians(bursts: Sequence[list[Run]]) -> list[float]:
 
 
 def _burst(step: Step, conditions: Conditions, runs: int) -> list[Run]:
-    """Some runs after one that only brings the caches back, where that one is cheap."""
+    """Some runs, after one that only fills the caches if a run is cheap."""
     return _time(step, conditions, runs + 1)[1:] if runs > 1 else _time(step, conditions, 1)
 
 
@@ -228,7 +228,7 @@ def _time(step: Step, conditions: Conditions, runs: int) -> list[Run]:
             step()
             end.record()
         torch.cuda.synchronize(device)
-        seconds = [start.elapsed_time(end) / 1e3 for start, end in marks]  # of milliseconds
+        seconds = [start.elapsed_time(end) / 1e3 for start, end in marks]  # from milliseconds
         return [Run(each, each) for each in seconds]
     timed = []
     for _ in range(runs):

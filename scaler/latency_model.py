@@ -1,8 +1,8 @@
 """A latency table of measured networks, and the model fitted to it: seconds from a network's cost.
 
-On some hardware activations tell a convolutional network's time better than FLOPs do (Radosavovic
-et al., arXiv:2003.13678; Dollar et al., arXiv:2103.06877): so both are used together, and what
-each alone would be worth on the same table stands beside it.
+On some hardware activations predict a convolutional network's time better than FLOPs (Radosavovic
+et al., arXiv:2003.13678; Dollar et al., arXiv:2103.06877). So the model uses both, and the fits to
+each alone are printed beside it.
 """
 
 import json
@@ -21,7 +21,7 @@ from scaler.cost import Cost
 from scaler.latency import Latency
 from search_spaces.records import InputError, Record, read_mapping
 
-LEAST_NETWORKS = 5  # for three coefficients, one of five left out in turn
+LEAST_NETWORKS = 5  # for three coefficients, with one of five left out in turn
 
 Seconds = Annotated[FiniteFloat, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -55,7 +55,7 @@ class MeasuredNetwork(Record):
 
 
 class LatencyTable(Record):
-    """Networks measured in one go on one device, with all that the figures hold for."""
+    """Networks measured together on one device, with the conditions of the figures."""
 
     version: Literal[1] = 1
     conditions: Conditions
@@ -78,7 +78,7 @@ class LatencyTable(Record):
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """Read a file of `scaler latency -o`. Raises InputError where it is not one."""
+        """Read a file of `scaler latency -o`. Raises InputError for any other file."""
         return cls.parse(read_mapping(Path(path)), source=str(path))
 
     def to_json(self) -> str:
@@ -90,7 +90,7 @@ class LatencyTable(Record):
 class Fit:
     """seconds = coefficients[0] + the sum of the others times the features; none is negative.
 
-    Errors are relative to the measured time: of the networks fitted, and (`new_`) of each network
+    Errors are relative to the measured time: on the networks fitted, and (`new_`) on each network
     predicted from a fit to the others.
     """
 
@@ -117,7 +117,7 @@ class LatencyModel:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """The model of a latency file. Raises InputError where it is none, or holds too little."""
+        """The model of a latency file. Raises InputError for another file, or too few networks."""
         return cls.of(LatencyTable.from_file(path), source=str(path))
 
     @classmethod
@@ -130,7 +130,7 @@ class LatencyModel:
         return self.fit(cost)
 
     def describe(self) -> str:
-        """Of what, where, under which conditions and how far off."""
+        """The networks, the hardware, the conditions and the error."""
         table = self.table
         return (
             f"{len(table.networks)} networks on {table.machine.get('hardware', 'unknown')}, "
@@ -140,7 +140,7 @@ class LatencyModel:
 
 
 def check_enough(costs: Sequence[Cost], *, source: str = "latency table") -> None:
-    """Raise InputError unless there are networks enough of different costs for a fit."""
+    """Raise InputError unless there are enough networks of different costs for a fit."""
     different = len({(cost.flops, cost.activations) for cost in costs})
     if different < LEAST_NETWORKS:
         raise InputError(
@@ -162,8 +162,8 @@ def fit_latency(
 ) -> Fit:
     """Non-negative least squares of relative errors on a constant and the features.
 
-    Fitted to `quiet`: what other work added to a median tells nothing about the network. Raises
-    InputError where too few networks differ in cost.
+    Fitted to `quiet`, which other work on the machine changes least. Raises InputError if too few
+    networks differ in cost.
     """
     check_enough([n.cost for n in networks], source=source)
     amounts = np.array([[1.0, *(getattr(n, f) for f in features)] for n in networks])
@@ -186,7 +186,7 @@ def fit_latency(
 
 
 def _solve(amounts: "np.ndarray", seconds: "np.ndarray") -> "np.ndarray":
-    """Columns at one scale first: FLOPs are millions of times the constant."""
+    """The columns are first scaled alike: FLOPs are millions of times the constant."""
     relative = amounts / seconds[:, None]
     scales = np.linalg.norm(relative, axis=0)
     scales[scales == 0] = 1.0

@@ -11,14 +11,14 @@ A worked example, EfficientNet-B0's stem: a 3 x 3 convolution with stride 2, fro
 
 In general: fvcore counts a convolution's multiply-adds as the pixels of its output times the
 elements of its kernel. So a layer's count is a sum of products of its widths (in, out, expanded,
-squeezed, ...), each times the pixels of one of the maps inside it, whose sizes the layer's windows
-tell. Layers that differ in widths alone are of one kind. A kind is traced once with small primes as
-its widths: factoring what fvcore counted of each operator tells which widths that operator
-multiplies. A second trace, with other primes on another map, must come out as the law says, or
-there is no law: such a layer is then traced with its own widths, and if that too finds none, at the
-very shape asked for.
+squeezed, ...), each times the pixels of one of the maps inside it; the layer's windows give the
+sizes of these maps. Layers that differ only in widths are of one kind. A kind is traced once with
+small primes as its widths: the factors of fvcore's count of an operator show which widths that
+operator multiplies. A second trace, with other primes on another map, must agree with the law. If
+it does not, the layer is traced with its own widths; if that gives no law either, it is traced at
+the exact shape asked for.
 
-Nothing here knows a block: every coefficient comes out of a trace.
+Nothing here depends on a block: every coefficient comes from a trace.
 """
 
 import math
@@ -32,21 +32,21 @@ from scaler.tracing import Trace, trace_operators
 from search_spaces.blocks import Conventions, Layer
 from search_spaces.blocks.window import sizes_along
 
-_LARGEST = 64  # px: maps that are alike up to here are alike
+_LARGEST = 64  # px: maps of equal sizes up to here count as one
 _WIDTHS = ("channels", "features", "widths")  # names of widths, and ends of names
-# No kernel's area or pool's is a multiple of these. Their gaps differ, so that a sum or difference
-# of widths within a layer cannot look like a product in both traces.
+# No area of a kernel or a pool is a multiple of these. Their gaps differ, so that a sum or
+# difference of widths within a layer cannot look like a product in both traces.
 FIRST = (17, 23, 31, 41, 53, 67, 79, 97, 113, 137, 157, 179, 199, 229, 257, 281)
 SECOND = (19, 29, 37, 59, 61, 83, 101, 103, 149, 163, 181, 223, 227, 251, 293, 311)
 
-NUMBERED = 1 << 30  # the widths of a kind count from here: no groups are so many
+NUMBERED = 1 << 30  # the widths of a kind are numbered from here: no number of groups is so large
 
-Term = tuple[tuple[int, ...], int | None]  # which widths are multiplied; the map, None: fixed
+Term = tuple[tuple[int, ...], int | None]  # the widths multiplied; the map (None: fixed)
 
 
 @dataclass(frozen=True)
 class Law:
-    """The cost of one layer: fixed, then what a pixel of each of its maps adds."""
+    """The cost of one layer: a fixed part, then a part for each pixel of each of its maps."""
 
     layer: Layer
     params: int
@@ -65,7 +65,7 @@ class Law:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Coefficients of the products of widths: of FLOPs, of activations, of parameters."""
+    """Coefficients of the products of widths, for FLOPs, activations and parameters."""
 
     flops: dict[Term, Fraction]
     activations: dict[Term, Fraction]
@@ -74,7 +74,7 @@ class _Counts:
 
 @lru_cache(maxsize=65_536)
 def law_of(layer: Layer, conventions: Conventions) -> Law | None:
-    """The layer's law; None where its traces agree with none."""
+    """The layer's law; None if its traces agree with no law."""
     widths = widths_of(layer)
     kind = renamed(layer, widths, range(NUMBERED, NUMBERED + len(widths)))
     counts = None
@@ -87,7 +87,7 @@ def law_of(layer: Layer, conventions: Conventions) -> Law | None:
 
 @lru_cache(maxsize=4096)
 def _kind_counts(kind: Layer, grain: int, conventions: Conventions) -> _Counts | None:
-    """Trace a layer of the kind, whose widths are but numbers, with two sets of primes for them."""
+    """Trace a layer of the kind with two sets of primes in place of its numbered widths."""
     sizes = telling_sizes(kind)
     if len(sizes) < 2:
         return None
@@ -101,7 +101,7 @@ def _kind_counts(kind: Layer, grain: int, conventions: Conventions) -> _Counts |
         counts = _factored(trace, map_sides(layer, sizes[0]), first, grain)
         other = renamed(kind, numbers, second)
         confirmed = _agrees(_law(other, counts, second), sizes[1], conventions)
-    except (ValueError, RuntimeError, AssertionError):  # a module that these widths do not suit
+    except (ValueError, RuntimeError, AssertionError):  # a module for which these widths do not fit
         return None
     return counts if confirmed else None
 
@@ -123,7 +123,7 @@ def _factored(trace: Trace, sides: list[int], widths: list[int], grain: int) -> 
     """The trace's counts as sums over terms; `widths` are primes times `grain`."""
 
     def collect(counted: Iterable[tuple[int, int]]) -> dict[Term, Fraction]:
-        """(count, side of the map or 1) of each operator; a map that none has is fixed."""
+        """Takes (count, side of the map or 1) of each operator; without a map it is fixed."""
         terms: dict[Term, Fraction] = {}
         for count, side in counted:
             where = sides.index(side) if side in sides else None
@@ -142,7 +142,7 @@ def _factored(trace: Trace, sides: list[int], widths: list[int], grain: int) -> 
 
 
 def factored(count: int, widths: list[int], grain: int) -> tuple[tuple[int, ...], Fraction]:
-    """Which of `widths`, primes times `grain`, a count multiplies, and what stands before them."""
+    """Which of `widths` (primes times `grain`) a count multiplies, and the remaining factor."""
     found, rest = [], count
     for number, width in enumerate(widths):
         while rest and rest % (width // grain) == 0:
@@ -152,7 +152,7 @@ def factored(count: int, widths: list[int], grain: int) -> tuple[tuple[int, ...]
 
 
 def _law(layer: Layer, counts: _Counts, widths: list[int]) -> Law:
-    """`counts` with `widths` put in. Raises ValueError where that gives no whole numbers."""
+    """`counts` with `widths` put in. Raises ValueError unless that gives whole numbers."""
     params, flops, activations = (
         put_in(terms, layer, widths) for terms in (counts.params, counts.flops, counts.activations)
     )
@@ -160,7 +160,7 @@ def _law(layer: Layer, counts: _Counts, widths: list[int]) -> Law:
 
 
 def put_in(terms: dict[Term, Fraction], layer: Layer, widths: list[int]) -> tuple[int, ...]:
-    """What is fixed, then what a pixel of each map adds; ValueError for no whole numbers."""
+    """The fixed part, then the part for each pixel of each map; ValueError unless whole."""
     sums = [Fraction(0)] * (1 + len(_maps(layer)))
     for (product, where), coefficient in terms.items():
         value = coefficient * math.prod(widths[number] for number in product)
@@ -171,7 +171,7 @@ def put_in(terms: dict[Term, Fraction], layer: Layer, widths: list[int]) -> tupl
 
 
 def _agrees(law: Law, size: int, conventions: Conventions) -> bool:
-    """Whether a trace at `size` counts what the law says, map size and parameters too."""
+    """Whether a trace at `size` agrees with the law, also in map size and parameters."""
     trace = _trace(law.layer, size, conventions)
     traced = (
         sum(operator.flops for operator in trace.operators),
@@ -190,7 +190,7 @@ def map_sides(layer: Layer, size: int) -> list[int]:
 
 @lru_cache(maxsize=65_536)
 def _maps(layer: Layer) -> tuple[Any, ...]:
-    """A way to each distinct map inside the layer: maps of one stride and trim are one."""
+    """A path to each distinct map inside the layer; equal strides and trims give one map."""
     seen: dict[tuple[tuple[int, int, str], ...], Any] = {}
     for path in layer.paths:
         shrunk: tuple[tuple[int, int, str], ...] = ()
@@ -208,7 +208,7 @@ def _maps(layer: Layer) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=4096)
 def telling_sizes(layer: Layer) -> list[int]:
-    """Two small input sizes at which the layer's maps differ the most, and none is one pixel."""
+    """Two small input sizes at which the layer's maps differ most, and all have several pixels."""
     telling: dict[int, int] = {}
     for size in range(2, _LARGEST + 1):
         try:
@@ -222,7 +222,7 @@ def telling_sizes(layer: Layer) -> list[int]:
 
 
 def widths_of(layer: Layer) -> list[int]:
-    """The layer's distinct widths, ascending; widths that are equal stay so within a kind."""
+    """The layer's distinct widths, ascending; widths that are equal are so in all of its kind."""
     found: set[int] = set()
 
     def note(width: int) -> int:
@@ -234,7 +234,7 @@ def widths_of(layer: Layer) -> list[int]:
 
 
 def renamed(layer: Layer, widths: list[int], others: Iterable[int]) -> Layer:
-    """The layer with each of its widths replaced; the order stays, so a wider one stays wider."""
+    """The layer with each of its widths replaced; their order by size stays."""
     return _replaced(layer, dict(zip(widths, others, strict=True)).__getitem__)
 
 
@@ -265,7 +265,7 @@ def _mapped(value: Any, name: str, channels: int, width: Callable[[int], int]) -
 
 
 def grain_of(layer: Layer) -> int:
-    """What widths must be multiples of: the groups of grouped convolutions."""
+    """The number that widths must be multiples of, for the groups of convolutions."""
     groups: list[int] = [1]
 
     def note(value: Any, name: str, channels: int) -> None:

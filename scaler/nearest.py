@@ -1,6 +1,6 @@
 """The member within bounds that meets a budget and is nearest to the rule: steps around a shape.
 
-`scaler.solver` says in which order what is tried.
+`scaler.solver` describes the order of the steps.
 """
 
 import math
@@ -17,23 +17,23 @@ from scaler.shapes import Bounds, Rule, Shape, Shapes, factors_of
 from search_spaces.architecture import Architecture
 from search_spaces.resizing import smallest_resolution
 
-# Among members as near to the rule, the one whose places grow alike. A mean square of .05 of the
-# places' logarithms, as of 16 channels that become 24 where 19 are wished, counts as much as one
+# Of members equally near to the rule, the one whose places grow alike is preferred. A mean square
+# of .05 of the places' logarithms (16 channels become 24 in place of 19) counts as much as one
 # factor that is 1 % off the rule.
 _EVEN = 0.002
-_ON_THE_RULE = 0.005**2  # as near as half a per cent in all: no further round
+_ON_THE_RULE = 0.005**2  # within half a per cent in all: no further round
 _ROUNDS = 3  # times that a shape is improved; the first is usually enough
 _TRIED = 6  # shapes that are measured in a round
-_THREE = 40  # with more single steps than these, two are taken together at most
-_PIXELS = 0.08  # resolutions are looked for so far around the rule's, on a logarithmic scale
-_FAR, _FAR_STEP = 1.2, 0.1  # how far from the rule limits may push: |ln| of a factor
+_THREE = 40  # with more single steps than this, at most two are combined
+_PIXELS = 0.08  # range of resolutions around the rule's, on a logarithmic scale
+_FAR, _FAR_STEP = 1.2, 0.1  # how far from the rule to look because of limits: |ln| of a factor
 _HOPEFUL = 3  # shapes far from the rule from which small steps are tried
-_STRETCH = 1.4  # times that a resolution may be over or under the rule's
+_STRETCH = 1.4  # factor by which a resolution may be over or under the rule's
 
 
 @dataclass(frozen=True)
 class MeasuredMember:
-    """A measured member: the square of how far it is off the rule, and with unevenness added."""
+    """A measured member: its squared distance from the rule, without and with unevenness."""
 
     off: float
     score: float
@@ -43,10 +43,10 @@ class MeasuredMember:
 
 
 def _powers(cost: CostName) -> tuple[float, float, float]:
-    """How a cost goes with depth, width and resolution, before rounding."""
+    """Exponents of a cost in depth, width and resolution, before rounding."""
     if cost in OF_WEIGHTS:
         return 1.0, 2.0, 0.0
-    if cost == "peak_ram":  # that of the worst layer, however many there are
+    if cost == "peak_ram":  # the worst layer's, for any number of layers
         return 0.0, 1.0, 2.0
     return (1.0, 1.0, 2.0) if cost == "activations" else (1.0, 2.0, 2.0)
 
@@ -59,7 +59,7 @@ def growth_of(coefficients: CompoundCoefficients, cost: CostName) -> float:
 
 @dataclass
 class Search:
-    """The search of `solve` within bounds; `free` are the dimensions that may move."""
+    """The search of `solve` within bounds; `free` are the dimensions that may change."""
 
     baseline: Architecture
     budget: Budget
@@ -70,17 +70,17 @@ class Search:
     seen: list[tuple[Architecture, float]]
     shapes: Shapes = field(init=False)
     least_size: int = field(init=False)
-    centre: tuple[float, float] = (1.0, 1.0)  # depth and width that places should grow by
+    centre: tuple[float, float] = (1.0, 1.0)  # factors of depth and width that places should have
     pure: float | None = None  # the rule's resolution in pixels at the target, before rounding
 
     def __post_init__(self) -> None:
-        """The shapes within the bounds, and the least resolution that the strides allow."""
+        """Sets the shapes within the bounds, and the least resolution that the strides allow."""
         self.shapes = Shapes(self.baseline, self.bounds)
         self.least_size = smallest_resolution(self.baseline)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """The least and the largest resolution allowed, near the rule's."""
+        """The least and the largest allowed resolution near the rule's."""
         low, high = self.least_size, 10**6
         if self.bounds.least is not None:
             low = self.bounds.least.resolution
@@ -94,18 +94,18 @@ class Search:
         return low, max(low, high)
 
     def near(self) -> MeasuredMember | None:
-        """The member nearest to the rule, looked for around the rule."""
+        """The member nearest to the rule, of those around the rule."""
         depth, width, growth = self._begun()
         return self.improve(self.shapes.nearest(*self._freely(depth, width)), self._size(growth))
 
     def _begun(self) -> tuple[float, float, float]:
-        """The rule's factors at the target, around which members are looked for."""
+        """The rule's factors at the target, where the search for members starts."""
         depth, width, growth = self.rule.factors(self.start())
         self.centre, self.pure = (depth, width), self.baseline.resolution * growth
         return depth, width, growth
 
     def far(self) -> MeasuredMember | None:
-        """The nearest member that is found by looking away from the rule, in a widening ring."""
+        """The nearest member farther from the rule, looked for in a widening ring."""
         depth, width, growth = self._begun()
         count = round(_FAR / _FAR_STEP)
         strays = [_FAR_STEP * i for i in range(-count, count + 1)]
@@ -132,9 +132,9 @@ class Search:
         return None
 
     def improve(self, shape: Shape, size: int) -> MeasuredMember | None:
-        """The best member reached from `shape`, round by round; None where none will do."""
+        """The best member reached from `shape`, round by round; None if none is a solution."""
         best: MeasuredMember | None = None
-        least = math.inf  # how far the nearest member outside the tolerance misses
+        least = math.inf  # by how much the nearest member outside the tolerance misses
         for _ in range(_ROUNDS):
             tried = self._around(shape, size)
             good = [found for found in tried if self._will_do(found)]
@@ -156,7 +156,7 @@ class Search:
         return best
 
     def _around(self, shape: Shape, size: int) -> list[MeasuredMember]:
-        """Measured members near `shape`, those that should be nearest to the rule."""
+        """Measures the members near `shape` that are probably nearest to the rule."""
         centre = self._measured(shape, size)
         if centre is None:
             return []
@@ -169,7 +169,7 @@ class Search:
         chosen = _subsets(len(steps))
 
         def summed(values: list[float]) -> Any:
-            """The centre's value plus the changes of the steps taken together, of each subset."""
+            """For each subset of steps the centre's value plus the changes of its steps."""
             changes = np.array([*(value - values[0] for value in values[1:]), 0.0])
             return values[0] + changes[chosen].sum(axis=1)
 
@@ -204,8 +204,8 @@ class Search:
     def _sized(
         self, layers: Any, channels: Any, ratio: Any, sizes: list[int], costs: Any
     ) -> tuple[Any, Any]:
-        """For each subset the place of its best resolution, and how far that misses (0: in)."""
-        tolerance = 0.9 * self.budget.tolerance  # what several steps cost together is a guess
+        """For each subset the index of its best resolution, and by how much that misses (0: in)."""
+        tolerance = 0.9 * self.budget.tolerance  # the cost of several steps together is estimated
         target = self.budget.target / ratio
         low = np.searchsorted(costs, target * (1 - tolerance), side="left")
         high = np.searchsorted(costs, target * (1 + tolerance), side="right") - 1
@@ -216,7 +216,7 @@ class Search:
         return place, np.maximum(miss, 0)
 
     def _table(self, centre: MeasuredMember) -> tuple[list[int], Any]:
-        """Resolutions around the centre's and what the centre's shape costs there."""
+        """Resolutions around the centre's, and the cost of the centre's shape at each."""
         size = centre.member.resolution
         if not self.free[2]:
             return [size], np.array([centre.value], dtype=float)
@@ -236,7 +236,7 @@ class Search:
         return sizes, np.maximum.accumulate(np.interp(sizes, few, costs))
 
     def _measured(self, shape: Shape, size: int) -> MeasuredMember | None:
-        """The member of that shape; None where its parts do not fit together."""
+        """The member of that shape; None if its parts do not fit together."""
         try:
             member = self.shapes.member(shape, size)
         except ValueError:
@@ -255,7 +255,7 @@ class Search:
         while found is not None and sized and len(tried) < 5:
             if self.budget.miss(found.value) <= self.budget.tolerance:
                 break
-            # The cost goes with the area of the maps; their sides are rounded, so it is a guess.
+            # The cost is about proportional to the maps' area, but not exactly: sides are rounded.
             wished = found.member.resolution * math.sqrt(self.budget.target / found.value)
             guess = self._rounded(wished)
             if guess in tried:
@@ -269,7 +269,7 @@ class Search:
         return near and self.bounds.hold(found.member) and self.budget.fits(found.member)
 
     def _hopeless(self, found: MeasuredMember) -> bool:
-        """Whether the member is so far over a limit that no small step will mend it."""
+        """Whether the member is so far over a limit that no small step can correct it."""
         return any(
             self.budget.value(found.member, name) > 1.1 * limit
             for name, limit in self.budget.limits.items()
@@ -277,7 +277,7 @@ class Search:
         )
 
     def start(self) -> float:
-        """The phi at which the rule costs the target: what rounding adds is taken off again."""
+        """The phi at which the rule costs the target, with the cost that rounding adds removed."""
         powers = _powers(self.budget.cost)
         target = math.log(self.budget.target)
 
@@ -306,7 +306,7 @@ class Search:
         return float(brentq(over, low, high, xtol=0.01 * step))
 
     def _freely(self, depth: float, width: float) -> tuple[float, float]:
-        """The factors, 1 where the dimension must stay."""
+        """The factors; 1 if the dimension must stay."""
         return (depth if self.free[0] else 1.0), (width if self.free[1] else 1.0)
 
     def _size(self, growth: float) -> int:

@@ -1,4 +1,4 @@
-"""A scaled network: made by phi or to a budget, and what was asked for against what came of it."""
+"""A scaled network, made by phi or to a budget: what was asked for, and what was reached."""
 
 import math
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 from search_spaces.resizing import RoundingName, resize, rounding_of
 
-BINDS = 0.9  # of a limit: `scale_within` comes no nearer where small networks grow in coarse steps
+BINDS = 0.9  # of a limit: small networks grow in coarse steps, and `scale_within` comes no nearer
 
 
 @dataclass(frozen=True)
 class Scaled:
     """An architecture grown from `baseline`; prints as a table of what was asked and reached.
 
-    `depth`, `width`, `resolution` are the rule's factors before rounding; `phi` is None where a
+    `depth`, `width`, `resolution` are the rule's factors before rounding; `phi` is None if a
     released row, a single dimension or another rule gave them. `target` is a budget in the unit of
-    `target_cost`, None where there was none; `latency` is in seconds, None where not measured.
-    `moved` names the dimensions that moved although their coefficient is 1. `limits` are those that
-    it keeps, `target` among them where it may not be passed.
+    `target_cost`, None without one; `latency` is in seconds, None if not measured. `moved` names
+    the dimensions that changed although their coefficient is 1. `limits` are those that it keeps,
+    and `target` if it must not be exceeded.
     """
 
     architecture: Architecture
@@ -45,7 +45,7 @@ class Scaled:
 
     @property
     def target_flops(self) -> float | None:
-        """The budget, where it was one of FLOPs."""
+        """The budget, if it was one of FLOPs."""
         return self.target if self.target_cost == "flops" else None
 
     @property
@@ -61,7 +61,7 @@ class Scaled:
 
     @property
     def binding(self) -> CostName | None:
-        """The limit that is nearest to being passed; None where none is by a tenth or less."""
+        """The limit that the member is nearest to; None if it is more than a tenth below all."""
         shares = {name: self.has(name) / limit for name, limit in self.limits.items()}
         return max(
             (name for name in shares if shares[name] >= BINDS),
@@ -75,7 +75,7 @@ class Scaled:
 
     @property
     def note(self) -> str:
-        """What moved against the rule, and why; empty where nothing did."""
+        """Which dimensions changed against the rule, and why; empty if none did."""
         against = [f"{name} moved although the coefficient is 1" for name in self.moved]
         if self.phi and self.target is not None:
             big, small = self.architecture, self.baseline
@@ -119,7 +119,7 @@ class Scaled:
         return f"{heading}\n\n{limits}{moved}\n\n{note}{stages}"
 
     def _limit_table(self) -> list[dict[str, str]]:
-        """What the member has of each cost that is limited; the limit that binds is marked."""
+        """The member's value of each limited cost; the limit that decided is marked."""
         return [
             {
                 "limit": UNITS[name],
@@ -227,19 +227,19 @@ def scale_to(
 ) -> Scaled:
     """The member whose cost is within `tolerance` of `target`, nearest to the pure rule.
 
-    `cost` is what the target counts: flops, params, activations, bytes of peak_ram or flash (as
-    int8; a device has no more, so they are limits too), or latency in seconds. For a latency, or a
-    limit of it, `latency` gives the seconds of an architecture. `limits` hold the most that it may
-    have of each cost; `scaler.solver` says how it is found. Stages round their own way: of
-    `rounding` only the multiple of pixels counts.
+    `cost` is the unit of the target: flops, params, activations, bytes of peak_ram or flash (as
+    int8; a device has no more, so they are limits too), or latency in seconds. For a target or a
+    limit of latency, `latency` gives the seconds of an architecture. `limits` hold the most of each
+    cost; `scaler.solver` describes the search. Each stage is rounded on its own: `rounding` only
+    sets the multiple of pixels.
 
     `resolution` fixes the input side in pixels: the architecture is first brought to it, and the
-    factors are over that. `max_resolution` bounds it. A dimension whose coefficient is 1 stays as
-    it is unless nothing within the tolerance fits; `moved` then names it. With `above`, the member
-    before it in a family, no dimension is below that one's.
+    factors are over that. `max_resolution` bounds it. A dimension whose coefficient is 1 does
+    not change unless nothing within the tolerance fits; `moved` then names it. With `above`, the
+    member before it in a family, no dimension is below that one's.
 
-    Raises InputError for a target that is not positive, that no member reaches, or that none comes
-    within the tolerance of, with the nearest member on each side; and for limits that exclude it.
+    Raises InputError for a target that is not positive, that no member reaches, or that none meets
+    within the tolerance (the nearest member on each side is named); and for limits that exclude it.
     """
     kept = dict(limits or {})
     if cost in ON_A_DEVICE:
@@ -283,7 +283,7 @@ def begun(
     resolution: int | None,
     max_resolution: int | None,
 ) -> tuple[Architecture, Rule]:
-    """What the factors are over, and the rule that gives them: a fixed resolution has gamma 1."""
+    """The base of the factors, and the rule that gives them: a fixed resolution has gamma 1."""
     base = at_resolution(architecture, resolution, max_resolution)
     if resolution is not None:
         coefficients = coefficients.replace(gamma=1.0)
@@ -294,9 +294,9 @@ def begun(
 def at_resolution(
     architecture: Architecture, resolution: int | None, max_resolution: int | None
 ) -> Architecture:
-    """The architecture at the resolution given, or at most at the largest one allowed.
+    """The architecture at `resolution`, or at most at `max_resolution`.
 
-    Raises InputError where both are given and contradict each other.
+    Raises InputError if both are given and contradict each other.
     """
     if resolution is not None and max_resolution is not None and resolution > max_resolution:
         raise InputError(

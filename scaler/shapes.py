@@ -1,12 +1,12 @@
 """Shapes of a scaled network: whole layers and channels, and how near they come to the rule.
 
-A place is the stem, a stage or the head. Each place rounds its own way: its widths grow by a factor
-of its own, to multiples of 8, and a step up or down goes to the next factor that rounds otherwise.
-So five stages of one layer can have six layers where the rule says 1.2 times as many.
+A place is the stem, a stage or the head. Each place is rounded on its own: its widths grow by its
+own factor to multiples of 8, and a step goes to the next factor that gives other widths. So five
+stages of one layer can get six layers in all if the rule says 1.2 times as many.
 
 How far a member is off the rule is the root of the sum of the squares of the logarithms of its
 depth, width and resolution over the rule's, at the phi that makes this least. A factor counts the
-same whichever dimension it is of.
+same in every dimension.
 """
 
 import math
@@ -48,7 +48,7 @@ class Rule:
         return depth, width, min(growth, self.cap)
 
     def growth_with(self, depth: Any, width: Any) -> Any:
-        """The factor of resolution that goes best with these of depth and width."""
+        """The factor of resolution that fits these factors of depth and width best."""
         a, b, g = self._logs
         if not (a or b):
             return np.ones_like(depth)
@@ -61,7 +61,7 @@ class Rule:
         return a, b, g
 
     def nearest(self, depth: Any, width: Any, growth: Any) -> tuple[Any, Any]:
-        """The phi at which the rule is nearest to these factors, and the square of how far."""
+        """The phi at which the rule is nearest to these factors, and the squared distance."""
         a, b, g = self._logs
         x, y, z = (np.log(np.asarray(factor, dtype=float)) for factor in (depth, width, growth))
         phi = (a * x + b * y + g * z) / (a * a + b * b + g * g)
@@ -86,7 +86,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The members between which one lies, in every dimension of every place (None: no bound)."""
+    """The members that bound a member in every dimension of every place (None: no bound)."""
 
     least: Architecture | None = None
     most: Architecture | None = None
@@ -109,7 +109,7 @@ def _sizes(member: Architecture) -> list[int]:
 
 
 def _channels(value: int, factor: float) -> int:
-    """The multiple of 8 nearest to `value * factor`; never shrinks where the factor grows."""
+    """The multiple of 8 nearest to `value * factor`; not below `value` if the factor is above 1."""
     if factor == 1:
         return value
     rounded = max(_GRID, math.floor(value * factor / _GRID + 0.5) * _GRID)
@@ -129,12 +129,12 @@ class Shapes:
         least, most = bounds.least, bounds.most
         self._least = [s.layers for s in least.stages] if least else [1] * len(stages)
         self._most = [s.layers for s in most.stages] if most else [10**6] * len(stages)
-        # `least` may be a member before: its channels are what a place must have at least.
+        # `least` may be the member before: each place has at least its channels.
         self._at_least = place_channels(least) if least else [0] * len(self._widths)
         self._at_most = place_channels(most) if most else [10**9] * len(self._widths)
 
     def member(self, shape: Shape, resolution: int) -> Architecture:
-        """The baseline in that shape. Raises InputError where widths or maps do not fit."""
+        """The baseline in that shape. Raises InputError if widths or maps do not fit."""
         return reshape(
             self.baseline,
             layers=shape.layers,
@@ -143,7 +143,7 @@ class Shapes:
         )
 
     def nearest(self, depth: float, width: float) -> Shape:
-        """The shape nearest to the two factors, what is left over going where it is most due."""
+        """The shape nearest to the two factors; places with the largest remainder round up."""
         return Shape(self._layers(depth), self._factors(width))
 
     def _layers(self, depth: float) -> tuple[int, ...]:
@@ -199,7 +199,7 @@ class Shapes:
                     yield replace(shape, widths=_put(shape.widths, place, there))
 
     def unevenness(self, shape: Shape, depth: float, width: float) -> float:
-        """How differently the places grow: mean squares of their logarithms off the factors."""
+        """How differently the places grow: mean squares of the logarithms of growth over factor."""
         layers = [
             math.log(n / (stage.layers * depth)) ** 2
             for n, stage, fixed in zip(shape.layers, self.baseline.stages, self._fixed, strict=True)
@@ -224,12 +224,12 @@ class Shapes:
         return factor
 
     def _stepped(self, place: int, factor: float, *, up: bool) -> float | None:
-        """The next factor at which a width of the place rounds otherwise; None beyond bounds."""
+        """The next factor that gives a width of the place another value; None beyond bounds."""
         values = self._widths[place]
         if not values:
             return None
         now = [_channels(value, factor) for value in values]
-        beside = factor == 1  # next to a width that is no multiple of 8 lies one that is
+        beside = factor == 1  # a width that is no multiple of 8 first goes to one that is
         for _ in range(20):
             edges = sorted({edge for v in values for edge in _edges(v, factor, up)}, reverse=not up)
             factor = (edges[0] + edges[1]) / 2 if not beside else 1 + (1e-6 if up else -1e-6)
@@ -244,7 +244,7 @@ class Shapes:
 
 
 def _edges(value: int, factor: float, up: bool) -> list[float]:
-    """The next two factors, up or down, at which `value` rounds otherwise."""
+    """The next two factors, up or down, that round `value` to another number."""
     step = math.floor(value * factor / _GRID + 0.5)
     edges = (step + 0.5, step + 1.5) if up else (step - 0.5, step - 1.5)
     return [edge * _GRID / value for edge in edges]

@@ -1,12 +1,12 @@
-"""How a budget is solved for: the member that costs so much and is nearest to the rule.
+"""How a budget is solved: the member of that cost that is nearest to the rule.
 
 1. Find the phi at which the rule itself costs the target (`nearest.Search`).
 2. Take the shape nearest to the rule there. Measure what each step away from it costs: a layer more
-   or less in one stage, the next rounding of one place's widths. Up to three steps together, and
-   the resolution that then meets the target, are ranked by how far they are off the rule, and the
-   first few are measured. Go on from the best of them while that brings it nearer (`improve`).
-3. A dimension whose coefficient is 1 stays as it is. Only where nothing within the tolerance fits,
-   it moves too, and the result says so. Only then, or where limits exclude all that is near, look
+   or less in one stage, the next rounding of one place's widths. Combine up to three steps with the
+   resolution that then meets the target. Rank the combinations by their distance from the rule, and
+   measure the best few. Go on from the best of these while the distance falls (`improve`).
+3. A dimension whose coefficient is 1 does not change. Only if nothing within the tolerance fits, it
+   changes too, and the result says so. Only then, or if limits exclude all near members, look
    farther from the rule (`far`).
 """
 
@@ -28,7 +28,7 @@ _MOST_MEASURED = 24  # members whose latency is measured: each takes seconds of 
 
 @dataclass(frozen=True)
 class Solution:
-    """A member, the rule's phi nearest to it, and the dimensions it moved against the rule."""
+    """A member, the rule's phi nearest to it, and the dimensions changed against the rule."""
 
     member: Architecture
     phi: float
@@ -46,9 +46,9 @@ def solve(
 ) -> Solution:
     """The member that meets the budget and is nearest to the rule.
 
-    With `by_hand` the resolution stays, whatever is asked. The member is in no dimension below
-    `above`, the one before it in a family. Resolutions are multiples of `pixels`. Raises InputError
-    where there is none, with the reason.
+    With `by_hand` the resolution does not change. The member is in no dimension below `above`, the
+    one before it in a family. Resolutions are multiples of `pixels`. Raises InputError with the
+    reason if there is none.
     """
     _check(baseline, budget, rule, by_hand=by_hand)
     if above is None and budget.near(baseline):
@@ -80,7 +80,7 @@ def solve(
 def phi_of(baseline: Architecture, budget: Budget, *, rule: Rule, by_hand: bool) -> float:
     """About the phi at which the rule costs the budget's target.
 
-    Raises InputError where no phi changes that cost, or the smallest member has more of it.
+    Raises InputError if no phi changes that cost, or if the smallest member costs more.
     """
     _check(baseline, budget, rule, by_hand=by_hand)
     free = (True, True, not by_hand)
@@ -119,14 +119,14 @@ def _check_floor(
     if budget.target < floor and budget.miss(floor) > budget.tolerance:
         raise InputError(
             f"{budget.name} {budget.target:g} is below {floor:,}, "
-            f"what the smallest member of '{baseline.name}' costs"
+            f"the cost of the smallest member of '{baseline.name}'"
         )
 
 
 def _solution(
     baseline: Architecture, member: Architecture, rule: Rule, *, freed: bool = False
 ) -> Solution:
-    """With `freed` also dimensions whose coefficient is 1 were allowed to move."""
+    """With `freed` dimensions whose coefficient is 1 may change too."""
     phi, _ = rule.nearest(*factors_of(member, baseline))
     same = [
         [stage.layers for stage in member.stages] == [stage.layers for stage in baseline.stages],
@@ -142,7 +142,7 @@ def _solution(
 
 
 def _by_latency(baseline: Architecture, budget: Budget, **options: Any) -> Solution:
-    """A latency is solved for as FLOPs, at the FLOPs a second of the member found before."""
+    """Solves a latency as FLOPs, by the FLOPs per second of the member found before."""
     assert budget.time_of is not None
     seen: list[tuple[Architecture, float]] = []
     member, solution = baseline, Solution(baseline, 0.0)

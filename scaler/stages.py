@@ -11,11 +11,11 @@ from search_spaces.architecture import Architecture
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage of a network: what its table says, and what it costs.
+    """One stage of a network: its row of the table, and its costs.
 
     `stage` is `stem`, the stage's number as in `stages.<i>` (from 0), `head` or `auxiliary.<i>`.
     `resolution` is the side of the stage's input in pixels, `output_resolution` that of its output;
-    a classifier gives no map, so its is 1; a dense head's is the image's. `receptive_field` is the
+    1 for a classifier, the image's for a dense head. `receptive_field` is the
     side in pixels of the part of the image that one output pixel sees. The costs are those of
     `scaler.Cost`.
     """

@@ -20,10 +20,10 @@ Step = Callable[[], None]
 
 @contextmanager
 def compiling(networks: int) -> Iterator[None]:
-    """Let so many networks be compiled inside. RuntimeError where one would run uncompiled.
+    """Allows so many networks to be compiled inside. RuntimeError if one would run uncompiled.
 
-    torch takes 8 of one class in a process (a change of mode counts as one more); the next ones it
-    runs uncompiled, and says so only in its log.
+    torch compiles 8 of one class in a process (a change of mode counts as one more). It runs the
+    next ones uncompiled, and says so only in its log.
     """
     limit = 8 + 2 * networks
     torch._dynamo.reset()
@@ -71,7 +71,7 @@ def make_step(
 
 
 def _given(architecture: Architecture, images: int, device: torch.device) -> dict[str, Any]:
-    """What the network is given beside images: regions for each, where it does not propose them."""
+    """The network's inputs besides images: regions for each image, unless it proposes them."""
     predictor = getattr(architecture.head, "predictor", None)
     if not isinstance(predictor, Given):
         return {}
@@ -89,7 +89,7 @@ def _training_step(
     *,
     compiled: bool,
 ) -> Step:
-    """Forward, backward and SGD with momentum; the rate is so small that nothing diverges."""
+    """Forward, backward and SGD with momentum; the rate is too small to diverge."""
     kind = images.device.type
     loss_of = _loss_of(network, images, num_classes, given)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
@@ -110,9 +110,9 @@ def _training_step(
 def _loss_of(
     network: Network, images: torch.Tensor, num_classes: int, given: dict[str, Any]
 ) -> Callable[[Callable[..., Any]], torch.Tensor]:
-    """What a step minimises, of random labels: of each image, of each pixel, or of a box an image.
+    """The loss that a step minimises, with random labels for images or pixels, or random boxes.
 
-    It is given the network as it is run.
+    It takes the network in the form that is run.
     """
     count, _, height, width = images.shape
     task, device = network.architecture.task, images.device

@@ -28,21 +28,21 @@ _HANDLES: dict[str, tuple[str, Count]] = {
 
 @dataclass(frozen=True)
 class Operator:
-    """One call: its multiply-adds, and of a convolution the elements and the side of its output."""
+    """One call: its multiply-adds, and for a convolution the elements and side of its output."""
 
     name: str  # conv, linear, matmul
     flops: int
     activations: int
-    side: int  # pixels; 1 where there is no map
+    side: int  # pixels; 1 without a map
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one forward pass of a module did."""
+    """The operators and sizes of one forward pass of a module."""
 
     operators: tuple[Operator, ...]
     weights: tuple[int, ...]  # elements of each trainable tensor
-    output_shape: tuple[int, ...]  # without the batch: (C, H, W), or (classes,) of a head
+    output_shape: tuple[int, ...]  # without the batch: (C, H, W), or (classes,) for a head
 
 
 def trace_operators(module: nn.Module, shape: tuple[int, ...]) -> Trace:
@@ -69,7 +69,7 @@ def trace_operators(module: nn.Module, shape: tuple[int, ...]) -> Trace:
     finally:
         torch.set_num_threads(threads)
         hook.remove()
-    # What fvcore sums over the graph is what its handles told us, or an operator was missed.
+    # fvcore's sum over the graph must equal our handles' sum, or an operator was missed.
     told = sum(operator.flops for operator in operators)
     assert told == sum(int(counts[name]) for name, _ in _HANDLES.values()), (told, counts)
     weights = tuple(p.numel() for p in module.parameters() if p.requires_grad)
@@ -77,7 +77,7 @@ def trace_operators(module: nn.Module, shape: tuple[int, ...]) -> Trace:
 
 
 def _noting(name: str, count: Count, operators: list[Operator]) -> Count:
-    """fvcore's `count`, each call of which is noted."""
+    """fvcore's `count`, with each call recorded."""
 
     def noted(inputs: list[Any], outputs: list[Any]) -> "Counter[str]":
         result = count(inputs, outputs)

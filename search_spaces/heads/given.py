@@ -76,7 +76,7 @@ def region_row(of: "Given | Proposals", levels: Levels, num_classes: int) -> Row
     if of.pooling == "max" and len(levels.numbers) > 1:
         raise ValueError(
             f"head: pooling max takes regions from one level, but there are {len(levels.numbers)}: "
-            f"set levels to the body's last stride alone, or take pooling align"
+            f"give levels the body's last stride alone, or take pooling align"
         )
     second = Layer(
         RegionScores,

@@ -101,7 +101,7 @@ def test_a_family_ends_with_the_largest_member_that_keeps_the_limits():
     found, reason = members_within(family, limits)
     assert len(found) == 1
     assert "are left out: target_flops" in reason
-    with pytest.raises(InputError, match="limits go with a family of budgets"):
+    with pytest.raises(InputError, match="limits are only for a family of budgets"):
         list(scale_family(SMALL, kind="phi", limits=limits, **SIZES))
 
 
