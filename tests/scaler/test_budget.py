@@ -45,7 +45,7 @@ def test_a_target_that_is_not_positive_is_refused(small, target):
 
 
 def test_a_target_below_the_smallest_member_names_its_cost(small):
-    with pytest.raises(InputError, match=r"target_flops 5 is below [\d,]+, the cost of the smallest"):
+    with pytest.raises(InputError, match=r"5 is below [\d,]+, the cost of the smallest"):
         scale_to_flops(small, target_flops=5, coefficients=PAPER)
 
 
