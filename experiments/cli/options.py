@@ -22,7 +22,7 @@ PIXELS = click.IntRange(1, 2**14)  # one image of this side is 3 GB as floats
 if TYPE_CHECKING:
     _Number = click.ParamType[float]
 else:
-    _Number = click.ParamType  # click before 8.4 has no type in brackets
+    _Number = click.ParamType  # click before 8.4 takes no type in brackets
 
 
 class Count(_Number):

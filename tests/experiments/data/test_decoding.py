@@ -1,6 +1,3 @@
-import struct
-import zlib
-
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
@@ -19,6 +16,7 @@ from experiments.data.decoding import (
 from experiments.data.folder import list_folder
 from experiments.data.sources import load_data
 from search_spaces.records import InputError
+from tests.png import png
 
 FITS = ("crop", "stretch", "pad")
 
@@ -50,20 +48,6 @@ def test_of_several_frames_the_first_counts(tmp_path):
 def test_transparency_is_laid_over_white():
     assert pixel(Image.new("RGBA", (1, 1), (0, 0, 0, 0))) == (255, 255, 255)
     assert pixel(Image.new("RGBA", (1, 1), (10, 20, 30, 255))) == (10, 20, 30)
-
-
-def png(*, depth: int, colour: int, row: bytes, transparent: tuple[int, ...]) -> bytes:
-    """4 x 4 pixels of equal rows with a transparent colour, written by hand (PNG 11.3.2.1)."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", 4, 4, depth, colour, 0, 0, 0)
-    colours = struct.pack(f">{len(transparent)}H", *transparent)
-    pixels = zlib.compress(4 * (b"\0" + row))
-    parts = [(b"IHDR", header), (b"tRNS", colours), (b"IDAT", pixels), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @pytest.mark.parametrize(
