@@ -17,7 +17,7 @@ from experiments.data.images import IGNORED, ChannelStatistics
 from experiments.training.moving import Moves, crop_boxes, move_boxes
 from experiments.training.rand_augment import jitter, rand_augment
 
-_QUANTILES = 4096  # of the Beta distribution, between which is interpolated
+_QUANTILES = 4096  # of the Beta distribution; values between them are interpolated
 
 
 def vary(
@@ -30,15 +30,15 @@ def vary(
     """Vary each image by its own draw from `generator`; uint8 (N, C, H, W), on its device.
 
     Masks uint8 (N, H, W), or boxes (N, P, 5), move with their images. A mask takes the nearest
-    pixel's class; where black comes into an image, 255 comes into its mask: no class is known
-    there. Boxes are clipped, and dropped where a tenth or less is left. Mixup and CutMix, which
-    change targets too, are `mix`'s. With everything off, nothing is drawn and `images` themselves
-    come back.
+    pixel's class. Where an image gets black pixels, its mask gets 255, as no class is known there.
+    Boxes are clipped, and dropped if a tenth or less is left. Mixup and CutMix, which change
+    targets too, are in `mix`. With everything off, nothing is drawn and `images` themselves are
+    returned.
     """
     settings = augmentation
     if targets is not None and targets.is_floating_point():
         return _vary_boxes(images, targets, settings, generator)
-    # Turned round, so that the zeros that come in at the edges are IGNORED in the end.
+    # Inverted, so that the zeros that enter at the edges become IGNORED in the end.
     turned = None if targets is None else IGNORED - targets[:, None]  # (N, 1, H, W)
     if settings.random_resized_crop is not None:
         crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
@@ -59,7 +59,7 @@ def vary(
 def _vary_boxes(
     images: Tensor, boxes: Tensor, settings: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`vary` of what `check_boxes_can` lets through."""
+    """`vary` for boxes, with the augmentation that `check_boxes_can` allows."""
     height, width = images.shape[2:]
     if settings.random_resized_crop is not None:
         crops = draw_crops(images, least=settings.random_resized_crop, generator=generator)
@@ -85,7 +85,7 @@ def _jittered(images: Tensor, settings: Augmentation, generator: torch.Generator
 def _together(
     images: Tensor, turned: Tensor | None, change: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """`change` of images, and of turned masks as one more channel: with the same draws."""
+    """`change` of images and of inverted masks as one more channel, with the same draws."""
     if turned is None:
         return change(images), None
     both = change(torch.cat([images, turned], dim=1))
@@ -120,7 +120,7 @@ def draw_moves(
 
 
 def moved(images: Tensor, moves: Moves | None) -> Tensor:
-    """The images (N, C, H, W) after `moves`, zeros coming in."""
+    """The images (N, C, H, W) after `moves`; zeros enter at the edges."""
     if moves is None:
         return images
     count, channels, height, width = images.shape
@@ -137,7 +137,7 @@ def moved(images: Tensor, moves: Moves | None) -> Tensor:
 
 
 def cutout(images: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
-    """A black square in each image, around any of its pixels, so that part may fall outside."""
+    """A black square in each image, around a random pixel, so that a part may lie outside."""
     height, width = images.shape[2:]
     side = round(share * min(height, width))
     inside = boxes(len(images), height, width, tall=side, wide=side, generator=generator)
@@ -164,7 +164,7 @@ def boxes(
 
 
 def resize_images(images: Tensor, resolution: int) -> Tensor:
-    """Floating-point (N, C, H, W) to (N, C, R, R): bilinear, antialiased where it shrinks."""
+    """Floating-point (N, C, H, W) to (N, C, R, R): bilinear, antialiased if it shrinks."""
     if images.shape[2:] == (resolution, resolution):
         return images
     return functional.interpolate(
@@ -176,7 +176,7 @@ def resize_images(images: Tensor, resolution: int) -> Tensor:
 class Preparation:
     """Normalise and resize: uint8 (N, C, H, W) -> float32 (N, C, R, R).
 
-    With `patches` whole images are larger than the input: see `windows.pixel_scores`.
+    With `patches` images are larger than the network's input: see `windows.pixel_scores`.
     """
 
     scale: Tensor  # (C, 1, 1), of a uint8 value
@@ -230,8 +230,8 @@ _TRIES = 10  # as in torchvision
 def draw_crops(images: Tensor, *, least: float, generator: torch.Generator) -> Tensor:
     """(top, left, height, width) of each image's crop, whole pixels, (N, 4).
 
-    It keeps `least` to all of the area: the first of ten draws of area and ratio that fits, or
-    else the whole image.
+    Its area is from `least` to all of the image: the first of ten draws of area and ratio that
+    fits, or else the whole image.
     """
     count, _, height, width = images.shape
     device = images.device
@@ -252,7 +252,7 @@ def draw_crops(images: Tensor, *, least: float, generator: torch.Generator) -> T
 def crop_and_resize(
     images: Tensor, crops: Tensor, *, mode: Literal["bilinear", "nearest"] = "bilinear"
 ) -> Tensor:
-    """Each image's crop at the size of the whole, as torchvision's `resized_crop` gives it."""
+    """Each image's crop at the size of the whole, as by torchvision's `resized_crop`."""
     height, width = images.shape[2:]
     rows = _places(crops[:, 0:1], crops[:, 2:3], height)  # (N, H), in pixels of the image
     columns = _places(crops[:, 1:2], crops[:, 3:4], width)
@@ -285,10 +285,10 @@ def mix(
 ) -> tuple[Tensor, Tensor]:
     """uint8 (N, C, H, W) and labels int64 (N,) -> mixed images, and targets float32 (N, classes).
 
-    Each image keeps its own share, drawn from Beta(alpha, alpha), of which an image of the batch
-    takes the rest: pixel by pixel (mixup, arXiv:1710.09412) or a box (CutMix, arXiv:1905.04899).
-    Where both are set each image takes either. With neither, images and labels come back as they
-    are, and nothing is drawn.
+    Each image keeps a share drawn from Beta(alpha, alpha). The rest comes from another image of the
+    batch: pixel by pixel (mixup, arXiv:1710.09412) or a box (CutMix, arXiv:1905.04899). If both are
+    set, each image takes one of them. With neither, images and labels are returned unchanged, and
+    nothing is drawn.
     """
     if not augmentation.mixes:
         return images, labels
@@ -322,14 +322,14 @@ def _cutmix(
     side = (1 - draw_beta(count, alpha, generator=generator)).sqrt()[:, None]  # of the box, (N, 1)
     tall, wide = (side * height).round().long(), (side * width).round().long()
     inside = boxes(count, height, width, tall=tall, wide=wide, generator=generator)
-    share = 1 - inside.float().mean(dim=(1, 2, 3))  # as it is, cut off at the edges
+    share = 1 - inside.float().mean(dim=(1, 2, 3))  # the actual share: edges cut boxes
     return torch.where(inside, others, images), share
 
 
 def draw_beta(count: int, alpha: float, *, generator: torch.Generator) -> Tensor:
     """float32 (N,) from Beta(alpha, alpha): its quantiles at uniform draws.
 
-    torch's own distribution takes no generator, and rejects: it would wait for the device.
+    torch's own distribution takes no generator, and its rejection sampling waits for the device.
     """
     drawn = torch.rand((count,), generator=generator, device=generator.device)
     quantiles = _quantiles(alpha, generator.device)
@@ -340,7 +340,7 @@ def draw_beta(count: int, alpha: float, *, generator: torch.Generator) -> Tensor
 
 @lru_cache(maxsize=8)
 def _quantiles(alpha: float, device: torch.device) -> Tensor:
-    from scipy.stats import beta  # seconds to import, for mixing alone
+    from scipy.stats import beta  # takes seconds to import, and only mixing needs it
 
     values = beta.ppf(np.linspace(0, 1, _QUANTILES + 1), alpha, alpha)
     return torch.from_numpy(values).float().to(device)

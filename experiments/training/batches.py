@@ -1,4 +1,4 @@
-"""Where a training takes its batches from, whether its images lie on the device or are streamed.
+"""Where a training takes its batches from: images on the device, or streamed from files.
 
     split = place(data.train, device)                    # DeviceSplit or StreamedSplit
     chosen = torch.randperm(len(split), generator=...).split(batch_size)
@@ -6,8 +6,8 @@
         ...
 
 The caller draws the order, so that an epoch follows from (seed, epoch) alone: the same numbers give
-the same batches, bit for bit, from either kind of split. Several workers take each their own part
-of every batch's numbers. `measure_confusion` goes through a part in its order.
+the same batches, bit for bit, from either kind of split. Each of several workers takes its own part
+of every batch's numbers. `measure_confusion` reads a part in its order.
 """
 
 import math
@@ -32,7 +32,7 @@ from search_spaces.records import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]  # uint8 (B, C, H, W) and int64 (B,), on the device
 _BATCH = 256  # images at a time; there is no gradient to keep
-_PIXELS = 1 << 21  # of masks at a time: each has a score for every class
+_PIXELS = 1 << 21  # of masks at a time: each pixel has a score for every class
 
 
 class Placed(Protocol):
@@ -44,12 +44,12 @@ class Placed(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the batches lie."""
+        """The device that the batches are on."""
 
     def __len__(self) -> int: ...
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
-        """For each tensor of image numbers, on whatever device, these images in that order."""
+        """For each tensor of image numbers (on any device) these images, in that order."""
 
     def part(self, rank: int, of: int) -> Self:
         """Every `of`-th image, from the `rank`-th on."""
@@ -66,9 +66,9 @@ def in_order(count: int, *, batch_size: int) -> Iterator[Tensor]:
 class DeviceSplit:
     """A Split as two tensors: images uint8 (N, C, H, W), labels int64 (N,), on the training device.
 
-    Of images with masks the labels are those, uint8 (N, H, W).
+    For images with masks, `labels` are the masks, uint8 (N, H, W).
 
-    Where the device has no room for the images they stay in the machine's memory, masks too, and
+    If the device has no room for the images, they stay in the machine's memory, with the masks, and
     each batch is copied over.
     """
 
@@ -90,7 +90,7 @@ class DeviceSplit:
         except RuntimeError as error:
             if not card_is_full(error):
                 raise
-            return beside  # another trial on the card was faster
+            return beside  # another trial took the card's memory first
 
     def batches(self, chosen: Iterable[Tensor]) -> Iterator[Batch]:
         """See experiments.training.batches."""
@@ -100,7 +100,7 @@ class DeviceSplit:
                 numbers = numbers.to(images.device)
                 yield images[numbers], labels[numbers]
             return
-        # The numbers come over at once: each of these copies waits for all that the card has to do.
+        # All numbers are copied at once: each such copy waits until the card has done its work.
         batches = list(chosen)
         here = torch.split(torch.cat(batches).to(images.device), [len(batch) for batch in batches])
         for numbers, own in zip(batches, here, strict=True):
@@ -121,18 +121,18 @@ class DeviceSplit:
 def _shared(array: np.ndarray) -> Tensor:
     """The same memory as a tensor, so that the trials of a node on the CPU share one copy of it.
 
-    It may be mapped read-only, of which torch warns: nothing here writes to a split.
+    It may be mapped read-only, and torch warns of that; but nothing here writes to a split.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(np.asarray(array))
 
 
-AHEAD = 4  # batches that each worker decodes before they are asked for
+AHEAD = 4  # batches that each worker decodes in advance
 
 
 def place(part: Part, device: torch.device, *, workers: int | None = None) -> Placed:
-    """Images in memory go onto the device whole; files are streamed to it by so many `workers`.
+    """Images in memory are copied to the device; files are streamed to it by `workers` processes.
 
     None: one for each of torch's threads, which are the trial's CPUs.
     """
@@ -145,8 +145,8 @@ def place(part: Part, device: torch.device, *, workers: int | None = None) -> Pl
 class StreamedSplit:
     """Batches of a FileSplit, equal bit for bit to those of its decoded images on the device.
 
-    `workers` processes live from the first batch on as long as this does; with 0 the training's own
-    process decodes.
+    The `workers` processes live from the first batch until this object ends. With 0 workers the
+    training's own process decodes.
     """
 
     files: FileSplit
@@ -175,7 +175,7 @@ class StreamedSplit:
                     images.to(self.device, non_blocking=True),
                     labels.to(self.device, non_blocking=True),
                 )
-        except InputError as error:  # a worker's comes with its traceback
+        except InputError as error:  # a worker's error has its traceback in it
             last = str(error).strip().splitlines()[-1]
             raise InputError(last.split("InputError: ")[-1]) from None
 
@@ -193,7 +193,7 @@ class StreamedSplit:
 
 
 class _Numbers:
-    """The batches of the epoch at hand: the workers stay, what they are asked for changes."""
+    """The batches of the current epoch: the workers stay the same, their numbers change."""
 
     def __init__(self) -> None:
         self.numbers: list[list[int]] = []
@@ -229,12 +229,12 @@ def _collate(images: list[tuple[Tensor, int]]) -> Batch:
 
 T = TypeVar("T")
 
-# (numbers of the images (B,), scores, labels): what one looks at image by image
+# (numbers of the images (B,), scores, labels): called for a look image by image
 Each = Callable[[Tensor, Tensor, Tensor], None]
 
 
 def most_at_once(split: Placed) -> int:
-    """How many images go through a network at a time where no gradient is kept."""
+    """How many images go through a network at a time when no gradient is kept."""
     pixels = math.prod(split.labels.shape[1:])
     return _BATCH if pixels == 1 else min(_BATCH, max(1, _PIXELS // pixels))
 
@@ -248,9 +248,9 @@ def measure_confusion(
     first: int = 1,
     each: Each | None = None,
 ) -> Tensor:
-    """The confusion matrix (K, K) on `split` in eval mode; the network's own mode comes back.
+    """The confusion matrix (K, K) on `split` in eval mode; the network's mode is restored.
 
-    `first` is that of `confusion`. `each` is called with every batch, perhaps twice with an image
+    `first` is that of `confusion`. `each` is called with every batch, perhaps twice for an image
     (see `in_eval_mode`).
     """
 
@@ -261,10 +261,10 @@ def measure_confusion(
 
 
 def in_eval_mode(network: nn.Module, measure: Callable[[int], T], *, batch_size: int) -> T:
-    """`measure(batch_size)` with the network in eval mode; its own mode comes back.
+    """`measure(batch_size)` with the network in eval mode; its mode is restored.
 
-    Where memory runs out, as when another trial on the card took it, it begins again with half the
-    batch. Raises RuntimeError where one image is too much.
+    If memory runs out, for example because another trial on the card took it, it begins again with
+    half the batch. Raises RuntimeError if one image is too much.
     """
     modes = {module: module.training for module in network.modules()}
     network.eval()
@@ -276,7 +276,7 @@ def in_eval_mode(network: nn.Module, measure: Callable[[int], T], *, batch_size:
                 if not card_is_full(error) or batch_size == 1:
                     raise
                 batch_size //= 2
-            torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
+            torch.cuda.empty_cache()  # outside of `except`, which still holds the tensors
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -1,4 +1,4 @@
-"""What a training leaves: an epoch's figures, a network's weights, the state that it goes on from.
+"""What a training leaves: an epoch's figures, a network's weights, and the state to go on from.
 
 Weights are `<name>.safetensors` with their metadata in it, and `<name>.json` beside it for people.
 A state is one safetensors file.
@@ -27,10 +27,10 @@ _TENSORS = ("weights", "optimizer", "average")
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a training goes on from: everything that changed up to the end of `epoch`.
+    """The state to go on from: everything that changed up to the end of `epoch`.
 
-    `parts` is into how many pieces a batch is cut so that it fits into memory; `average` the moving
-    average's weights after `updates` steps; `accuracies` those of the epochs so far.
+    A batch is cut into `parts` pieces to fit into memory; `average` are the moving average's
+    weights after `updates` steps; `accuracies` are those of the epochs so far.
     """
 
     epoch: int
@@ -46,22 +46,22 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class TrainedEpoch:
-    """What an epoch left, and the means to keep it."""
+    """The figures of an epoch, and the state and network to keep."""
 
     epoch: int  # from 1
     train_loss: float  # mean over the epoch's steps, with label smoothing
-    # On the augmented images of the same steps, in train mode; None where boxes are found.
+    # On the augmented images of the same steps, in train mode; None for detectors.
     train_accuracy: float | None
     accuracy: float  # the metric's value on the validation part, in [0, 1]
     seconds: float  # wall time of this epoch with its evaluation
     gradient_norms: dict[str, float]  # at its first step; empty unless asked for
-    parts: int  # of a batch; more than 1 where memory ran out
+    parts: int  # of a batch; more than 1 if memory ran out
     state: Callable[[], TrainingState] = field(repr=False, compare=False)  # before the next epoch
     network: nn.Module = field(repr=False, compare=False)  # whose accuracy this is
 
     @property
     def figures(self) -> dict[str, float]:
-        """What is told and kept of an epoch beside its accuracy and time."""
+        """The figures that are reported and kept besides accuracy and time."""
         own = {"train_loss": self.train_loss}
         if self.train_accuracy is not None:
             own["train_accuracy"] = self.train_accuracy
@@ -71,10 +71,10 @@ class TrainedEpoch:
 def save_checkpoint(path: Path, network: nn.Module, *, metadata: dict[str, Any]) -> None:
     """Write weights and `metadata` (JSON values) so that a kill leaves the old files or the new.
 
-    The metadata stands in the weights' file too: a kill between the two files leaves a `.json`
-    that is one checkpoint late, but never weights with another's metadata. Raises InputError for
-    a name that does not end in .safetensors, TypeError or ValueError for metadata that JSON
-    cannot hold, OSError where the folder cannot be written.
+    The metadata is in the weights' file too: a kill between the two files leaves a `.json` that is
+    one checkpoint late, but never weights with another's metadata. Raises InputError for a name
+    that does not end in .safetensors, TypeError or ValueError for metadata that JSON cannot hold,
+    OSError if the folder cannot be written.
     """
     _check_suffix(path)
     content = checkpoint_bytes(network, metadata=metadata)
@@ -90,13 +90,13 @@ def checkpoint_bytes(network: nn.Module, *, metadata: dict[str, Any]) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all, into a folder that is made where it misses. Raises OSError."""
+    """Writes the file whole or not at all, and makes a missing folder. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))
 
 
 def load_weights(path: Path, network: nn.Module) -> dict[str, Any]:
-    """Load weights into `network`, on whatever device it is; return their metadata.
+    """Load weights into `network`, on its device; return their metadata.
 
     Raises InputError for a file that is missing, damaged, or of another network; the network is
     then as it was.
@@ -113,7 +113,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` was given beside the weights; InputError as for `load_weights`."""
+    """The metadata that `save_checkpoint` wrote; InputError as for `load_weights`."""
     return _read(path, with_weights=False)[1]
 
 
@@ -129,7 +129,7 @@ def state_bytes(state: TrainingState) -> bytes:
 
 
 def write_state(path: Path, state: TrainingState) -> None:
-    """Whole or not at all. Raises OSError where the folder cannot be written."""
+    """Writes the file whole or not at all. Raises OSError if the folder cannot be written."""
     write_whole(path, state_bytes(state))
 
 
@@ -144,7 +144,7 @@ def read_state(path: Path) -> TrainingState:
                 parts[part][name] = file.get_tensor(key)
         return TrainingState(**{**parts, **facts, "accuracies": tuple(facts["accuracies"])})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged or no state of a training ({error})") from None
+        raise InputError(f"'{path}' is damaged, or is no state of a training ({error})") from None
 
 
 def _read(path: Path, *, with_weights: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:

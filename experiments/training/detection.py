@@ -1,4 +1,4 @@
-"""What a detector finds on a part of the data, and its average precision, by torchmetrics."""
+"""The boxes that a detector finds on a part of the data; average precision by torchmetrics."""
 
 import math
 from importlib.util import find_spec
@@ -15,16 +15,16 @@ from search_spaces.records import InputError
 
 # What is true and what was told of each image, on the CPU: `boxes`, `labels`, and told `scores`.
 Detections: TypeAlias = list[tuple[dict[str, Tensor], dict[str, Tensor]]]
-SURE = 0.3  # the least score of boxes that are shown to people, where no better one is known
+SURE = 0.3  # the least score of boxes shown to people if no better threshold is known
 _BATCH = 32  # images at a time; their maps are large
 
 
 def measure_detections(
     network: nn.Module, split: Placed, *, prepare: Preparation, precision: torch.dtype | None = None
 ) -> Detections:
-    """What `network` finds on `split` in eval mode, beside the truth; its own mode comes back.
+    """The true boxes of `split` and those that `network` finds in eval mode; its mode is restored.
 
-    Where memory runs out it begins again with smaller batches.
+    If memory runs out, it begins again with smaller batches.
     """
 
     def measure(batch_size: int) -> Detections:
@@ -33,7 +33,7 @@ def measure_detections(
     return in_eval_mode(network, measure, batch_size=_BATCH)
 
 
-@torch.no_grad()  # in inference mode torchvision's anchors would be lost to the next training step
+@torch.no_grad()  # inference mode would make torchvision's cached anchors useless for training
 def _detections(
     network: nn.Module,
     split: Placed,
@@ -55,10 +55,10 @@ def _detections(
 
 
 def average_precision(found: Detections, *, num_classes: int) -> Tensor:
-    """Of each class, float64 (2, K): at an IoU of 0.5, and the mean of IoUs of 0.5 to 0.95.
+    """Of each class, float64 (2, K): at an IoU of 0.5, and the mean over IoUs of 0.5 to 0.95.
 
-    NaN for a class that is not there. As COCO counts it: precision at 101 recalls, of an image the
-    100 boxes of the highest scores. Raises InputError where torchmetrics is not installed.
+    NaN for a class that does not occur. As in COCO: precision at 101 recalls, with the 100 boxes of
+    highest score in each image. Raises InputError if torchmetrics is not installed.
     """
     return mean_precisions(precision_curves(found, num_classes=num_classes))
 
@@ -88,15 +88,15 @@ def precision_curves(found: Detections, *, num_classes: int) -> Tensor:
 
 
 def sure_ones(told: dict[str, Tensor], score: float) -> dict[str, Tensor]:
-    """Of the boxes that were found those with a score of `score` or more."""
+    """The found boxes with a score of `score` or more."""
     sure = told["scores"] >= score
     return {name: values[sure] for name, values in told.items()}
 
 
 def f1_of(truth: dict[str, Tensor], told: dict[str, Tensor], *, score: float) -> float:
-    """2 right / (true + found) of one image, in [0, 1]; 1 where nothing is there nor found.
+    """2 right / (true + found) of one image, in [0, 1]; 1 if no box is true and none found.
 
-    Found are those of `sure_ones`.
+    Only the boxes of `sure_ones` count as found.
     """
     told = sure_ones(told, score)
     whole = len(truth["labels"]) + len(told["labels"])
@@ -104,9 +104,9 @@ def f1_of(truth: dict[str, Tensor], told: dict[str, Tensor], *, score: float) ->
 
 
 def right_ones(truth: dict[str, Tensor], told: dict[str, Tensor]) -> Tensor:
-    """Of one image's boxes that were found, bool (n,): which are right.
+    """Which of one image's found boxes are right, bool (n,).
 
-    The best score first, each may meet one box of its class at an IoU of 0.5.
+    In order of score, each may match one true box of its class at an IoU of 0.5.
     """
     from torchvision.ops import box_iou  # a second to import, for boxes alone
 
@@ -122,9 +122,9 @@ def right_ones(truth: dict[str, Tensor], told: dict[str, Tensor]) -> Tensor:
 
 
 def best_score(found: Detections) -> float:
-    """The least score at which the F1 of all boxes together is best; SURE where none is right.
+    """The threshold of scores with the best F1 over all boxes; SURE if no box is right.
 
-    Down to hundredths.
+    Rounded down to hundredths.
     """
     true = sum(len(truth["labels"]) for truth, _ in found)
     scores = torch.cat([told["scores"] for _, told in found] or [torch.zeros(0)])
@@ -137,7 +137,7 @@ def best_score(found: Detections) -> float:
 
 
 def check_metric() -> None:
-    """Raise InputError, with the way out, where mean average precision cannot be computed."""
+    """Raise InputError, with the way out, if mean average precision cannot be computed."""
     for module in ("torchmetrics", "faster_coco_eval"):
         if find_spec(module) is None:
             raise InputError(
@@ -151,5 +151,5 @@ def _metric() -> Any:
     from torchmetrics.detection import MeanAveragePrecision  # seconds to import
 
     metric = MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
-    metric.warn_on_many_detections = False  # that COCO counts an image's best 100 is its rule
+    metric.warn_on_many_detections = False  # by COCO's rule only an image's best 100 count
     return metric

@@ -1,4 +1,4 @@
-"""What is minimised, and its gradients for a batch, whole or in parts that fit into memory."""
+"""The loss, and its gradients for a batch, as a whole or in parts that fit into memory."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,8 +28,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def make_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
     """The recipe's loss; with label smoothing e, targets are (1 - e) * target + e / K.
 
-    `weights` (K,) are what each class counts in cross-entropy. Raises InputError for a loss of
-    masks.
+    `weights` (K,) are the weights of the classes in cross-entropy. Raises InputError for a loss
+    of masks.
     """
 
     def cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def make_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
         return -(shares * (1 - log.exp()) ** config.focal_gamma * log).sum(1).mean()
 
     def mse(scores: Tensor, target: Tensor) -> Tensor:
-        """Of scores and one-hot targets, over all classes (arXiv:2006.07322)."""
+        """Squared error of scores and one-hot targets, over all classes (arXiv:2006.07322)."""
         return F.mse_loss(scores, _shares(scores, target, config.label_smoothing))
 
     losses = {"cross_entropy": cross_entropy, "focal": focal, "mse": mse}
@@ -57,9 +57,9 @@ def make_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
 
 
 def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
-    """The recipe's loss of scores (N, K, H, W) and masks (N, H, W), whose 255 count nothing.
+    """The recipe's loss of scores (N, K, H, W) and masks (N, H, W); pixels of 255 do not count.
 
-    The mean is over the pixels of known class; with `weights` (K,) a weighted one, as torch's.
+    The mean is over the pixels of known class; with `weights` (K,) it is weighted, as in torch.
     """
 
     def mean(values: Tensor, known: Tensor, share: Tensor | None = None) -> Tensor:
@@ -84,12 +84,12 @@ def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
         return mean((scores - shares).square().mean(1), target != IGNORED)
 
     def dice(scores: Tensor, target: Tensor) -> Tensor:
-        """1 - the mean Dice of the classes that are there, of probabilities over the batch."""
+        """1 - the mean Dice of the classes that occur, from probabilities over the batch."""
         known = (target != IGNORED)[:, None]
         told, truth = scores.softmax(1) * known, _mask_shares(scores, target, 0.0) * known
         sums = [x.sum((0, 2, 3)) for x in (told * truth, told, truth)]
         there = sums[2] > 0
-        values = (2 * sums[0] + 1) / (sums[1] + sums[2] + 1)  # 1: smooth where a class is rare
+        values = (2 * sums[0] + 1) / (sums[1] + sums[2] + 1)  # 1: smooth if a class is rare
         return 1 - (values * there).sum() / there.sum().clamp(min=1)
 
     def both(scores: Tensor, target: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
 
     def loss(scores: Tensor, target: Tensor) -> Tensor:
         if target.shape[1:] != scores.shape[2:]:
-            # At the middle of each pixel, as the image is; `nearest` takes the upper left corner.
+            # At the middle of each pixel, like the image; `nearest` takes the upper left corner.
             target = F.interpolate(
                 target[:, None].float(), size=scores.shape[2:], mode="nearest-exact"
             )[:, 0]
@@ -110,7 +110,7 @@ def make_mask_loss(config: TrainConfig, weights: Tensor | None = None) -> Loss:
 
 
 def _mask_shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """(N, K, H, W); of a pixel without a class those of class 0, which do not count."""
+    """(N, K, H, W); a pixel without a class has those of class 0, which do not count."""
     classes = scores.shape[1]
     known = target.masked_fill(target == IGNORED, 0)
     shares = F.one_hot(known, classes).movedim(-1, 1).to(scores.dtype)
@@ -118,9 +118,9 @@ def _mask_shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
 
 
 def weights_of(config: TrainConfig, data: ImageData) -> Tensor | None:
-    """What each class counts, float32 (K,), by the recipe's `class_weights`; None: all the same.
+    """The classes' weights, float32 (K,), by the recipe's `class_weights`; None: all equal.
 
-    A class that does not occur counts 1.
+    A class that does not occur has weight 1.
     """
     if config.class_weights == "none":
         return None
@@ -139,7 +139,7 @@ def _shares(scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
 
 
 class Gradients:
-    """Fills in gradients batch by batch; remembers into how many `parts` a batch must be cut."""
+    """Computes gradients batch by batch; remembers into how many `parts` a batch is cut."""
 
     def __init__(
         self,
@@ -149,9 +149,9 @@ class Gradients:
         workers: int,
         data: ImageData | None = None,
     ) -> None:
-        """`data` say whether a class is told of an image or of each pixel, and how common it is.
+        """`data` decide whether images or pixels have classes, and how common each class is.
 
-        Without them it is of an image, and all classes count the same.
+        Without them images have classes, and all classes count the same.
         """
         self.parts = config.accumulation
         self._clip_norm = config.clip_norm
@@ -172,16 +172,16 @@ class Gradients:
         images: Tensor,  # uint8 (N, C, H, W)
         labels: Tensor,  # (N,), masks (N, H, W), or boxes (N, P, 5) of the prepared images
         *,
-        targets: Tensor,  # the labels, or (N, K) shares of the classes where images are mixed
+        targets: Tensor,  # the labels, or (N, K) shares of the classes if images are mixed
         prepare: Preparation,
     ) -> tuple[Tensor, Tensor]:
-        """Leave the batch's gradients in the model; its loss, and how many it got right.
+        """Leaves the batch's gradients in the model; returns the loss and how many are right.
 
-        An image with a mask is right by its share of the known pixels, one with boxes never: what a
-        head finds is not looked at in training, and its losses are its own.
+        An image with a mask counts by its share of right pixels. One with boxes never counts: in
+        training a detector returns losses and no boxes.
 
-        Where memory runs out, a batch is cut into twice as many parts from then on; not with
-        several workers, of whom the others would wait for ever.
+        If memory runs out, batches are cut into twice as many parts from then on; not with several
+        workers, as the others would wait for ever.
         """
         self.parts = min(self.parts, max(1, len(labels) // 2))  # batch norm needs two images
         while True:
@@ -211,14 +211,14 @@ class Gradients:
                 torch.cuda.empty_cache()
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients in their own units, where float16 had them scaled."""
+        """Removes float16's scaling from the gradients."""
         if self._grad_scaler is not None:
             self._grad_scaler.unscale_(optimizer)
 
     def step(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Clip if the recipe says so, and take a step.
 
-        With float16, a batch whose gradients overflowed is left out and the loss's scale lowered.
+        With float16, a batch whose gradients overflow is left out, and the loss's scale lowered.
         """
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), self._clip_norm)
@@ -229,12 +229,12 @@ class Gradients:
         self._grad_scaler.update()
 
     def loss_scale(self) -> dict[str, float]:
-        """What float16 goes on from; empty elsewhere."""
+        """The loss's scale, to go on from; empty unless float16 is used."""
         found = {} if self._grad_scaler is None else self._grad_scaler.state_dict()
         return {name: float(value) for name, value in found.items()}
 
     def restore(self, *, parts: int, loss_scale: dict[str, float]) -> None:
-        """Put back what a state says; `loss_scale` is empty where there was no float16."""
+        """Restore these from a state; `loss_scale` is empty without float16."""
         self.parts = parts
         if self._grad_scaler is not None and loss_scale:
             self._grad_scaler.load_state_dict(loss_scale)
@@ -267,7 +267,7 @@ class Gradients:
 
 
 def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    """How many images are told rightly; with masks, as many as the share of their pixels says."""
+    """How many images are right; with masks the sum of their shares of right pixels."""
     if labels.ndim == 1:
         return (scores.argmax(1) == labels).sum()
     if scores.shape[2:] != labels.shape[1:]:
@@ -285,7 +285,7 @@ def _unsynced(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _float(output: Any) -> Any:
-    """Scores in float32, whatever autocast gave: a loss in 16 bits loses its small differences."""
+    """Scores in float32, whatever autocast gave: in 16 bits a loss loses small differences."""
     if isinstance(output, TrainingScores):
         auxiliary = [(weight, scores.float()) for weight, scores in output.auxiliary]
         return TrainingScores(output.scores.float(), auxiliary)

@@ -1,4 +1,4 @@
-"""What a training computes on and how: device, number format, compilation, layout in memory."""
+"""The device of a training, its number format, compilation, and layout in memory."""
 
 import copy
 import ctypes
@@ -23,11 +23,11 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt, see malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors free, for the next ones.
+    """Let this process keep the memory of freed tensors, for the next ones.
 
-    By default glibc gives each freed block above 32 MB at the latest back to the system, and the
-    system then clears every page anew. A training frees and takes such blocks in every step: at
-    64 pixels half of its time went there. Nothing happens where the C library is another one.
+    By default glibc returns freed blocks to the system, at the latest those above 32 MB, and the
+    system clears every page again. A training frees and takes such blocks in every step: at 64
+    pixels this took half of its time. With another C library nothing happens.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -37,9 +37,9 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
-    """Where it is `wanted`, let torch compute inside so that equal steps give equal bits on a card.
+    """If `wanted`, torch computes inside so that equal steps give equal bits on a card.
 
-    Otherwise torch's flags stay as they are. What it found is put back. Raises InputError where an
+    Otherwise torch's flags stay as they are. They are restored at the end. Raises InputError if an
     operator has no such form (https://docs.pytorch.org/docs/stable/notes/randomness.html).
     """
     if not wanted:
@@ -52,7 +52,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     cudnn.benchmark, cudnn.deterministic = False, True
     torch.use_deterministic_algorithms(True)
-    filling.fill_uninitialized_memory = False  # finds errors, and costs time; nothing here reads it
+    filling.fill_uninitialized_memory = False  # only for finding errors, and slow
     try:
         yield
     except RuntimeError as error:
@@ -67,14 +67,14 @@ def repeatable(wanted: bool) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
 
 
-# How CUDA's libraries say that a card is full; torch's own allocator has a type for it.
+# Messages of CUDA's libraries for a full card; torch's own allocator has an exception type.
 _FULL = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 def card_is_full(error: BaseException) -> bool:
-    """Whether memory of the device ran out, also where another process took it.
+    """Whether memory of the device ran out, also if another process took it.
 
-    Then cuBLAS, cuDNN and the driver cannot allocate what is theirs, and raise a RuntimeError.
+    Then cuBLAS, cuDNN and the driver cannot allocate theirs, and raise a RuntimeError.
     """
     if isinstance(error, torch.OutOfMemoryError):
         return True
@@ -86,14 +86,14 @@ _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # a quarter of the time saved from then on.
 _COMPILING = 60.0  # seconds
 _SAVED = 0.25
-_SAFETY = 2.0  # the estimate must pay so many times over
+_SAFETY = 2.0  # the estimated saving must be so many times the cost
 
 
 def choose_precision(setting: str, device: torch.device) -> torch.dtype | None:
     """The type of autocast, or None for plain float32.
 
     `auto` is bfloat16 on a GPU that has it (compute capability 8.0 and above) and float32
-    elsewhere: a CPU gains by bfloat16 only where it has instructions for it.
+    elsewhere: a CPU is faster with bfloat16 only if it has instructions for it.
     """
     if setting != "auto":
         return _TYPES.get(setting)
@@ -112,7 +112,7 @@ def autocast(device: torch.device, precision: torch.dtype | None) -> AbstractCon
 def make_grad_scaler(
     device: torch.device, precision: torch.dtype | None
 ) -> torch.amp.GradScaler | None:
-    """For float16 alone, whose range small gradients fall out of."""
+    """Only for float16, in which small gradients would become 0."""
     return torch.amp.GradScaler(device.type) if precision == torch.float16 else None
 
 
@@ -120,8 +120,8 @@ def compiles(setting: str, *, device: torch.device, seconds_left: float | None) 
     """Whether the training is to be compiled now.
 
     `always`: from the start. `auto`: on a GPU, once an epoch has shown how long the rest takes
-    (`seconds_left`), if compiling saves twice what it costs. On a CPU never of itself: another
-    arithmetic in mid-training would end the equality of continued and uninterrupted trainings.
+    (`seconds_left`), if compiling saves twice its cost. On a CPU never: other arithmetic
+    in mid-training would make continued and uninterrupted trainings differ.
     """
     if setting == "auto":
         return (
@@ -135,9 +135,9 @@ def compiles(setting: str, *, device: torch.device, seconds_left: float | None) 
 def compile_network(network: nn.Module, device: torch.device, *, graphs: bool) -> nn.Module:
     """The same weights behind a compiled forward; with `graphs` replayed on a GPU as CUDA graphs.
 
-    Not with gradients that several passes add up: a replay would overwrite those of the pass
-    before. What was compiled earlier in this process is forgotten: after eight networks of one
-    class torch would run the next ones uncompiled, and say so only in its own log.
+    No graphs if several passes add up gradients: a replay would overwrite those of the pass
+    before. Earlier compilations of this process are forgotten: after eight networks of one class
+    torch would run the next ones uncompiled, and say so only in its own log.
     """
     torch._dynamo.reset()
     mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
@@ -145,9 +145,9 @@ def compile_network(network: nn.Module, device: torch.device, *, graphs: bool) -
 
 
 _LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-_STEPS = 3  # timed, after one that is not
+_STEPS = 3  # timed, after an untimed one
 _IMAGES = 16  # at most, of a step on a CPU
-_GAIN = 1.05  # by which the other layout must be faster than the one that usually is
+_GAIN = 1.05  # how much faster the other layout must be than the usual one
 
 
 def choose_layout(
@@ -160,11 +160,11 @@ def choose_layout(
 ) -> torch.memory_format:
     """`channels_last`, `contiguous`, or for `auto` the faster of the two for such networks.
 
-    `shape` is of a batch (N, C, R, R), `precision` that of autocast. Measured with a few steps of a
-    copy (on a CPU of at most 16 images, where time grows with them; on a GPU of all), for each
-    combination of device, threads, kinds of layers, shape, precision and cuDNN's flags; the first
-    measurement of a machine is kept in the cache folder and holds from then on, so that equal
-    trainings are equal. The usual one (channels_last on a CPU) is left only for a gain of 5 %.
+    `shape` is that of a batch (N, C, R, R), `precision` that of autocast. Measured with a few steps
+    of a copy (on a CPU with at most 16 images, as time is proportional to them; on a GPU with all)
+    for each combination of device, threads, kinds of layers, shape, precision and cuDNN's flags.
+    A machine's first measurement is kept in the cache folder and used from then on, so that equal
+    trainings are equal. The usual layout (channels_last on a CPU) changes only for a gain of 5 %.
     """
     if setting != "auto":
         return _LAYOUTS[setting]
@@ -181,9 +181,9 @@ def choose_layout(
     usual = "channels_last" if device.type == "cpu" else "contiguous"
     (other,) = _LAYOUTS.keys() - {usual}
     found = other if seconds[usual] > _GAIN * seconds[other] else usual
-    with suppress(OSError):  # a folder that cannot be written: it is measured again next time
+    with suppress(OSError):  # if the folder cannot be written, it is measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # another process was first, and holds
+        with suppress(FileExistsError):  # another process was first; its result holds
             _write_first(path, json.dumps({"layout": found, "seconds_a_step": seconds}))
         found = json.loads(path.read_text())["layout"]
     return _LAYOUTS[found]
@@ -205,7 +205,7 @@ def _key(
 
 
 def _write_first(path: os.PathLike[str], text: str) -> None:
-    """Write a file whole, and only where there is none. Raises FileExistsError."""
+    """Write a file whole, and only if there is none. Raises FileExistsError."""
     own = f"{os.fspath(path)}.{os.getpid()}.tmp"
     try:
         with open(own, "w") as file:
@@ -225,21 +225,21 @@ def _seconds_a_step(
     layout: torch.memory_format,
     precision: torch.dtype | None,
 ) -> float:
-    """The median of a few forward and backward passes of a copy; the random state stays.
+    """The median of a few forward and backward passes of a copy; the random state is kept.
 
-    With half of the images where memory runs out.
+    With half of the images if memory runs out.
     """
     try:
         return _timed(network, shape, device, layout, precision)
     except RuntimeError as error:
         if not card_is_full(error) or shape[0] <= 2:
             raise
-    torch.cuda.empty_cache()  # outside of `except`, which still holds what did not fit
+    torch.cuda.empty_cache()  # outside of `except`, which still holds the tensors
     return _seconds_a_step(network, (shape[0] // 2, *shape[1:]), device, layout, precision)
 
 
 def _any_loss(trained: nn.Module, images: Tensor) -> Tensor:
-    """Something to be differentiated; a detector's own losses would need boxes."""
+    """Any loss to differentiate; a detector's own losses would need boxes."""
     if isinstance(trained, DetectionNetwork):
         return torch.stack([each.float().sum() for each in trained.raw(images).values()]).sum()
     return weighted_loss(trained(images), Tensor.sum)

@@ -1,4 +1,4 @@
-"""What a network reaches on a part of the data: one figure, class by class, image by image."""
+"""The quality of a network on a part of the data: one figure, by class, and by image."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,9 @@ def evaluate(
     precision: torch.dtype | None = None,
     metric: MetricName = "auto",
 ) -> float:
-    """The metric (by default the task's own, see `metric_of`) on `split`, where the network is.
+    """The metric (by default the task's own, see `metric_of`) on `split`, on the network's device.
 
-    `data` is what the network was trained on: its training images give mean and deviation.
+    `data` are those of the training: their training images give mean and deviation.
     `precision` is that of autocast, as in the training; None computes in float32.
     """
     device = next(network.parameters()).device
@@ -64,10 +64,10 @@ def measure(
     workers: Workers | None = None,
     first: int = 1,
 ) -> Tensor:
-    """What a metric is computed of: the confusion matrix, or for boxes the average precisions.
+    """The input of a metric: the confusion matrix, or for boxes the average precisions.
 
-    `first` is that of `confusion`. Of several `workers` each looks at its own share of `split`,
-    and all get the same.
+    `first` is that of `confusion`. Each of several `workers` reads its own share of `split`, and
+    all get the same result.
     """
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     if workers is not None and workers.count > 1:
@@ -83,18 +83,18 @@ def measure(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A network on one part. Of boxes `matrix` holds average precisions.
+    """The results of a network on one part. For boxes `matrix` holds average precisions.
 
-    `told` and `sure` are of each image: the class of highest score and its share, or with masks
-    nothing and the Dice of the image alone, the mean over the classes that are there, or with boxes
-    nothing and `f1_of` the image alone. `curves` are of boxes: the precision at an IoU of 0.5.
+    `told` is each image's predicted class (only in classification). `sure` is a figure of each
+    image: the probability of that class; with masks its Dice, the mean over the classes that occur;
+    with boxes its `f1_of`. `curves` are for boxes: the precision at an IoU of 0.5.
     """
 
     value: float  # of the metric
     matrix: Tensor  # int64 (K, K); float64 (2, K) of boxes
     told: Tensor  # int64 (N,)
     sure: Tensor  # float64 (N,)
-    score: float = SURE  # of boxes: the least one that `sure` looks at
+    score: float = SURE  # for boxes: the least one that counts in `sure`
     curves: Tensor | None = None  # float64 (101, K), at recalls of 0, 0.01 to 1
 
 
@@ -108,7 +108,7 @@ def judge(
     precision: torch.dtype | None = None,
     score: float = SURE,
 ) -> Judged:
-    """Look at `part` once (twice for top-5, whose matrix is another), where the network is."""
+    """Results on `part`, read once (twice for top-5, with its own matrix)."""
     placed = place(part, next(network.parameters()).device)
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     told, sure = torch.zeros(len(part), dtype=torch.int64), torch.zeros(len(part)).double()
@@ -145,11 +145,11 @@ def _dice_by_image(told: Tensor, masks: Tensor, classes: int) -> Tensor:
 
 
 def class_table(matrix: Tensor, classes: tuple[str, ...], task: Task) -> pd.DataFrame:
-    """A row a class, in their order.
+    """A row for each class, in their order.
 
     Classification: `class, images, predicted, precision, recall, f1`. Masks: `class, pixels,
-    predicted, dice, iou`. Boxes: `class, ap50, ap`. A class that is
-    neither true nor told has NaN.
+    predicted, dice, iou`. Boxes: `class, ap50, ap`. A class that
+    neither occurs nor is predicted has NaN.
     """
     names = pd.Series(classes, dtype="string")
     if task == "detection":
@@ -166,7 +166,7 @@ def class_table(matrix: Tensor, classes: tuple[str, ...], task: Task) -> pd.Data
 
 
 def confused_pairs(matrix: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
-    """`truth, prediction, count`, the cells of the matrix that are not 0: few, however many K."""
+    """`truth, prediction, count`, the cells of the matrix that are not 0: few, for any K."""
     rows, columns = np.nonzero(matrix.numpy())
     names = np.asarray(classes, dtype=object)
     return pd.DataFrame(
@@ -179,7 +179,7 @@ def confused_pairs(matrix: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
 
 
 def curve_table(curves: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
-    """`class, recall, precision`, the curve of each class that is there, at an IoU of 0.5."""
+    """`class, recall, precision`, the curve of each class that occurs, at an IoU of 0.5."""
     recalls, count = np.linspace(0, 1, len(curves)).round(2), len(classes)
     table = pd.DataFrame(
         {
@@ -194,7 +194,7 @@ def curve_table(curves: Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
 
 
 def never_predicted(table: pd.DataFrame) -> str:
-    """A sentence where a class that is there is never predicted; else empty."""
+    """A sentence if a class that occurs is never predicted; else empty."""
     if "predicted" not in table:
         return ""
     there = table[table.columns[1]] > 0  # images, or pixels
@@ -207,15 +207,15 @@ def never_predicted(table: pd.DataFrame) -> str:
 
 
 def worst_classes(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The classes of lowest F1, Dice or AP, the lowest first, of those that occur."""
+    """The occurring classes with the lowest F1, Dice or AP, the lowest first."""
     by = next(name for name in ("f1", "dice", "ap") if name in table)
     return table.dropna(subset=[by]).sort_values(by, kind="stable").head(count)
 
 
 def write_classes(folder: Path, judged: Judged, data: ImageData, *, part: str) -> pd.DataFrame:
-    """Write classes.csv, and confusion.csv, or of boxes precision_recall.csv. The first's table.
+    """Write classes.csv and confusion.csv, or for boxes precision_recall.csv; returns the first.
 
-    All name their `part`.
+    All have a column `part`.
     """
     table = class_table(judged.matrix, data.classes, data.task)
     write_text(folder / CLASSES, table.assign(part=part).to_csv(index=False))

@@ -1,4 +1,4 @@
-"""Train a network for some epochs, telling its accuracy, or another metric, after each."""
+"""Train a network for some epochs; report its accuracy, or another metric, after each."""
 
 import math
 import time
@@ -39,7 +39,7 @@ from experiments.training.workers import Workers, batch_size
 from scaler.conditions import find_device
 from search_spaces.records import InputError
 
-_LOOK = 50  # steps between two looks at the loss, each of which waits for the device
+_LOOK = 50  # steps between two reads of the loss; each read waits for the device
 _DIVERGED = 100.0  # times the loss of guessing
 
 
@@ -64,22 +64,22 @@ def train_epochs(
 ) -> Iterator[TrainedEpoch]:
     """Train `network` in place, (N, C, R, R) float32 -> (N, num_classes); yield after each epoch.
 
-    The learning rate follows a schedule over all `epochs`; whoever wants fewer stops iterating.
-    From the same weights, seed, device and number of threads comes the same curve, bit for bit on
-    a CPU (and on a card with `config.deterministic`, see docs/gpu.md), whatever ran before or runs
-    between two epochs: every epoch draws from generators seeded
-    with (seed, epoch), torch's global one among them, for dropout. So a training that goes on from
-    a `state` of an earlier one continues its curve. A batch for which memory runs out is cut into
-    twice as many parts, whose gradients add up to those of the whole (batch norm sees the parts).
+    The learning rate follows a schedule over all `epochs`; a caller may stop iterating earlier.
+    Equal weights, seed, device and number of threads give equal curves, bit for bit on a CPU (and
+    on a card with `config.deterministic`, see docs/gpu.md), whatever ran before or runs between two
+    epochs: every epoch draws from generators seeded with (seed, epoch), for dropout also torch's
+    global one. So a training that goes on from the `state` of an earlier one continues its curve.
+    If memory runs out, a batch is cut into twice as many parts, whose gradients add up to those of
+    the whole (batch norm sees the parts).
 
     With several `workers`, processes of one torch.distributed group, each takes its share of every
     batch, so that together they see each image once an epoch; all get the same results.
 
-    `judged_in` int8, each epoch's accuracy, and its network, are those of the network as int8
+    With `judged_in` int8, each epoch's accuracy and network are those of the network as int8
     computes it (see `QuantisedNetwork`).
 
-    Raises TrainingDiverged within an epoch whose loss is not finite or 100 times that of guessing,
-    and InputError for fewer than 2 images, or a batch that `workers` do not divide.
+    Raises TrainingDiverged in an epoch whose loss is not finite or 100 times that of guessing, and
+    InputError for fewer than 2 images, or a batch that `workers` do not divide.
     """
     training = _Training(
         network,
@@ -98,7 +98,7 @@ def train_epochs(
 
 
 class _Training:
-    """What lasts from epoch to epoch."""
+    """The objects that last from epoch to epoch."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class _Training:
         self.augmentation, self.judged_in = augmentation, judged_in
         self.workers, self.device = workers, workers.device
         self.batch_size = batch_size(len(data.train), config, workers=workers.count)
-        self.steps = len(data.train) // self.batch_size  # what is left over of a batch is dropped
+        self.steps = len(data.train) // self.batch_size  # an incomplete batch is dropped
         self.data, self.num_classes = data, data.num_classes
         self.train, self.validation = (
             place(part, self.device) for part in (data.train, data.validation)
@@ -158,7 +158,7 @@ class _Training:
         self.model = workers.wrapped(self.model)
 
     def run(self, epoch: int) -> TrainedEpoch:
-        """Train for one epoch, and measure what came of it."""
+        """Train for one epoch, and measure the result."""
         started = time.perf_counter()
         with repeatable(self.config.deterministic):
             train_loss, train_accuracy, norms = self._train(epoch)
@@ -167,7 +167,7 @@ class _Training:
         self.accuracies.append(accuracy)
         seconds = time.perf_counter() - started
         left = (self.epochs - epoch) * seconds
-        cut = self.gradients.graphs and self.gradients.parts > 1  # memory ran out since
+        cut = self.gradients.graphs and self.gradients.parts > 1  # memory ran out since then
         if cut or (not self.compiled and self.workers.count == 1 and self._pays(left)):
             self._compile()
         return TrainedEpoch(
@@ -183,7 +183,7 @@ class _Training:
         )
 
     def _train(self, epoch: int) -> tuple[float, float | None, dict[str, float]]:
-        """The epoch's steps: mean loss, accuracy on what was trained, the first step's norms."""
+        """The epoch's steps: mean loss, accuracy on the training images, the first step's norms."""
         order, draws = self._seed(epoch)
         _train_mode(self.network)
         total = torch.zeros((), device=self.device)
@@ -221,7 +221,7 @@ class _Training:
     def _fill_gradients(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Augment a batch and leave its gradients; its loss, and how many it got right."""
+        """Augment a batch and compute its gradients; its loss, and how many images are right."""
         if self.prepare.patches:
             side = self.prepare.resolution
             images, labels = random_patches(images, labels, side=side, generator=draws)
@@ -242,7 +242,7 @@ class _Training:
         return found
 
     def _evaluated(self) -> nn.Module:
-        """What is judged: the network, or its weights' average; in int8 a copy that rounds."""
+        """The network to judge: itself, or its weights' average; in int8 a copy that rounds."""
         network = self.network if self.average is None else self.average.network
         if self.judged_in == "float32":
             return network
@@ -290,7 +290,7 @@ class _Training:
         if self.task == "detection":
             return False  # the number of boxes differs from batch to batch
         if self.config.deterministic and self.config.compiled == "auto":
-            return False  # the clock would decide in which epoch it begins
+            return False  # measured time would decide in which epoch it begins
         return compiles(self.config.compiled, device=self.device, seconds_left=seconds_left)
 
     def _compile(self) -> None:
@@ -302,7 +302,7 @@ class _Training:
     def _seed(self, epoch: int) -> tuple[Tensor, torch.Generator]:
         """The epoch's order of images, and the generator that augments them.
 
-        Every worker draws the same order, and augments its share with numbers of its own.
+        Every worker draws the same order, and augments its share with its own random numbers.
         """
         order_seed, global_seed = np.random.SeedSequence([self.seed, epoch]).generate_state(
             2, np.uint32

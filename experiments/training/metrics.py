@@ -1,8 +1,8 @@
-"""Metrics by name: what a network is judged by, from its confusion matrix alone, or its boxes.
+"""Metrics by name: the figure that a network is judged by, from its confusion matrix or boxes.
 
-A confusion matrix counts images, or pixels: int64 (K, K), a row a true class, a column a class that
-was told. Dice over a whole part is 2 TP / ((TP + FP) + (TP + FN)), the mean over classes. For boxes
-there is instead the average precision of each class, float64 (2, K), see `detection`.
+A confusion matrix counts images, or pixels: int64 (K, K), a row for each true class, a column for
+each predicted one. Dice over a whole part is 2 TP / ((TP + FP) + (TP + FN)), the mean over
+classes. Boxes have instead the average precision of each class, float64 (2, K), see `detection`.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from search_spaces.records import InputError
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure in [0, 1], the higher the better; `label` is what people read."""
+    """A figure in [0, 1], the higher the better; `label` is its name for people."""
 
     name: str
     label: str
     task: Task
     of: Callable[[Tensor], float]
-    first: int = 1  # an image counts as right where its class is among so many of highest score
+    first: int = 1  # an image is right if its class is among so many of highest score
 
 
 def _right(matrix: Tensor) -> float:
@@ -40,7 +40,7 @@ def _recalls(matrix: Tensor) -> float:
 def dice_by_class(matrix: Tensor) -> Tensor:
     """2 TP / ((TP + FP) + (TP + FN)), float64 (K,); NaN for a class that is neither true nor told.
 
-    The same number is called F1 where images are counted.
+    For counts of images the same number is called F1.
     """
     return 2 * matrix.diagonal().double() / (matrix.sum(0) + matrix.sum(1))
 
@@ -52,7 +52,7 @@ def iou_by_class(matrix: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> float:
-    """Without NaN; 0 where there is nothing else, as where no pixel of a part has a class."""
+    """The mean without NaN; 0 if all are NaN, as when no pixel of a part has a class."""
     return float(values.nanmean().nan_to_num(0.0))
 
 
@@ -80,8 +80,8 @@ DEFAULTS: dict[Task, str] = {
 def metric_of(name: MetricName, task: Task, *, classes: int | None = None) -> Metric:
     """The metric of that name; `auto` is accuracy, Dice for masks, mAP50 for boxes.
 
-    Raises InputError for one of another task, and where `classes` are so few that all is right;
-    boxes may be of one class.
+    Raises InputError for a metric of another task, and if there are so few `classes` that every
+    image would be right; boxes may have one class.
     """
     metric = METRICS[DEFAULTS[task] if name == "auto" else name]
     if metric.task != task:
@@ -101,14 +101,14 @@ def metric_of(name: MetricName, task: Task, *, classes: int | None = None) -> Me
 def confusion(scores: Tensor, targets: Tensor, *, first: int = 1) -> Tensor:
     """The confusion matrix of scores (N, K) or (N, K, H, W) and classes (N,) or (N, H, W).
 
-    A class among the `first` of highest score counts as told; otherwise that of the highest.
+    The true class counts as predicted if among the `first` of highest score, else the highest.
     """
     classes, told = scores.shape[1], scores.argmax(1)
     if first > 1:
         among = (scores.topk(first, dim=1).indices == targets[:, None]).any(1)
         told = targets.where(among, told)
     cells = targets.flatten().long() * classes + told.flatten()
-    if targets.ndim == 3:  # to a cell behind the last; picking the others would wait for the device
+    if targets.ndim == 3:  # into an extra last cell; selecting pixels would wait for the device
         cells = cells.where(targets.flatten() != IGNORED, classes * classes)
     counts = torch.bincount(cells, minlength=classes * classes + 1)
     assert len(counts) == classes * classes + 1, "a class that the network does not know"

@@ -1,8 +1,8 @@
-"""Boxes of a batch: moved with their images, dropped where little of them is left, and as a
-detector takes them.
+"""Boxes of a batch: moved with their images, dropped if little of them is left, and in the form
+that a detector takes.
 
 A batch's boxes are float32 (N, P, 5) on the images' device: corners in pixels, and the class, which
-is NO_BOX in the rows that fill up (see `Boxes.padded`).
+is NO_BOX in the rows of padding (see `Boxes.padded`).
 """
 
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from search_spaces.records import InputError
 
 
 class Moves(NamedTuple):
-    """How each image of a batch was flipped and moved: pixels, int64 (N, 1), all may be 0.
+    """How each image of a batch was moved and flipped: pixels, int64 (N, 1); all may be 0.
 
-    A pixel comes to lie `down` and `right` of where it was, and is then mirrored where `mirrored`.
+    Each pixel moves by `down` and `right`; then the image is mirrored if `mirrored`.
     """
 
     down: Tensor
@@ -28,7 +28,7 @@ class Moves(NamedTuple):
 
 
 def check_boxes_can(augmentation: Augmentation) -> None:
-    """Raise InputError for what would need boxes that nobody drew."""
+    """Raise InputError for augmentation for which the new boxes are not known."""
     refused = {
         "randaugment": augmentation.randaugment is not None,
         "cutout": augmentation.cutout > 0,
@@ -44,7 +44,7 @@ def check_boxes_can(augmentation: Augmentation) -> None:
 
 
 def crop_boxes(boxes: Tensor, crops: Tensor, *, height: int, width: int) -> Tensor:
-    """Boxes where `crop_and_resize` puts them: crops (N, 4) as `draw_crops` gives them."""
+    """Boxes after `crop_and_resize`; crops (N, 4) are those of `draw_crops`."""
     top, left, tall, wide = crops.to(boxes.dtype)[:, :, None].unbind(1)  # (N, 1)
     x = (boxes[:, :, 0:4:2] - left[:, :, None]) * (width / wide)[:, :, None]
     y = (boxes[:, :, 1:4:2] - top[:, :, None]) * (height / tall)[:, :, None]
@@ -52,7 +52,7 @@ def crop_boxes(boxes: Tensor, crops: Tensor, *, height: int, width: int) -> Tens
 
 
 def move_boxes(boxes: Tensor, moves: Moves, *, height: int, width: int) -> Tensor:
-    """Boxes where the images of `moves` have them."""
+    """Boxes after `moves` of their images."""
     x = boxes[:, :, 0:4:2] + moves.right[:, :, None]
     y = boxes[:, :, 1:4:2] + moves.down[:, :, None]
     x = torch.where(moves.mirrored[:, :, None], (width - x).flip(2), x)
@@ -62,7 +62,7 @@ def move_boxes(boxes: Tensor, moves: Moves, *, height: int, width: int) -> Tenso
 def _within(x: Tensor, y: Tensor, classes: Tensor, *, height: int, width: int) -> Tensor:
     """Boxes of x and y (N, P, 2) clipped to the image.
 
-    Where LEAST of the area or less is left there is no box any more: its row stays, as NO_BOX.
+    A box of which LEAST of the area or less is left becomes NO_BOX; its row stays.
     """
     inside_x, inside_y = x.clamp(0, width), y.clamp(0, height)
     whole = (x[:, :, 1] - x[:, :, 0]) * (y[:, :, 1] - y[:, :, 0])
@@ -78,9 +78,9 @@ def resize_boxes(boxes: Tensor, factor: float) -> Tensor:
 
 
 def targets_of(boxes: Tensor) -> list[dict[str, Tensor]]:
-    """For each image `boxes` (M, 4) and `labels` int64 (M,), as a detector takes them."""
+    """For each image `boxes` (M, 4) and `labels` int64 (M,), the form that a detector takes."""
     there = boxes[:, :, 4] >= 0
-    # The boxes first, so that one look at the counts is all that waits for the device.
+    # The boxes come first, so that only one read of the counts waits for the device.
     order = there.int().argsort(dim=1, descending=True, stable=True)
     first = boxes.gather(1, order[:, :, None].expand_as(boxes))
     return [

@@ -13,7 +13,7 @@ from experiments.config.recipe import Cosine, Exponential, Plateau, Steps, Train
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The recipe's optimizer over all weights that are not frozen.
 
-    Each group has a `scale`, by which `set_rate` multiplies the rate. `rmsprop` is TensorFlow's
+    Each group has a `scale`; `set_rate` multiplies the rate by it. `rmsprop` is TensorFlow's
     (epsilon under the root, squares start at 1, the rate inside the momentum) and `muon`
     (kellerjordan.github.io/posts/muon; matrices orthogonalised, the rest AdamW) timm's.
     """
@@ -24,7 +24,7 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     if config.optimizer == "sgd":
         nesterov = config.nesterov and momentum > 0  # torch accepts it only with a momentum
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, foreach=True)
-    from timm.optim import Muon, RMSpropTF  # seconds to import, for these two alone
+    from timm.optim import Muon, RMSpropTF  # takes seconds to import, and only these two need it
 
     found: torch.optim.Optimizer
     if config.optimizer == "muon":
@@ -37,13 +37,13 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step, scaled group by group."""
+    """Set the learning rate of the next step, times each group's scale."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What the optimizer remembers, as its momenta, by `<parameter's number>.<name>`."""
+    """The optimizer's state, such as momenta, by `<parameter's number>.<name>`."""
     states = optimizer.state_dict()["state"]
     return {
         f"{number}.{name}": torch.as_tensor(value)
@@ -54,7 +54,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; each tensor lies in memory as its parameter does."""
+    """Restore `optimizer_tensors`; each tensor gets the memory layout of its parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)
@@ -76,7 +76,7 @@ def gradient_norms(network: nn.Module) -> dict[str, float]:
 
 
 def _groups(network: nn.Module, config: TrainConfig) -> list[dict[str, object]]:
-    """Weights that decay and learn alike, in the order of the network."""
+    """Groups of weights with equal weight decay and rate, in the order of the network."""
     norms = {
         id(weight)
         for module in network.modules()
@@ -103,7 +103,7 @@ def _trained(network: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
 
 
 def _below_the_head(name: str, network: nn.Module) -> int:
-    """How many parts lie between a weight and the head: 0 in the head, most in the stem."""
+    """How many parts a weight is below the head: 0 in the head, most in the stem."""
     part, _, rest = name.partition(".")
     stages = len(network.get_submodule("stages")) if hasattr(network, "stages") else 0  # type: ignore[arg-type]
     if part == "stem":
@@ -122,8 +122,8 @@ def epoch_rates(
     """The rate of each step of `epoch` (from 1) of `epochs`.
 
     Linear up to the peak, then the recipe's schedule. The warm-up takes at most half of the
-    training, so that a very short one has a decay too. `accuracies`, of the epochs before, are
-    what a plateau is seen by.
+    training, so that a very short one has a decay too. `accuracies` of the epochs before show
+    plateaus.
     """
     steps = epochs * steps_per_epoch
     warmup = min(config.warmup_epochs * steps_per_epoch, steps / 2)
@@ -145,14 +145,14 @@ def _share(
     steps_per_epoch: int,
     accuracies: Sequence[float],
 ) -> float:
-    """Of the peak, after the warm-up."""
+    """The share of the peak rate, after the warm-up."""
     schedule = config.schedule
     if isinstance(schedule, Cosine):
         progress = max(0.0, step - warmup) / (steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * progress))
     if isinstance(schedule, Exponential):
-        # Counted from the first step, the warm-up included, as TensorFlow's does. The small
-        # number keeps a step that begins an interval in it (2.4 * 5 is 12, or a little less).
+        # Counted from the first step, with the warm-up, as in TensorFlow. The small number
+        # keeps the first step of an interval in it (2.4 * 5 is 12, or a little less).
         return schedule.factor ** int(step / (schedule.epochs * steps_per_epoch) + 1e-9)
     if isinstance(schedule, Steps):
         return schedule.factor ** sum(step >= at * steps - 1e-9 for at in schedule.at)
@@ -160,7 +160,7 @@ def _share(
 
 
 def _plateaus(schedule: Plateau, accuracies: Sequence[float]) -> int:
-    """How often the accuracy had not risen for `patience` epochs, at most `times`."""
+    """How often the accuracy did not rise for `patience` epochs, at most `times`."""
     found, best, waited = 0, -math.inf, 0
     for accuracy in accuracies:
         best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
@@ -172,9 +172,9 @@ def _plateaus(schedule: Plateau, accuracies: Sequence[float]) -> int:
 class AveragedNetwork:
     """A copy of `network` whose weights follow it: average = decay * average + (1 - decay) * now.
 
-    In the first steps the decay is (1 + n) / (10 + n) where that is less, as in TensorFlow's
-    ExponentialMovingAverage with `num_updates`; without it a short training would show mostly
-    where the weights began.
+    In the first steps the decay is (1 + n) / (10 + n) if that is less, as in TensorFlow's
+    ExponentialMovingAverage with `num_updates`; otherwise the average of a short training would
+    consist mostly of the first weights.
     """
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
@@ -184,7 +184,7 @@ class AveragedNetwork:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Follow `network` after one step of it."""
+        """Update the average after one step of `network`."""
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         pairs = [
@@ -192,7 +192,7 @@ class AveragedNetwork:
             for mine, now in zip(
                 self.network.state_dict().values(), network.state_dict().values(), strict=True
             )
-            if mine.is_floating_point()  # batch norm's count of batches is no weight
+            if mine.is_floating_point()  # batch norm's count of batches is not averaged
         ]
         own, others = ([pair[i] for pair in pairs] for i in (0, 1))
         torch._foreach_lerp_(own, others, 1 - decay)
@@ -202,6 +202,6 @@ class AveragedNetwork:
         return self.network.state_dict()
 
     def restore(self, tensors: dict[str, Tensor], *, updates: int) -> None:
-        """Put back what `tensors` gave after so many `updates`."""
+        """Restore `tensors` after so many `updates`."""
         self.network.load_state_dict(tensors)
         self.updates = updates

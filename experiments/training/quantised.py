@@ -1,10 +1,10 @@
-"""A network as int8 computes it, told in float: every weight and map rounded to 8 bits.
+"""A network as int8 computes it, simulated in float: every weight and map is rounded to 8 bits.
 
 It follows ONNX Runtime's static quantisation, with which `scaler export --int8` writes a file:
-batch norm is folded, weights have a scale a channel, maps a range a tensor, as calibration images
-give it. The rounding is torch's `fake_quantize_*`, through which gradients pass, so a network can
-also be trained under it. (torch.ao's modes are deprecated in favour of torchao's, which export a
-graph first: seconds a network, and a quantiser of its own to write.)
+batch norm is folded, weights have a scale for each channel, maps have one range, measured on
+calibration images. The rounding is torch's `fake_quantize_*`, which passes gradients on, so a
+network can also be trained with it. (torch.ao's modes are deprecated; torchao's first export a
+graph, which takes seconds for each network and needs a quantiser of our own.)
 """
 
 import copy
@@ -23,16 +23,16 @@ from experiments.training.windows import pieces
 from search_spaces.folding import fold_batch_norm
 
 Rounded = Callable[[Tensor], Tensor]
-Maps = Callable[[Tensor], tuple[Tensor, Rounded]]  # of a map, and what rounds others as that one
+Maps = Callable[[Tensor], tuple[Tensor, Rounded]]  # a rounded map, and its rounding for others
 Weight = Callable[[Tensor, int], Tensor]  # of a weight and the axis of its output channels
 JudgedIn = Literal["float32", "int8"]
-IMAGES = 512  # for calibration; docs/export.md has what int8 then costs
+IMAGES = 512  # for calibration; docs/export.md has the loss by int8
 _WEIGHTED = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}  # that axis
-# What reads rounded maps. Others pass on what they get: an activation as ReLU is the end of the
-# layer before it, whose sums are rounded behind it; a largest value is one of those it looked at.
+# Functions that read rounded maps. Others pass their input on: an activation like ReLU ends the
+# layer before it, whose sums are rounded after it; a maximum is one of its (rounded) inputs.
 _ROUNDED = {"add", "mul", "sub", "rsub", "cat", "mean", "sigmoid", "silu", "batch_norm"}
 _ROUNDED |= {"adaptive_avg_pool2d", "group_norm", *_WEIGHTED}
-# These compute in whole numbers of one scale: their end is rounded as what they read.
+# These compute in integers of one scale: their output is rounded like their input.
 _KEPT = {"avg_pool2d", "interpolate"}
 
 
@@ -44,14 +44,14 @@ def calibration_numbers(count: int) -> np.ndarray:
 class QuantisedNetwork(nn.Module):
     """A copy of `network` in eval mode, batch norm folded, that rounds as int8 does.
 
-    It gives what the network gives in eval mode, also while it is trained.
+    Its output is that of the network in eval mode, also while it is trained.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval()
         fold_batch_norm(self.network)
-        for module in self.network.modules():  # norms that stay keep their statistics
+        for module in self.network.modules():  # remaining norms keep their statistics
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
         self._ranges: list[tuple[Tensor, Tensor]] = []  # of each rounding, in the order of the run
@@ -63,7 +63,7 @@ class QuantisedNetwork(nn.Module):
         return self
 
     def calibrate(self, batches: Iterable[Tensor]) -> Self:
-        """Take the ranges that the maps have on prepared images, each (B, C, R, R)."""
+        """Measure the maps' ranges on prepared images, each (B, C, R, R)."""
         found: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad():
             for images in batches:
@@ -74,7 +74,7 @@ class QuantisedNetwork(nn.Module):
         return self
 
     def take_ranges(self, train: Placed, *, prepare: Preparation) -> Self:
-        """Calibrate on those of the training images that `calibration_numbers` names."""
+        """Calibrate on the training images of `calibration_numbers`."""
         return self.calibrate(_calibration(train, prepare))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,14 +92,14 @@ class QuantisedNetwork(nn.Module):
 
 
 class _Rounding(TorchFunctionMode):
-    """Rounds what the functions of _ROUNDED get, maps by `maps`, weights by `weight`."""
+    """Rounds the inputs of the functions in _ROUNDED, maps by `maps`, weights by `weight`."""
 
     def __init__(self, maps: Maps, weight: Weight) -> None:
         super().__init__()
         self._maps, self._weight = maps, weight
 
     def rounded(self, x: Tensor) -> Tensor:
-        """`x` in steps of its range, unless it is so already."""
+        """`x` in steps of its range, unless it is rounded already."""
         return self._first(x)[0]
 
     def _first(self, x: Tensor) -> tuple[Tensor, Rounded]:
@@ -129,14 +129,14 @@ class _Rounding(TorchFunctionMode):
                 self._weight(kwargs[key].view(1, -1, 1, 1), 0) for key in ("weight", "bias")
             )
             return self.rounded(x * factor) + shift
-        elif name == "batch_norm":  # it stays in float, but what it reads is rounded
+        elif name == "batch_norm":  # it stays in float, but its input is rounded
             args = (self.rounded(args[0]), *args[1:])
         else:
             args = tuple(self._all(value) for value in args)
         return func(*args, **(kwargs or {}))
 
     def _all(self, value: Any) -> Any:
-        """Maps, also of a list as `cat` gets it; numbers stay."""
+        """Rounds maps, also those in a list, as for `cat`; numbers stay."""
         if isinstance(value, list | tuple):
             return type(value)(self._all(each) for each in value)
         floats = isinstance(value, Tensor) and value.is_floating_point()
@@ -168,7 +168,7 @@ def _stepped(x: Tensor, scale: Tensor, zero: Tensor) -> tuple[Tensor, Rounded]:
 
 
 def _calibration(train: Placed, prepare: Preparation) -> Iterator[Tensor]:
-    """What the network sees of the images that give the ranges, (B, C, R, R)."""
+    """The network's inputs from the images that give the ranges, (B, C, R, R)."""
     numbers = torch.from_numpy(calibration_numbers(len(train)))
     order = torch.split(numbers, most_at_once(train))
     first = 0
@@ -183,7 +183,7 @@ def _joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tupl
 
 
 def _scale(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """The size of a step, and the number that stands for 0, which is always in the range."""
+    """The size of a step, and the integer for 0, which is always in the range."""
     low, high = low.clamp_max(0.0), high.clamp_min(0.0)
     scale = ((high - low) / 255).clamp_min(torch.finfo(low.dtype).tiny)
     return scale, (-128 - low / scale).round().to(torch.int32)

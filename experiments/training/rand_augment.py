@@ -22,7 +22,7 @@ def jitter(
 ) -> Tensor:
     """uint8 (N, C, H, W), each image with factors from 1 - x to 1 + x, in the order of the names.
 
-    What a factor does is torchvision's `adjust_brightness` and so on, but rounded once, at the end.
+    Factors act as in torchvision's `adjust_brightness` and so on, but are rounded once at the end.
     With all three 0 nothing is drawn.
     """
     if not (brightness or contrast or saturation):
@@ -57,7 +57,7 @@ def _blend(pixels: Tensor, other: Tensor, factors: Tensor | float) -> Tensor:
 
 
 def _grey(pixels: Tensor) -> Tensor:
-    """(N, 1, H, W); of a grey image itself."""
+    """(N, 1, H, W); a grey image itself."""
     if pixels.shape[1] != 3:
         return pixels
     red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
@@ -77,8 +77,8 @@ def rand_augment(
 ) -> tuple[Tensor, Tensor | None]:
     """`count` times, each image through one of OPERATIONS (arXiv:1909.13719), uint8 (N, C, H, W).
 
-    All with the same magnitude; half of them with it negated. What comes in at an edge is black.
-    `masks` uint8 (N, 1, H, W) follow where an operation moves pixels.
+    All have the same magnitude, half of them negated. Pixels that enter at an edge are black.
+    `masks` uint8 (N, 1, H, W) move too if an operation moves pixels.
     """
     strength = settings.magnitude / _BINS
     for _ in range(settings.count):
@@ -87,7 +87,7 @@ def rand_augment(
         )
         result = torch.empty_like(images)
         moved = None if masks is None else masks.clone()
-        groups = drawn.cpu()  # the only wait for the device: how many drew what
+        groups = drawn.cpu()  # the only wait for the device: how many images drew each
         for number in sorted(set(groups.tolist())):
             name, operation = list(OPERATIONS.items())[number // 2]
             sign = 1 if number % 2 else -1
@@ -122,13 +122,13 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def _torchvision() -> Any:
-    from torchvision.transforms.v2 import functional  # a second to import, for this alone
+    from torchvision.transforms.v2 import functional  # takes a second to import
 
     return functional
 
 
 def _degrees(strength: float) -> float:
-    """Of a shear by up to 0.3 of the other side."""
+    """The angle of a shear by up to 0.3 of the other side."""
     return math.degrees(math.atan(0.3 * strength))
 
 

@@ -1,6 +1,6 @@
-"""Sheets of images as the network saw them: its surest mistakes, or masks or boxes beside its own.
+"""Sheets of images as the network saw them: its surest mistakes, or true and own masks or boxes.
 
-They are made at the end of a training, when the images are at hand, so that a report needs no data.
+They are made at the end of a training, when the images are loaded, so that a report needs no data.
 """
 
 import io
@@ -40,7 +40,7 @@ def make_sheet(
     prepare: Preparation,
     precision: torch.dtype | None = None,
 ) -> bytes | None:
-    """PNG of the images that tell most; None where there are none. `precision` as in `judge`."""
+    """PNG of the most telling images; None if there are none. `precision` as in `judge`."""
     how: dict[str, Any] = {"prepare": prepare, "precision": precision}
     if data.task == "segmentation":
         return _masks(network, part, judged, data=data, **how)
@@ -68,7 +68,7 @@ def make_sheet(
 def _masks(
     network: nn.Module, part: Part, judged: Judged, *, data: ImageData, **how: Any
 ) -> bytes | None:
-    """A row an image: input, truth, prediction; the best, the middle and the worst by Dice."""
+    """A row for each image: input, truth, prediction; the best, middle and worst by Dice."""
     kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
@@ -108,7 +108,7 @@ def _ranked(judged: Judged) -> dict[int, str]:
 def _boxes(
     network: nn.Module, part: Part, judged: Judged, *, data: ImageData, **how: Any
 ) -> bytes | None:
-    """A row an image: its boxes, and those found with a score of `judged.score` or more."""
+    """A row for each image: true boxes, and those found with a score of `judged.score` or more."""
     kinds = _ranked(judged)
     chosen = list(kinds)
     if not chosen:
@@ -141,7 +141,7 @@ def _framed(figure: Figure, grid: Any, titles: Sequence[str], keys: list[Patch])
 
 
 def _draw_boxes(axes: Any, boxes: dict[str, Tensor], shades: list[Any]) -> None:
-    """Outlines in the colours of their classes; what was found has its score."""
+    """Outlines in the colours of their classes; found boxes have their score."""
     for i, (left, top, right, bottom) in enumerate(boxes["boxes"].tolist()):
         colour = shades[int(boxes["labels"][i])]
         size = (right - left, bottom - top)
@@ -152,7 +152,7 @@ def _draw_boxes(axes: Any, boxes: dict[str, Tensor], shades: list[Any]) -> None:
 
 
 def _seen(part: Part, chosen: Sequence[int], prepare: Preparation) -> tuple[Any, Any]:
-    """The network's input, in 0 to 1 again, float32 (n, R, R, C), and labels or masks."""
+    """The network's input, back in 0 to 1, float32 (n, R, R, C), and labels or masks."""
     placed = place(part.take(np.array(chosen)), prepare.scale.device, workers=0)
     images, labels = next(iter(placed.batches([torch.arange(len(chosen))])))
     raw = (prepare(images) - prepare.shift) / prepare.scale / 255
@@ -190,7 +190,7 @@ def _short(name: str) -> str:
 
 
 def _colours(count: int) -> list[tuple[float, float, float]]:
-    """So many colours that are told apart; from 21 on they come again in other shades."""
+    """So many distinct colours; from 21 on they repeat in other shades."""
     table = [
         colormaps[name](i)[:3] for name in ("tab10", "tab20b") for i in range(colormaps[name].N)
     ]

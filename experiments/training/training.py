@@ -28,16 +28,16 @@ from search_spaces.network import Network, build_network
 from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
-MOST_SAVING = 0.1  # of the time of the training
+MOST_SAVING = 0.1  # share of the time of the training
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A network, its data and its recipe: all that decides how the training goes.
+    """A network, its data and its recipe: everything that determines the training.
 
-    It trains at `resolution`, or at the architecture's own where that is None. `initial` are
-    weights to begin with, by name; others begin as the seed initialises them. The stem and the
-    first `frozen` stages keep their weights; None: everything learns. `judged_in` is that of
+    It trains at `resolution`, or at the architecture's own if that is None. `initial` are weights
+    to begin with, by name; others begin as the seed initialises them. The stem and the first
+    `frozen` stages keep their weights; None: everything learns. `judged_in` is that of
     `train_epochs`.
     """
 
@@ -54,18 +54,18 @@ class Training:
     judged_in: JudgedIn = "float32"
 
     def __post_init__(self) -> None:
-        """InputError where the head, or the recipe, is for another task than the data."""
+        """InputError if the head, or the recipe, is for another task than the data."""
         check_fits_data(self.architecture, self.data)
         check_recipe(self.config, self.data, augmentation=self.varied)
 
     @property
     def varied(self) -> Augmentation:
-        """How training images are varied."""
+        """The augmentation of training images."""
         return self.data_config.varied(self.config.augmentation)
 
     @property
     def metric(self) -> Metric:
-        """What is measured on the validation and test parts."""
+        """The metric on the validation and test parts."""
         return metric_of(self.config.metric, self.data.task, classes=self.data.num_classes)
 
     def network(self) -> Network:
@@ -83,7 +83,7 @@ class Training:
     def run(
         self, *, state: TrainingState | None = None, rank: int = 0, workers: int = 1
     ) -> Iterator[TrainedEpoch]:
-        """Train from the start, or on from `state`; one result an epoch. Raises as `train_epochs`.
+        """Train from the start, or from `state`; a result for each epoch. Raises as `train_epochs`.
 
         `rank` is this process's number among several `workers`.
         """
@@ -117,11 +117,11 @@ class Training:
         sheet: Path | None = None,
         score: float = SURE,
     ) -> Judged:
-        """Look at a part of the data, on the device that the recipe names.
+        """Results on a part of the data, on the device that the recipe names.
 
-        Of boxes, images are ranked by those with a score of `score` or more. What is told class by
-        class goes into `folder` (see `write_classes`), and a sheet of images to the path `sheet`,
-        each if it is named.
+        Images with boxes are ranked by the found boxes with a score of `score` or more. Tables by
+        class are written into `folder` (see `write_classes`), and a sheet of images to the path
+        `sheet`, each if it is given.
         """
         images: Part = getattr(self.data, part)
         how = {"data": self.data, **self._shown(network)}
@@ -137,7 +137,7 @@ class Training:
         return found
 
     def best_score(self, network: nn.Module) -> dict[str, float]:
-        """Of boxes `score`: the least one to tell, by F1 on the validation part; else nothing."""
+        """For boxes `score`, the threshold of best F1 on the validation part; else nothing."""
         if self.data.task != "detection":
             return {}
         how = self._shown(network)
@@ -146,7 +146,7 @@ class Training:
             return {"score": best_score(measure_detections(network, placed, **how))}
 
     def _shown(self, network: nn.Module) -> dict[str, Any]:
-        """How images are shown to the network, which goes to the recipe's device."""
+        """The arguments of judging; the network is moved to the recipe's device."""
         device = find_device(self.config.device)
         network.to(device)
         resolution = self.resolution or self.architecture.resolution
@@ -159,7 +159,7 @@ class Training:
         return {"prepare": prepare, "precision": choose_precision(self.config.precision, device)}
 
     def metadata(self, **facts: Any) -> dict[str, Any]:
-        """What a checkpoint says of its network: enough to build, use and train it again.
+        """A checkpoint's metadata: enough to build, use and train its network again.
 
         JSON values; `facts` (accuracies, the epoch) come last.
         """
@@ -204,13 +204,13 @@ def check_fits_data(architecture: Architecture, data: ImageData) -> None:
 def _check_regions(head: AnyHead, name: str) -> None:
     if isinstance(getattr(head, "predictor", None), Given):
         raise InputError(
-            f"a head of '{name}' looks at regions that are given, but no data hold any: take "
+            f"a head of '{name}' needs regions from the caller, and no data have any: take "
             f"predictor kind proposals, or train it from Python"
         )
 
 
 def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmentation) -> None:
-    """Raise InputError where the metric, the loss or the augmentation is for other data."""
+    """Raise InputError if the metric, the loss or the augmentation is for other data."""
     metric_of(config.metric, data.task, classes=data.num_classes)
     if data.task != "detection":
         return
@@ -230,7 +230,7 @@ def check_recipe(config: TrainConfig, data: ImageData, *, augmentation: Augmenta
 
 
 def check_judged_in(judged_in: JudgedIn, data: ImageData) -> None:
-    """Raise InputError where networks cannot be judged in int8."""
+    """Raise InputError if networks cannot be judged in int8."""
     if judged_in == "int8" and data.task == "detection":
         raise InputError(
             f"search.precision int8 is for classification and segmentation, but the data "
@@ -241,9 +241,9 @@ def check_judged_in(judged_in: JudgedIn, data: ImageData) -> None:
 def check_space(
     space: SearchSpace, config: TrainConfig, data: ImageData, *, varied: Augmentation
 ) -> None:
-    """Raise InputError where a head of the space, or the recipe, is for another task.
+    """Raise InputError if a head of the space, or the recipe, is for another task.
 
-    `varied` is how training images are varied.
+    `varied` is the augmentation of training images.
     """
     check_recipe(config, data, augmentation=varied)
     tasks = space.tasks()
@@ -264,9 +264,9 @@ def check_space(
 
 @dataclass
 class Best:
-    """The epoch whose weights are tested and kept: of the highest validation accuracy, the first.
+    """The epoch whose weights are tested and kept: the first with the highest validation accuracy.
 
-    `scaler train`, the family and the comparison choose by it.
+    `scaler train`, the family and the comparison use it.
     """
 
     epoch: int = 0  # none yet
@@ -289,10 +289,10 @@ class Best:
 
 
 class Pace:
-    """Lets a training save so seldom that saving takes at most MOST_SAVING of its time."""
+    """Decides when to save, so that saving takes at most MOST_SAVING of a training's time."""
 
     def __init__(self) -> None:
-        self._cost = 0.0  # seconds that the last saving took, with its way to the driver's disk
+        self._cost = 0.0  # seconds of the last saving, with the transfer to the driver's disk
         self._trained = 0.0  # seconds of training since then
 
     def due(self, seconds: float) -> bool:
@@ -301,5 +301,5 @@ class Pace:
         return self._cost <= MOST_SAVING * self._trained
 
     def saved(self, cost: float) -> None:
-        """The training was saved, which took `cost` seconds."""
+        """Note that the training was saved in `cost` seconds."""
         self._cost, self._trained = cost, 0.0

@@ -31,7 +31,7 @@ from search_spaces.architecture import Architecture
 
 
 class Report(Protocol):
-    """Tells the accuracy after an epoch, counted from 1, and further figures, as `train_loss`."""
+    """Reports the accuracy after an epoch (from 1), and further figures such as `train_loss`."""
 
     def __call__(
         self, epoch: int, accuracy: float, figures: Mapping[str, float] | None = None, /
@@ -42,13 +42,13 @@ class Evaluate(Protocol):
     """The user's evaluation: trains `architecture` and returns its accuracy.
 
     It calls `report(epoch, accuracy)` after each epoch, and may be stopped there. Instead of a
-    number it may return a mapping with `accuracy` and further figures, which are kept with it.
-    Where the search space has `training:` choices it is also called with `training`, what they are.
+    number it may return a mapping with `accuracy` and further figures, which are kept with it. If
+    the search space has `training:` choices, they are passed as `training`.
 
-    `checkpoint_dir` is an empty folder on the worker's own disk. What lies in it at a report
-    travels to the driver, which keeps it; a trial that is taken up again, on this machine or
-    another, finds it there again and goes on after the epoch of that report. What lies in it at
-    the end is put into the run folder, under checkpoints/.
+    `checkpoint_dir` is an empty folder on the worker's own disk. At each report its files are sent
+    to the driver, which keeps them. A trial that is continued, on this machine or another, finds
+    them there again and goes on after the epoch of that report. The files at the end are put into
+    the run folder, under checkpoints/.
     """
 
     def __call__(
@@ -56,7 +56,7 @@ class Evaluate(Protocol):
     ) -> float | Mapping[str, float]: ...
 
 
-# Within the checkpoint folder, while the training runs.
+# File names in the checkpoint folder, while the training runs.
 STATE = "training.safetensors"
 BEST = "best.safetensors"
 SHEET = "sheet.png"  # at the end of a final training
@@ -67,9 +67,9 @@ class TrainingEvaluation:
     """An `Evaluate` that trains on image data.
 
     It goes on from the state that it finds in its checkpoint folder, bit for bit on a CPU. A
-    `final` training keeps the weights of the best epoch, and looks at the test part once, with
-    them; its accuracy is that epoch's. It leaves a table a class of it and a sheet of images; one
-    that is only to tell `by_class` leaves a table of the validation part.
+    `final` training keeps the weights of the best epoch, and tests them once on the test part; its
+    accuracy is that epoch's. It writes a table of the classes and a sheet of images. With
+    `by_class` alone it writes the table for the validation part.
     """
 
     data: ImageData
@@ -80,8 +80,8 @@ class TrainingEvaluation:
     final: bool = False
     by_class: bool = False
     start: bytes | None = None  # a checkpoint whose weights the training begins with
-    judged_in: JudgedIn = "float32"  # not of a final training, whose network is kept as it is
-    save_after: frozenset[int] = frozenset()  # epochs at which the trial may rest, to go on later
+    judged_in: JudgedIn = "float32"  # not for a final training, whose network is kept in float
+    save_after: frozenset[int] = frozenset()  # epochs at which the trial may pause, to go on later
 
     def __call__(
         self,
@@ -92,7 +92,7 @@ class TrainingEvaluation:
         checkpoint_dir: Path,
         training: Mapping[str, Any] | None = None,
     ) -> dict[str, float]:
-        """Train `architecture`; return `accuracy`, and what else is known at the end."""
+        """Train `architecture`; return `accuracy` and the other figures of the end."""
         own = Training(
             architecture=architecture,
             data=self.data,
@@ -129,7 +129,7 @@ class TrainingEvaluation:
         return figures
 
     def _initial(self, architecture: Architecture, seed: int) -> dict[str, Tensor]:
-        """The weights of `start`, laid into those that the seed initialises; none without it."""
+        """The weights of `start` over those that the seed initialises; none without `start`."""
         if self.start is None:
             return {}
         with tempfile.TemporaryDirectory() as scratch:
@@ -154,7 +154,7 @@ class TrainingEvaluation:
             began = time.perf_counter()
             kept.look(result)
             due = pace.due(result.seconds) or result.epoch in self.save_after
-            due = due and result.epoch < self.epochs  # after the last one nothing goes on
+            due = due and result.epoch < self.epochs  # nothing goes on after the last one
             if due:
                 kept.write(result)
             report(result.epoch, result.accuracy, result.figures)
@@ -166,10 +166,10 @@ class TrainingEvaluation:
 
 
 class _Kept:
-    """What a trial goes on from, in its checkpoint folder; where asked, the best epoch's weights.
+    """A trial's state in its checkpoint folder; with `weights`, also the best epoch's weights.
 
-    The state has the weights of its own epoch, so those of the best one stand beside it only where
-    that is another: the folder travels to the driver.
+    The state has the weights of its own epoch. The best epoch's are kept beside it only if that is
+    another epoch, as the folder is sent to the driver.
     """
 
     def __init__(self, folder: Path, *, weights: bool) -> None:
@@ -179,7 +179,7 @@ class _Kept:
         self.weights: dict[str, Tensor] = {}
 
     def read(self) -> TrainingState | None:
-        """The state that an earlier worker left; None where there is none."""
+        """The state that an earlier worker left; None if there is none."""
         if not self._state.is_file():
             return None
         state = read_state(self._state)
@@ -187,24 +187,24 @@ class _Kept:
             self.best = Best.of(state.accuracies)
             if self._best.is_file():
                 self.weights = load_tensors(self._best)
-            else:  # of the state's own epoch; an earlier version kept no better one
+            else:  # those of the state's own epoch: an earlier version kept no others
                 self.best = Best(state.epoch, state.accuracies[-1])
                 self.weights = state.average or state.weights
         return state
 
     def look(self, result: TrainedEpoch) -> None:
-        """Take the weights of an epoch that is the best so far."""
+        """Keep the weights of an epoch that is the best so far."""
         if self._wanted and self.best.improves(result.epoch, result.accuracy):
             self.weights = plain_tensors(result.network.state_dict())
             self._best.unlink(missing_ok=True)
 
     def write(self, result: TrainedEpoch) -> None:
-        """Leave what the training goes on from after this epoch."""
+        """Write the state from which the training goes on after this epoch."""
         write_state(self._state, result.state())
         if self._wanted and self.best.epoch != result.epoch and not self._best.is_file():
             write_whole(self._best, save(self.weights))
 
     def clear(self) -> None:
-        """Nothing goes on after the last epoch."""
+        """Remove the state: nothing goes on after the last epoch."""
         for path in (self._state, self._best):
             path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Pieces of images: random ones to train on (`fit: patches`), and windows that cover the whole.
 
-Where windows overlap scores are averaged, the less the nearer a window's edge is.
+Where windows overlap, scores are averaged, with less weight near a window's edge.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 from experiments.data.images import IGNORED
 from experiments.training.augmentation import Preparation
 
-OVERLAP = 0.25  # of a window's side, at least, that the next one covers too
+OVERLAP = 0.25  # least share of a window's side that the next one covers too
 
 
 def random_patches(
@@ -22,8 +22,8 @@ def random_patches(
 ) -> tuple[Tensor, Tensor]:
     """A piece of `side` pixels of each uint8 image (N, C, S, S), and of its mask (N, S, S).
 
-    It lies where its mask has classes, as far as there is room: not on the black that `pad` brings
-    in. Images of `side` pixels or fewer come back as they are.
+    It lies where the mask has classes, if there is room, and not on the black of `pad`. Images of
+    `side` pixels or fewer are returned unchanged.
     """
     size = images.shape[-1]
     if size <= side:
@@ -38,7 +38,7 @@ def random_patches(
 
 
 def _begin(known: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """(N, 1): where pieces begin along an axis of which `known` (N, S) says where classes are."""
+    """(N, 1): where pieces begin along an axis; `known` (N, S) is true where classes are."""
     count, size = known.shape
     first = known.int().argmax(1, keepdim=True).clamp(max=size - side)
     end = size - known.flip(1).int().argmax(1, keepdim=True)
@@ -49,7 +49,7 @@ def _begin(known: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def pixel_scores(network: nn.Module, images: Tensor, prepare: Preparation) -> Tensor:
-    """What `network` gives of uint8 images (N, C, S, S): (N, K), or of pixels (N, K, R, R).
+    """The scores that `network` gives for uint8 images (N, C, S, S): (N, K) or (N, K, R, R).
 
     With `prepare.patches` (N, K, S, S), from windows of `prepare.resolution`.
     """
@@ -73,7 +73,7 @@ def windows(width: int, height: int, *, side: int) -> list[Box]:
 
 
 def crop(images: Tensor, box: Box) -> Tensor:
-    """What lies in the box, of (N, C, H, W)."""
+    """The part of (N, C, H, W) in the box."""
     left, top, right, bottom = box
     return images[:, :, top:bottom, left:right].contiguous()
 
@@ -82,7 +82,7 @@ def pieces(inputs: Tensor, *, side: int, first: int) -> Tensor:
     """One window of `side` pixels of each of (N, C, S, S), in turn of those that cover an image.
 
     `first` is the number of the first image: number i gives window i. Inputs of `side` pixels or
-    fewer come back as they are.
+    fewer are returned unchanged.
     """
     size = inputs.shape[-1]
     if size <= side:
@@ -95,7 +95,7 @@ def pieces(inputs: Tensor, *, side: int, first: int) -> Tensor:
 def averaged(
     score: Callable[[Box], Tensor], boxes: Iterable[Box], *, width: int, height: int, side: int
 ) -> Tensor:
-    """Scores (N, K, height, width), of `score` of each of the `windows` of `side` pixels."""
+    """Scores (N, K, height, width) from `score` of each of the `windows` of `side` pixels."""
     weight = _fading(side)
     total = sums = torch.zeros(())
     for box in boxes:

@@ -1,4 +1,4 @@
-"""The processes that train one network together, as one of them sees it."""
+"""The processes that train one network together, from the view of one of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Workers:
     """One process alone, or `count` of one torch.distributed group, of which this is number `rank`.
 
-    Every one calls each method at the same point, as it waits there for the others.
+    All must call each method at the same point, where each waits for the others.
     """
 
     rank: int
@@ -30,7 +30,7 @@ class Workers:
         return batch.tensor_split(self.count)[self.rank]
 
     def wrapped(self, model: nn.Module) -> nn.Module:
-        """The model, its gradients those of the whole batch."""
+        """The model, with the gradients of the whole batch."""
         return model if self.count == 1 else nn.parallel.DistributedDataParallel(model)
 
     def summed(self, value: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Workers:
         return value
 
     def gathered(self, values: list[T]) -> list[T]:
-        """The lists of all workers, one after the other, on every one."""
+        """The lists of all workers in a row, on every worker."""
         if self.count == 1:
             return values
         lists: list[list[T]] = [[] for _ in range(self.count)]
@@ -48,15 +48,15 @@ class Workers:
         return [value for own in lists for value in own]
 
     def as_first(self, network: nn.Module) -> None:
-        """Give all the first one's batch norm statistics: each has seen images of its own."""
+        """Give all workers the batch norm statistics of the first: each saw other images."""
         if self.count > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
 
     def agreed(self, choose: Callable[[], torch.memory_format]) -> torch.memory_format:
-        """The first one's choice, for all.
+        """The first worker's choice, for all.
 
-        Machines measure and remember differently, and gradients must lie alike.
+        Machines measure differently, and gradients must have one memory layout.
         """
         if self.count == 1:
             return choose()
@@ -68,7 +68,7 @@ class Workers:
 
 
 def batch_size(images: int, config: TrainConfig, *, workers: int) -> int:
-    """The whole set where it is smaller than a batch; never 1, which batch norm cannot take.
+    """The recipe's batch size, or the whole set if that is smaller; at least 2, for batch norm.
 
     Raises InputError for fewer than 2 images, and for a batch that `workers` do not divide.
     """

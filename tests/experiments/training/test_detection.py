@@ -256,10 +256,10 @@ def test_regions_that_no_data_hold_are_refused_before_a_search(training):
     given = {"kind": "given", "widths": [8]}
     head = DETECTOR.head.model_dump()
     architecture = DETECTOR.replace(head={**head, "predictor": given})
-    with pytest.raises(InputError, match="a head of 'tiny' looks at regions that are given, but"):
+    with pytest.raises(InputError, match="a head of 'tiny' needs regions from the caller, and"):
         replace(training, architecture=architecture)
     tree = DETECTOR.model_dump(mode="json", exclude={"name"})
     tree["head"]["predictor"] = {"choice": [tree["head"]["predictor"], given]}
     space = SearchSpace("own", tree)
-    with pytest.raises(InputError, match="a head of 'own' looks at regions that are given, but"):
+    with pytest.raises(InputError, match="a head of 'own' needs regions from the caller, and"):
         check_space(space, training.config, training.data, varied=Augmentation())
