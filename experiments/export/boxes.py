@@ -13,7 +13,7 @@ from experiments.config.messages import told_now_and_then
 from experiments.data.boxes import clip
 from experiments.data.fitting import unfit_boxes
 from experiments.export.folder import Exported
-from experiments.export.model import Model, output_of, stored_side
+from experiments.export.model import Colour, Model, output_of, stored_side
 from experiments.training.windows import Box, windows
 from search_spaces.heads.fpn import PyramidHead
 
@@ -111,7 +111,7 @@ def write_boxes(
     found: FoundBoxes,
     *,
     names: tuple[str, ...],
-    palette: list[tuple[int, int, int]],
+    palette: list[Colour],
 ) -> None:
     """The picture with the boxes, each with its class and score, as a PNG file.
 

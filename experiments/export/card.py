@@ -173,10 +173,11 @@ def _use(model: Model, files: list[str]) -> str:
         run = [_PIECE.replace("SIZE", str(model.preprocessing.size)), *run]
     lines = [*_LINES[task], *(f"\n{text}" for text in run)]
     code = "## Use\n\n```python\n" + "\n".join(lines).rstrip() + "\n```\n"
-    if "classify.py" in files:
+    tells = {"classify.py": "an image's class", "segment.py": "the class of each pixel"}
+    for name in [name for name in tells if name in files]:
         code += (
-            "\n`classify.py` tells an image's class by the file beside it; it needs none of this "
-            "package:\n\n```bash\npython classify.py photo.jpg\n```\n"
+            f"\n`{name}` tells {tells[name]} by the file beside it; it needs none of this "
+            f"package:\n\n```bash\npython {name} photo.jpg\n```\n"
         )
     if task != "detection" or not files:
         return code

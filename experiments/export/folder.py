@@ -23,6 +23,7 @@ from experiments.export.fine_tuning import check_fine_tuning, fine_tuned
 from experiments.export.formats import FORMATS, check_detector, check_format, write_onnx
 from experiments.export.model import Model, Preprocessing
 from experiments.export.pte import INT8
+from experiments.export.segmenting import segment_code
 from experiments.training.checkpoint import load_weights
 from scaler.arena import measure_arena
 from scaler.cost import device_cost
@@ -34,7 +35,8 @@ from search_spaces.records import InputError, Record, read_mapping
 # What timm calls the ways to a square. Its border has the mean's colour, ours is black.
 _TIMM_CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}  # of classifiers
 ENTRY_POINT = "scaler_network"  # the name in timm's registry
-DETECT, CLASSIFY = "detect.py", "classify.py"  # beside ONNX's and torch.export's files
+# Beside ONNX's and torch.export's files.
+DETECT, CLASSIFY, SEGMENT = "detect.py", "classify.py", "segment.py"
 
 
 class ModelArguments(Record):
@@ -79,8 +81,8 @@ def write_exported(
     written in int8 too, as `model.int8.onnx` (with the format pte as `model.int8.pte`), and its
     metric on their test part is measured; the ONNX file's is trained on for `fine_tune` epochs
     before, which changes no other file. Beside ONNX's and torch.export's files stands one that
-    tells of images by them: `classify.py` or `detect.py`. An export that is there already is
-    written over.
+    tells of images by them: `classify.py`, `segment.py` or `detect.py`. An export that is there
+    already is written over.
 
     Raises InputError before anything is written for an unknown format, for one that a detector
     cannot have, for fine-tuning on other images than the training's, or for a folder that holds
@@ -110,7 +112,7 @@ def write_exported(
     write_text(folder / "architecture.yaml", model.architecture.to_yaml())
     write_json(folder / "preprocessing.json", model.preprocessing.model_dump(mode="json"))
     write_json(folder / "metrics.json", metrics)
-    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, INT8, DETECT, CLASSIFY]
+    extra = [*(file for file, _ in FORMATS.values()), int8.FILE, INT8, DETECT, CLASSIFY, SEGMENT]
     names = [file for file in extra if file in made]
     write_text(folder / "README.md", model_card(model, metrics=metrics, files=names))
     for file, content in made.items():
@@ -189,8 +191,10 @@ def _extra_files(model: Model, network: Network, formats: Sequence[str]) -> dict
 
         given = EveryPlace(network, example)
         made[DETECT] = detect_code(model, given).encode()
-    elif set(formats) & {"onnx", "torch"} and model.architecture.task == "classification":
-        made[CLASSIFY] = classify_code(model).encode()
+    elif set(formats) & {"onnx", "torch"}:
+        classifies = model.architecture.task == "classification"
+        file, code = (CLASSIFY, classify_code) if classifies else (SEGMENT, segment_code)
+        made[file] = code(model).encode()
     with tempfile.TemporaryDirectory() as scratch:
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]

@@ -3,6 +3,7 @@
 It comes from an architecture, a checkpoint or a folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,6 +30,16 @@ from search_spaces.weights import foreign_network, origin_of, read_weights
 
 # Of ImageNet's training images, as torchvision and timm normalise.
 IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+Colour = tuple[int, int, int]  # red, green, blue from 0 to 255
+# Of classes whose data name no colours: hues of Okabe and Ito, then steps around the circle.
+_COLOURS = (
+    (0, 103, 179),
+    (201, 106, 0),
+    (0, 128, 92),
+    (194, 51, 31),
+    (160, 72, 155),
+    (240, 228, 66),
+)
 
 
 def check_task(architecture: Architecture, *tasks: Task, what: str) -> None:
@@ -126,6 +137,18 @@ def conventional(*, size: int, channels: int) -> Preprocessing:
     )
 
 
+def class_colours(colours: Sequence[Colour], count: int) -> list[Colour]:
+    """A colour a class: those of the data, or else colours of our own."""
+    if len(colours) == count:
+        return list(colours)
+    from colorsys import hsv_to_rgb
+
+    more = range(max(0, count - len(_COLOURS)))
+    turns = [hsv_to_rgb((n * 0.618) % 1, 0.6, 0.85) for n in more]  # far from each other
+    made = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in turns]
+    return [*_COLOURS, *made][:count]
+
+
 class Shown(Protocol):
     """A network to which images may be shown."""
 
@@ -156,7 +179,7 @@ class Model:
         return metric_of(self.training.get("metric", "auto"), self.architecture.task)
 
     @property
-    def colours(self) -> tuple[tuple[int, int, int], ...]:
+    def colours(self) -> tuple[Colour, ...]:
         """Of the classes, where the training's masks had some."""
         return tuple((r, g, b) for r, g, b in self.training.get("colours", ()))
 

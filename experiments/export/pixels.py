@@ -13,9 +13,9 @@ from torch import Tensor
 
 from experiments.config.files import write_bytes
 from experiments.config.messages import told_now_and_then
-from experiments.data.fitting import padded_place
 from experiments.export.folder import Exported
-from experiments.export.model import Model, Preprocessing, output_of, stored_side
+from experiments.export.model import Colour, Model, output_of
+from experiments.export.segmenting import own_shape
 from experiments.training.windows import averaged, crop, resized, windows
 
 _TOLD = "predicted {} windows of an image"
@@ -57,22 +57,12 @@ def _in_patches(model: Exported | Model, image: Image.Image, window: int | None)
     told = told_now_and_then(boxes, len(boxes), what=_TOLD)
     sizes = {"width": size, "height": size, "side": how.size}
     scores = averaged(lambda box: model.network(crop(inputs, box)), told, **sizes)
-    return _own_shape(scores, image, how)
+    return own_shape(scores, image.size, how.model_dump())
 
 
 def _whole(model: Exported | Model, image: Image.Image) -> Tensor:
     """The scores of an image that is stretched, or padded to a square, back in its own shape."""
-    return _own_shape(output_of(model, image), image, model.preprocessing)
-
-
-def _own_shape(scores: Tensor, image: Image.Image, how: Preprocessing) -> Tensor:
-    """(K, H, W), of the scores of the square that `how` makes of the image."""
-    width, height = image.size
-    if how.fit != "stretch":  # first as large as the square was, as the training's own evaluation
-        side = stored_side(image.size, image_size=how.image_size, fit=how.fit)
-        left, top, wide, tall = padded_place(width, height, side)
-        scores = resized(scores, (side, side))[:, :, top : top + tall, left : left + wide]
-    return resized(scores, (height, width))[0]
+    return own_shape(output_of(model, image), image.size, model.preprocessing.model_dump())
 
 
 def write_mask(
@@ -80,7 +70,7 @@ def write_mask(
     name: Path,
     picture: Image.Image,
     mask: np.ndarray,
-    palette: list[tuple[int, int, int]],
+    palette: list[Colour],
 ) -> None:
     """masks/<name>.png with the classes' numbers, and overlays/<name>.png to look at."""
     index = Image.fromarray(mask).copy()

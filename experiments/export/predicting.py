@@ -19,7 +19,14 @@ from experiments.data.decoding import read_image, upright_rgb, upright_size
 from experiments.data.layout import SUFFIXES, images_below
 from experiments.export.boxes import find_boxes, write_boxes
 from experiments.export.folder import Exported, is_exported, load_exported
-from experiments.export.model import Model, checkpoint_model, output_of, weights_in
+from experiments.export.model import (
+    Colour,
+    Model,
+    checkpoint_model,
+    class_colours,
+    output_of,
+    weights_in,
+)
 from experiments.export.pixels import score_pixels, write_mask
 from experiments.training.detection import SURE
 from scaler.conditions import find_device
@@ -29,15 +36,6 @@ from search_spaces.records import InputError
 TABLE = "predictions.csv"
 BOXES = ("class", "score", "x1", "y1", "x2", "y2")  # columns of a detector's table, behind `file`
 _DIGITS = 4  # behind the point, of scores and pixels in that table
-# Of classes whose data name no colours: hues of Okabe and Ito, then steps around the circle.
-_COLOURS = (
-    (0, 103, 179),
-    (201, 106, 0),
-    (0, 128, 92),
-    (194, 51, 31),
-    (160, 72, 155),
-    (240, 228, 66),
-)
 
 
 def predict(
@@ -78,7 +76,7 @@ def predict(
     _check_output(folder)
     model.network.to(find_device(device))
     names = model.classes or tuple(str(n) for n in range(model.num_classes))
-    palette = _palette(model)
+    palette = class_colours(model.colours, model.num_classes)
     columns: tuple[str, ...] = ("class", *names)
     tell: _Tell = partial(_class, model, names)
     if task == "segmentation":
@@ -102,7 +100,6 @@ def predict(
     return table
 
 
-_Palette = list[tuple[int, int, int]]
 _Tell = Callable[[Path, Image.Image], list[list[object]]]  # name, picture -> rows without the name
 
 
@@ -116,7 +113,7 @@ def _class(
 def _pixels(
     model: Exported | Model,
     folder: Path,
-    palette: _Palette,
+    palette: list[Colour],
     window: int | None,
     name: Path,
     picture: Image.Image,
@@ -130,7 +127,7 @@ def _boxes(
     model: Exported | Model,
     folder: Path,
     names: tuple[str, ...],
-    palette: _Palette,
+    palette: list[Colour],
     window: int | None,
     score: float,
     name: Path,
@@ -217,15 +214,3 @@ def _check_output(folder: Path) -> None:
         raise InputError(
             f"'{folder}' is not empty and holds no {TABLE}; name a new folder with --output"
         )
-
-
-def _palette(model: Exported | Model) -> _Palette:
-    """A colour a class: those of the data, or else colours of our own."""
-    if len(model.colours) == model.num_classes:
-        return list(model.colours)
-    from colorsys import hsv_to_rgb
-
-    more = range(max(0, model.num_classes - len(_COLOURS)))
-    turns = [hsv_to_rgb((n * 0.618) % 1, 0.6, 0.85) for n in more]  # far from each other
-    made = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in turns]
-    return [*_COLOURS, *made][: model.num_classes]
