@@ -1,5 +1,5 @@
 """The steps of a run: search, confirmation, coefficients, family; comparison, proxies.
 
-May import `engine` and what it imports. Read `search` first, then `confirmation` with `noise` (who
-is first, and is that beyond noise?), `coefficients`, `family`, `warm_start`.
+May import `engine` and what it imports. Read `search` first, then `confirmation` with `noise` (is
+the first better than the second beyond noise?), `coefficients`, `family`, `warm_start`.
 """

@@ -1,4 +1,4 @@
-"""What a search that names no config does follows from its data: photographs are not digits."""
+"""Settings of a search without a config follow from its data: photographs differ from digits."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from experiments.engine.machines.cluster_check import check_cluster
 from experiments.steps.search import check_search
 from scaler.conditions import find_device
 
-Settings = dict[str, Any]  # place in the config, as `search.epochs`: value
+Settings = dict[str, Any]  # {place in the config, as `search.epochs`: value}
 
 # Recognising what a photograph shows takes more pixels than the 32 of the shipped small spaces.
 # A side twice as long costs four times the FLOPs, which a CPU cannot spare.
 PHOTOGRAPH = {"cpu": 64, "cuda": 128}  # px
-SMALLER = (96, 64, 48, 32)  # px, that a search takes where its time is too short for more
+SMALLER = (96, 64, 48, 32)  # px, if a search has no time for more
 FEWEST_STEPS = 40  # an epoch; with fewer, five epochs hardly move the weights from their start
 BATCHES = (64, 32, 16)  # 64 is the recipe's; its learning rate is for that one
-UPRIGHT = ("digits", "mnist")  # data whose images mean something else in a mirror
+UPRIGHT = ("digits", "mnist")  # data whose mirrored images have another meaning
 # Masks: what the config `aerial` was tuned to.
 MASKS: Settings = {
     "search.space": "mbconv_dense",
@@ -46,9 +46,9 @@ DETECTION_SIDE = 160  # px
 
 
 def settings_by_data(config: SearchConfig) -> Settings:
-    """The settings that follow from the data, for what the user leaves open; said in a line.
+    """The settings that follow from the data, for those that the user left out; a line says them.
 
-    A run that was begun keeps those that it was begun with. Raises InputError as the data do.
+    A begun run keeps its settings. Raises InputError for wrong data.
     """
     check_search(config)  # all of these before the data, which may take minutes
     check_cluster(config.cluster)
@@ -58,14 +58,14 @@ def settings_by_data(config: SearchConfig) -> Settings:
     data = load_data(config.data, seed=config.seed)
     found = settings_of(data, cards=_on_cards(config))
     if config.search.space != SearchSection().space:
-        found.pop("search.resolution", None)  # a space that was named has its own
+        found.pop("search.resolution", None)  # a named space has its own
     if before is not None:
         return {place: _at(before, place) for place in found}
     usual = SearchConfig(name="usual")
     told = ", ".join(
         f"{place}={value}"
         for place, value in found.items()
-        if _at(config, place) == _at(usual, place)  # else the user gave another
+        if _at(config, place) == _at(usual, place)  # else the user set another
     )
     if told:
         say(f"by the data, where nothing else is given: {told} (`--set KEY=VALUE` changes one)")
@@ -73,9 +73,9 @@ def settings_by_data(config: SearchConfig) -> Settings:
 
 
 def settings_of(data: ImageData, *, cards: bool) -> Settings:
-    """The settings for these images, on a GPU (`cards`) or a CPU; those of the schema are left out.
+    """The settings for these images, on a GPU (`cards`) or a CPU, without the schema's defaults.
 
-    Images of 16 to 32 px keep the space's own resolution.
+    For images of 16 to 32 px the space's own resolution is kept.
     """
     side = data.image_size
     if data.task == "segmentation":
@@ -86,7 +86,7 @@ def settings_of(data: ImageData, *, cards: bool) -> Settings:
     if side > 32:
         found["search.resolution"] = min(side, PHOTOGRAPH["cuda" if cards else "cpu"])
     elif side < 16:
-        found["search.resolution"] = 16  # fewer leave the last stage a map of one pixel
+        found["search.resolution"] = 16  # with less, the last stage's map is one pixel
     batch = next((b for b in BATCHES if len(data.train) >= b * FEWEST_STEPS), BATCHES[-1])
     if batch != BATCHES[0]:
         found |= {"train.batch_size": batch, "train.learning_rate_batch": BATCHES[0]}
@@ -96,7 +96,7 @@ def settings_of(data: ImageData, *, cards: bool) -> Settings:
 
 
 def _on_cards(config: SearchConfig) -> bool:
-    """Whether trials run on GPUs. A cluster may have them where this machine has none."""
+    """Whether trials run on GPUs. A cluster may have them if this machine has none."""
     device = config.train.device
     if config.cluster.address is not None:
         return device == "cuda"

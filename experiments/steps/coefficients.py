@@ -1,9 +1,9 @@
 """The coefficients study: which alpha, beta, gamma grow a baseline best.
 
 The paper compares settings with alpha * beta^2 * gamma^2 near 2 at phi = 1 (arXiv:1905.11946,
-section 3.3). Once layers, channels and pixels are rounded those cost anything from 1.5 to 3 times
-the baseline, and the dearest wins for its cost. So each direction is scaled to the same measured
-FLOPs instead; the paper's rule stays as an option.
+section 3.3). After rounding of layers, channels and pixels these cost from 1.5 to 3 times the
+baseline, and the most expensive wins by its cost. So each direction is scaled to the same measured
+FLOPs instead; the paper's rule is an option.
 """
 
 import math
@@ -31,11 +31,11 @@ from scaler.scaled import Scaled, scale_to_flops, scaled_by_phi
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
-# Of its growth: a network with more of it elsewhere does not stand for its direction. On the grid
-# of step .1 the nearest other direction is .17 away (the median): up to about half of that, a
-# network bears the name that fits it best.
+# Share of growth: a network with more growth in other dimensions does not represent its direction.
+# On the grid of step .1 the nearest other direction is .17 away (the median): up to about half of
+# that, a network has the name of the nearest direction.
 MOST_STRAY = 0.1
-MOST_TOLD = 12  # directions left out that are told in a line each; the table holds all
+MOST_TOLD = 12  # left-out directions with a line each; the table holds all
 GROWTH = 2.0  # alpha * beta^2 * gamma^2, arXiv:1905.11946, equation 3
 
 
@@ -47,13 +47,13 @@ class Dropped:
     beta: float
     gamma: float
     reason: str
-    same: bool = False  # another direction came to the same network, and stands for both
+    same: bool = False  # another direction gives the same network
 
 
 def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficients]:
     """All (alpha, beta, gamma) on a grid from 1 with alpha * beta^2 * gamma^2 near 2.
 
-    Raises InputError where the grid has none within `tolerance`.
+    Raises InputError if the grid has none within `tolerance`.
     """
     marks = [1 + i * step for i in range(int(1 / step + 1e-9) + 1)]
     grid = [
@@ -72,8 +72,8 @@ def coefficient_grid(*, step: float, tolerance: float) -> list[CompoundCoefficie
 def run_coefficients(session: Session, baseline: Architecture) -> CompoundCoefficients:
     """Train each direction once, the leaders with new seeds; write and return the winner.
 
-    Raises InputError where no direction can be scaled to the target, WorkFailed where none of the
-    trainings finished.
+    Raises InputError if no direction can be scaled to the target, WorkFailed if no training
+    finished.
     """
     section = session.config.coefficients
     members, dropped = grown_members(baseline, section, **session.sizes)
@@ -118,9 +118,9 @@ def grown_members(
 ) -> tuple[list[tuple[CompoundCoefficients, Scaled]], list[Dropped]]:
     """The baseline grown along each direction of the grid, and the directions left out.
 
-    Small networks grow in coarse steps, and to cost what it should a network may have to leave its
-    direction. One that strays is left out, and of several directions that came to one network the
-    one stands for all that it strays least from. Raises InputError where none is left.
+    Small networks grow in coarse steps, so the network that meets the target may be far from its
+    direction; then it is left out. If several directions give one network, the direction nearest
+    to it is kept. Raises InputError if none is left.
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     flops = measure_cost(baseline, **sizes).flops
@@ -208,7 +208,7 @@ def _tell_dropped(dropped: list[Dropped], *, trained: int) -> None:
 def _ranked(
     session: Session, baseline: Architecture, candidates: dict[str, Candidate]
 ) -> list[Standing]:
-    """Leaders first, each group by mean. Trials of another rule or baseline do not count."""
+    """Leaders first, both groups by mean. Trials of another rule or baseline do not count."""
     names = {(name, candidate.identity) for name, candidate in candidates.items()}
     return standings(
         training
@@ -219,7 +219,7 @@ def _ranked(
 
 
 def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
-    """The part of its growth that lies in other dimensions than the direction says, 0 to about 1.
+    """The share of its growth that is not along the direction, 0 to about 1.
 
     Growth is counted in FLOPs, as logarithms: depth + 2 width + 2 resolution.
     """
@@ -228,7 +228,7 @@ def _stray(member: Scaled, direction: CompoundCoefficients) -> float:
         for depth, width, resolution in (member.reached_factors(), direction.factors(1))
     )
     total = sum(reached)
-    if total < 1e-9:  # stem and head alone grew
+    if total < 1e-9:  # only stem and head grew
         return 1.0
     shares = zip(reached, wanted, strict=True)
     return sum(abs(r / total - w / math.log(direction.growth)) for r, w in shares) / 2

@@ -15,7 +15,7 @@ from search_spaces.resizing import resize
 
 
 def compared_networks(section: ComparisonSection) -> dict[str, list[Architecture]]:
-    """The networks of each panel. Raises InputError where there is none, or two have one name."""
+    """The networks of each panel. Raises InputError if there is none, or two have one name."""
     panels = {
         panel: [_network(network, section.resolution) for network in networks]
         for panel, networks in section.networks.items()
@@ -33,7 +33,7 @@ def compared_networks(section: ComparisonSection) -> dict[str, list[Architecture
 
 
 def run_comparison(session: Session) -> None:
-    """Train what is left of each network's trainings; the test part is looked at once for each."""
+    """Do the missing trainings of each network; each uses the test part once."""
     section = session.config.comparison
     done = [t for t in session.store.trials("comparison") if t.state == TrialState.COMPLETE]
     trained = {(trial.user_attrs["member"], trial.user_attrs["key"]) for trial in done}
@@ -64,7 +64,7 @@ def _network(network: str | dict[str, object], resolution: int | None) -> Archit
 
 
 def _candidates(session: Session, section: ComparisonSection) -> list[Candidate]:
-    """Every network's first seed before any second one: a picture of all comes soonest."""
+    """Every network's first seed before any second one, to compare all networks early."""
     panels = compared_networks(section)
     listed = [(panel, network) for panel, networks in panels.items() for network in networks]
     candidates: list[Candidate] = []

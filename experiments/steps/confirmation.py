@@ -1,9 +1,9 @@
 """The confirmation study: the search's best, trained again before one of them is the baseline.
 
-The highest of many short trainings is high by luck too. So the finalists are those that the model
-of all trials believes best (see samplers.recommend), stopped ones too. They start anew, all with
-the same new seeds, in rounds of fewer networks and longer trainings; the winner is the best by
-mean.
+The highest of many short trainings is partly high by luck. So the finalists are those that the
+model of all trials expects to be best (see samplers.recommend), also stopped ones. They are trained
+from the start, all with the same new seeds, in rounds of fewer networks and longer trainings. The
+winner is the best by mean.
 """
 
 import math
@@ -54,9 +54,9 @@ def finalists(
 ) -> dict[str, FrozenTrial]:
     """The `top` distinct trials of highest expected reward, by name: `#12`, or its origin.
 
-    Stopped trials compete by what they are expected to reach, and results that were told (see
-    warm_start) too, for here they are trained; but the best finished one of the search's own is
-    always among them. Of those that `counts`; `ranked` is `ranking(store)`, if it is known.
+    Stopped trials compete by their expected accuracy, and so do results of earlier runs (see
+    warm_start), which are trained here. The search's own best finished trial is always among them.
+    Only trials for which `counts` is true; `ranked` is `ranking(store)`, if known already.
     """
     distinct: dict[str, FrozenTrial] = {}
     for trial in filter(counts, ranking(store) if ranked is None else ranked):
@@ -71,7 +71,7 @@ def finalists(
 def ranking(store: Store) -> list[FrozenTrial]:
     """Finished and stopped trials, the highest expected reward first; an accuracy of 0 comes last.
 
-    What each trial's cost made of its accuracy stands on it, so that the model learns accuracies.
+    Each trial keeps the factor of its cost in the reward, so the model can learn accuracies.
     """
     trials = [*store.trials("search"), *store.trials("warm_start")]
     factors = {}
@@ -109,11 +109,11 @@ def rounds(
     budgets: int = 1,
     distinct: Callable[[int], int] | None = None,
 ) -> list[Round]:
-    """The rounds that cost at most `share` of the `spent` epochs; none where no two fit.
+    """The rounds that cost at most `share` of the `spent` epochs; none if no two networks fit.
 
-    First the later rounds are given up, then networks down to two, then seeds down to two. Of
-    several `budgets` each has so many `networks`; the first n of each are `distinct(n)` in all.
-    Where no two of each fit, one of each is trained, so that its noise is known.
+    First later rounds are dropped, then networks down to two, then seeds down to two. Each of
+    several `budgets` has so many `networks`; the first n of each are `distinct(n)` in all. If two
+    of each do not fit, one of each is trained, so that its noise is known.
     """
     epochs = section.epochs or epochs
     most = math.inf if section.share is None else section.share * spent
@@ -145,7 +145,7 @@ def _halving(
 
 
 def epochs_of_search(session: Session) -> int:
-    """Epochs that the search has trained; an evaluation that tells none counts as a whole one."""
+    """Epochs that the search has trained; an evaluation without epochs counts as a full one."""
     whole = session.config.search.epochs
     trials = session.store.trials("search")
     return sum(
@@ -154,7 +154,7 @@ def epochs_of_search(session: Session) -> int:
 
 
 def plan_text(plan: list[Round], *, spent: int) -> str:
-    """How many trainings the confirmation takes, and how much of the search's epochs."""
+    """How many trainings the confirmation takes, and their share of the search's epochs."""
     told = [f"{one.networks} networks x {one.seeds} seeds of {one.epochs} epochs" for one in plan]
     trainings = sum(one.networks * one.seeds for one in plan)
     in_all = sum(one.cost for one in plan)
@@ -163,11 +163,11 @@ def plan_text(plan: list[Round], *, spent: int) -> str:
 
 
 def run_confirmation(session: Session, section: ConfirmationSection) -> dict[float, FrozenTrial]:
-    """Train the finalists in rounds; for each target a trial of the network that came out first.
+    """Train the finalists in rounds; returns a trial of the first network for each target.
 
-    A network that is a finalist for several targets is trained once for all. Targets that no
-    trial counts for are left out. Finalists of an earlier time, before the search was given more
-    trials, compete with what they have in the store.
+    A network that is a finalist for several targets is trained once for all. Targets without a
+    trial are left out. Finalists from before the search got more trials compete with their stored
+    trainings.
     """
     search = session.config.search
     ranked = ranking(session.store)
@@ -192,7 +192,7 @@ def run_confirmation(session: Session, section: ConfirmationSection) -> dict[flo
         say(
             f"no confirmation: two networks of two seeds and {section.epochs or search.epochs} "
             f"epochs are more than the share {section.share:g} of the search's {spent} epochs; "
-            f"`confirmation.share: null` confirms whatever it costs"
+            f"`confirmation.share: null` confirms at any cost"
         )
         return best_finished(session)
     say(f"confirmation: {plan_text(plan, spent=spent)}{_time(session, plan)}")
@@ -214,7 +214,7 @@ def run_confirmation(session: Session, section: ConfirmationSection) -> dict[flo
 
 
 def _winners(session: Session, targets: list[float]) -> dict[float, FrozenTrial]:
-    """For each target the confirmation's first; the best finished one where none was trained."""
+    """For each target the confirmation's first; the best finished trial if none was trained."""
     search = session.config.search
     trained = repeated(completed(session, "confirmation"))
     if not trained:
@@ -233,7 +233,7 @@ def _winners(session: Session, targets: list[float]) -> dict[float, FrozenTrial]
 
 
 def _time(session: Session, plan: list[Round]) -> str:
-    """About how long the plan takes, as the search's trials tell."""
+    """About how long the plan takes, estimated from the search's trials."""
     ended = [trial.user_attrs for trial in completed(session, "search")]
     trained = sum(attributes["epochs"] for attributes in ended)
     if not trained:
@@ -243,14 +243,14 @@ def _time(session: Session, plan: list[Round]) -> str:
 
 
 def best_finished(session: Session) -> dict[float, FrozenTrial]:
-    """The finished trial of highest reward for each target that one counts for."""
+    """The finished trial of highest reward for each target that has one."""
     search, trials = session.config.search, session.store.trials("search")
     best = {t: best_complete(list(filter(counting(search, t), trials))) for t in search.budgets}
     return {target: trial for target, trial in best.items() if trial is not None}
 
 
 def _candidate(name: str, trial: FrozenTrial) -> Candidate:
-    """The trial's network anew. Its cost's part of the reward is known and stays as it is."""
+    """The trial's network, to train again. The factor of its cost in the reward is kept."""
     attributes = trial.user_attrs
     accuracy = attributes["accuracy"]
     of_target = {key: attributes[key] for key in ("cost", TARGET) if TARGET in attributes}

@@ -1,4 +1,4 @@
-"""The family study: the baseline and its members, trained and looked at on the test part."""
+"""The family study: the baseline and its members, trained and tested on the test part."""
 
 from optuna.trial import FrozenTrial
 
@@ -53,7 +53,7 @@ def run_family(
 
 
 def _start(session: Session, baseline: Architecture, first: list[Scaled]) -> bytes | None:
-    """The trained weights of the baseline, where the config lets the members begin with them."""
+    """The trained weights of the baseline, if the members begin with them by the config."""
     if session.config.family.start == "scratch" or session.own_evaluate is not None:
         return None
     _train(session, baseline, first, number=0)
@@ -68,9 +68,9 @@ def _start(session: Session, baseline: Architecture, first: list[Scaled]) -> byt
 
 
 def _first(session: Session, members: list[Scaled]) -> int:
-    """How many members are trained before the others' accuracies are forecast: two, of many three.
+    """How many members are trained before the others are forecast: two, or three of many.
 
-    0 where a larger one was begun already, as by an earlier version: it goes on at once.
+    0 if a larger one was begun already, as by an earlier version: it goes on at once.
     """
     first = min(3, max(2, len(members) // 2))
     names = {member.architecture.name for member in members[first:]}
@@ -86,9 +86,9 @@ def _train(
     number: int,
     start: bytes | None = None,
 ) -> None:
-    """Train what is left of `members` from `number` on; forecast each where smaller ones are known.
+    """Train the missing `members` from `number` on; forecast each if smaller ones are known.
 
-    What failed just now, before `number`, is tried again by the next command and not by this one.
+    Members before `number` that just failed are tried again by the next command, not by this one.
     """
     done = _trained(session, baseline)
     trained = {(t.user_attrs["member"], t.user_attrs["key"]) for t in done}
@@ -96,7 +96,7 @@ def _train(
     for place, member in enumerate(members):
         if place < number or (member.architecture.name, member.architecture.key) in trained:
             continue
-        # The forecast's prior is of families that all began from scratch.
+        # The forecast's prior is from families that all began from scratch.
         told = _forecast(session, member, done) if number > 0 and start is None else {}
         listed.append(_candidate(session, member, place, told))
     session.train(
@@ -111,9 +111,9 @@ def _train(
 
 
 def _forecast(session: Session, member: Scaled, done: list[FrozenTrial]) -> dict[str, float]:
-    """What the trained smaller members say of this one; nothing where there are fewer than two.
+    """The forecast of this member from the trained smaller ones; empty if there are fewer than two.
 
-    Of the test part, or of the validation part where an own evaluation looks at no test part.
+    For the test part, or the validation part if the user's evaluation has no test accuracy.
     """
     smaller = [t.user_attrs for t in done if t.user_attrs["flops"] < member.cost.flops]
     tested = all("test_accuracy" in attributes for attributes in smaller)
@@ -133,9 +133,9 @@ def _forecast(session: Session, member: Scaled, done: list[FrozenTrial]) -> dict
 
 
 def _trained(session: Session, baseline: Architecture) -> list[FrozenTrial]:
-    """The finished members of this baseline, trained as it was found.
+    """The finished members of this baseline, with the training that was found for it.
 
-    An earlier baseline's stand beside them in the store, and failed ones, which are tried again.
+    The store also has members of earlier baselines, and failed ones, which are tried again.
     """
     recipe = session.folder.recipe()
     return [

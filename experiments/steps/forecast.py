@@ -1,8 +1,8 @@
-"""What a larger member of a family will reach, from the smaller ones that are trained.
+"""The accuracy of a larger member of a family, forecast from the smaller trained ones.
 
-On the scale y = log(a / (1 - a)) of the accuracy a a family is about a line in x = log2(FLOPs):
+On the scale y = log(a / (1 - a)) of accuracy a, a family is about a line in x = log2(FLOPs):
 y = level + slope * x + noise, noise of variance s^2 + c^2 / (n a (1 - a)) with n images to test on.
-Two or three members tell the level, but hardly the slope; so the slope has a prior. Its mean and
+Two or three members give the level, but hardly the slope; so the slope has a prior. Its mean and
 deviation, s and c are those of `Prior`; benchmarks/forecast.py counts how often the intervals hold.
 """
 
@@ -18,7 +18,7 @@ _WIDTH = 1.645  # standard deviations each way: 90 % of a normal distribution
 
 @dataclass(frozen=True)
 class Prior:
-    """What families before this one showed, on the scale of log(a / (1 - a))."""
+    """Knowledge from earlier families, on the scale of log(a / (1 - a))."""
 
     slope: float  # for twice the FLOPs
     slope_deviation: float
@@ -26,8 +26,8 @@ class Prior:
     sampling: float  # c, of the images
 
 
-# Set before the families of the benchmark were looked at; what is fitted to so few of them gives
-# narrower intervals that hold less often.
+# Set before the benchmark's families were known. A prior fitted to so few of them gives narrower
+# intervals, which hold less often.
 DEFAULT = Prior(slope=0.1, slope_deviation=0.1, noise=0.06, sampling=1.0)
 
 
@@ -50,7 +50,7 @@ def forecast(
     images: int | None = None,
     prior: Prior = DEFAULT,
 ) -> Forecast:
-    """The accuracy at `flops`, from (FLOPs, accuracy) of trained members, one at least."""
+    """The accuracy at `flops`, from (FLOPs, accuracy) of at least one trained member."""
     mean, deviation = predict_logit(trained, flops, images=images, prior=prior)
     ends = (mean, mean - _WIDTH * deviation, mean + _WIDTH * deviation)
     return Forecast(*(float(expit(end)) for end in ends))
@@ -68,7 +68,7 @@ def predict_logit(
     y = np.array([logit_of(accuracy, images) for _, accuracy in trained])
     rows = np.stack([np.ones_like(x), x], axis=1)  # (N, 2): the level at `flops`, the slope
     weights = 1 / np.array([_variance(value, images, prior) for value in y])
-    known = 1 / prior.slope_deviation**2  # of the slope; of the level nothing is known before
+    known = 1 / prior.slope_deviation**2  # of the slope; the level has no prior
     covariance = np.linalg.inv(rows.T @ (weights[:, None] * rows) + np.diag([1e-9, known]))
     level, _ = covariance @ (rows.T @ (weights * y) + np.array([0.0, known * prior.slope]))
     variance = covariance[0, 0] + _variance(float(level), images, prior)

@@ -1,4 +1,4 @@
-"""Networks of the literature at the budget of a search: what one had without the search.
+"""Networks of the literature at the budget of a search: the alternative to a search.
 
 They are trained beside the confirmation's winner: same recipe, epochs and seeds. Their study is
 their own, so that none of them becomes the baseline.
@@ -23,13 +23,13 @@ from search_spaces.heads.fpn import PyramidHead
 from search_spaces.records import InputError
 from search_spaces.reference import load_architecture
 
-# How far the known network may be from the budget: the least that its shape allows. Few layers and
-# channels leave gaps: a ResNet-20 at 5 MFLOPs comes within 5 %.
+# How far the known network may be from the budget; the least that its shape allows is taken. With
+# few layers and channels there are gaps: a ResNet-20 at 5 MFLOPs comes within 5 %.
 TOLERANCES = (0.01, 0.02, 0.05, 0.1)
-SMALL = 64  # pixels up to which networks for CIFAR fit
+SMALL = 64  # largest pixels for networks made for CIFAR
 SMALL_ONES = ("cifar_resnet20", "cifar_densenet40_k12")  # with two strides, for CIFAR
 LARGE_ONES = ("mobilenet_v2", "efficientnet_b0")
-SEGMENTERS = ("unet_bn", "fcn_resnet50")  # of any resolution: the solver takes layers away
+SEGMENTERS = ("unet_bn", "fcn_resnet50")  # for any resolution: the solver removes layers
 DETECTORS = ("fcos_resnet50_fpn", "retinanet_resnet50_fpn")
 STUDY = "known"
 
@@ -46,7 +46,7 @@ def known_trainings(section: ConfirmationSection, *, seeds: int) -> int:
 
 
 def known_plan(section: ConfirmationSection, *, seeds: int) -> str:
-    """What `train_known` will add to the confirmation, before the winner is known."""
+    """The part of the plan that `train_known` adds, before the winner is known."""
     count = known_trainings(section, seeds=1)
     if not count:
         return ""
@@ -59,7 +59,7 @@ def known_plan(section: ConfirmationSection, *, seeds: int) -> str:
 def train_known(session: Session, section: ConfirmationSection, winner: FrozenTrial) -> None:
     """Train the known networks with the winner's recipe, and its last round's epochs and seeds.
 
-    Nothing is trained where no confirmation ran, and nothing that is in the store.
+    Nothing is trained without a confirmation, and nothing that is in the store already.
     """
     own = [
         (trial, training.round)
@@ -86,7 +86,7 @@ def train_known(session: Session, section: ConfirmationSection, winner: FrozenTr
 def _candidates(
     session: Session, section: ConfirmationSection, winner: FrozenTrial
 ) -> list[Candidate]:
-    """The known networks at the budget; who cannot be scaled to it is left out, with the reason."""
+    """The known networks at the budget; a line says which cannot be scaled to it, and why."""
     search, like = session.config.search, architecture_of(winner)
     names = section.known
     if names is None:
@@ -145,11 +145,10 @@ def known_at(
 ) -> Architecture:
     """A known network scaled to the budget at the resolution of `like`, to be trained as it is.
 
-    What belongs to the training and the judging rather than to the shape is that of `like`: the
-    momentum of batch norm (the 0.01 of MobileNetV2 and EfficientNet lags behind in short
-    trainings), dropout, drop connect, and the least score of boxes that are kept (the 0.2 of FCOS
-    cuts its curve of precision off). Raises InputError where the network is not known or cannot be
-    scaled to the budget.
+    Settings of training and judging, as opposed to the shape, are taken from `like`: the momentum
+    of batch norm (0.01 in MobileNetV2 and EfficientNet is too slow for short trainings), dropout,
+    drop connect, and the least score of boxes (0.2 in FCOS cuts off its precision curve). Raises
+    InputError if the network is not known or cannot be scaled to the budget.
     """
     loaded = load_architecture(known) if isinstance(known, str) else known
     if loaded.task != like.task:

@@ -1,9 +1,9 @@
 """Repeated trainings: rounds of new seeds, and whether the first differs from the second by them.
 
-Each training is in the store once, whatever is asked for again.
+Each training is stored once and is not repeated.
 
-What is called noise is that of training: other seeds, so other initial weights and another order of
-the images. The validation part is the same for all, and its own sampling error is not in it.
+Noise here is that of training: other seeds give other initial weights and another order of the
+images. The validation part is the same for all, so its sampling error is not included.
 """
 
 import math
@@ -20,8 +20,8 @@ from experiments.engine.candidates import ListedCandidates
 from experiments.engine.session import Session
 from experiments.store.trial import Candidate, identity_of
 
-LEVEL = 0.05  # a difference counts where chance alone would show it less often than this
-_NEW_SEEDS = 1_000_000  # beyond those of a search, which count up from the run's seed
+LEVEL = 0.05  # a difference counts if chance alone shows it with a lower probability
+_NEW_SEEDS = 1_000_000  # above those of a search, which count up from the run's seed
 _A_ROUND = 1_000
 
 
@@ -61,8 +61,8 @@ class Standing:
 def standings(trainings: Iterable[Repeat]) -> list[Standing]:
     """Best first: by the round reached, then by trainings that finished in it, then by mean.
 
-    So a contender that lost a training ranks behind those that lost none. Two equals stand in the
-    order of their names: which of their trainings ended first is chance.
+    So a contender that lost a training ranks behind those that lost none. Equal ones are
+    in the order of their names, as the order of their ends is chance.
     """
     by_round: dict[tuple[str, int], list[float]] = defaultdict(list)
     for training in trainings:
@@ -76,10 +76,10 @@ def standings(trainings: Iterable[Repeat]) -> list[Standing]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means: Welch's t-test, two-sided (B. L. Welch, Biometrika 34, 1947).
+    """A difference of two means, by Welch's two-sided t-test (B. L. Welch, Biometrika 34, 1947).
 
-    `p` and `margin`, half of the 95 % confidence interval, are NaN where the trainings are too few
-    or agree to the last digit, so that nothing can be said.
+    `p` and `margin`, half of the 95 % confidence interval, are NaN if the trainings are too few or
+    agree to the last digit, so that nothing can be said.
     """
 
     value: float
@@ -93,7 +93,7 @@ class Difference:
 
 
 def difference(first: Iterable[float], second: Iterable[float]) -> Difference:
-    """How far the mean of `first` lies above that of `second`, and how sure that is.
+    """How far the mean of `first` is above that of `second`, and the test of this difference.
 
     Not paired by seed: networks of other shapes share no initial weights, and pairing halves the
     degrees of freedom. The first two of several were picked as the highest of them, which narrows
@@ -111,9 +111,9 @@ def difference(first: Iterable[float], second: Iterable[float]) -> Difference:
 
 
 def verdict(ranked: list[Standing], *, of: str) -> str:
-    """In a sentence or two: who leads, by how much, and whether noise alone would show as much.
+    """One or two sentences: which is first, by how much, and whether that is within noise.
 
-    `of` names the figure, as `reward`.
+    `of` is the name of the figure, as `reward`.
     """
     first = ranked[0]
     leads = f"{first.contender} is first with a mean {of} of {first.describe()}"
@@ -138,7 +138,7 @@ def verdict(ranked: list[Standing], *, of: str) -> str:
 
 
 def new_seeds(session: Session, *, round_: int, count: int) -> list[int]:
-    """Seeds that no search and no other round trains with; the same for every contender."""
+    """Seeds that no search and no other round uses; the same for every contender."""
     first = session.config.seed + _NEW_SEEDS + _A_ROUND * round_
     return [first + i for i in range(count)]
 
@@ -153,12 +153,12 @@ def train_repeats(
     epochs: int,
     by_class: bool = False,
 ) -> list[Standing]:
-    """Train each candidate, named by its `contender`, with each seed; how they stand, best first.
+    """Train each candidate, named by its `contender`, with each seed; returns them best first.
 
-    What is in the store already is not trained again; failed trainings are.
+    Stored trainings are not repeated, except failed ones.
     """
     done = {_place(trial.user_attrs, identity_of(trial)) for trial in completed(session, study)}
-    # Every contender's first seed before any second: a ranking of all comes soonest.
+    # Every contender's first seed before any second, to have a ranking of all early.
     pairs = [(candidate, seed) for seed in seeds for candidate in candidates]
     wanted = [
         _with_seed(candidate, round_, seed, _A_ROUND * round_ + place)
@@ -187,7 +187,7 @@ def completed(session: Session, study: str) -> list[FrozenTrial]:
 
 
 def repeated(trials: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, Repeat]]:
-    """The trainings of contenders among stored trials; those of older versions had none."""
+    """The trainings of contenders among stored trials; old versions stored no contender."""
     return [
         (trial, Repeat(trial.user_attrs["contender"], trial.user_attrs["round"], trial.value))
         for trial in trials
@@ -200,7 +200,7 @@ def _place_of(candidate: Candidate) -> tuple[Any, ...]:
 
 
 def _place(attributes: dict[str, Any], identity: str) -> tuple[Any, ...]:
-    """What makes a training the same one, in this session or in the store."""
+    """The identity of a training, equal in this session and in the store."""
     names = ("contender", "baseline", "round", "seed")
     return (identity, *(attributes.get(name) for name in names))
 

@@ -1,7 +1,7 @@
-"""What a search will do, before it does it: networks, budget, trainings, and about how long.
+"""The plan of a search before it begins: networks, budget, trainings, and about how long.
 
 The time is measured: the space's median network trains for a moment on the run's own data. Early
-stopping then saves some of what is told.
+stopping later saves a part of this time.
 """
 
 import math
@@ -30,16 +30,16 @@ from scaler.cost import SAMPLE
 from search_spaces.architecture import Architecture
 from search_spaces.records import InputError
 
-IMAGES = 512  # of the training part that the measured epochs see
+IMAGES = 512  # images of the training part in the measured epochs
 FEWEST = 10  # trials; fewer are no search
-FEWEST_EPOCHS = 2  # of a trial; the first alone tells hardly more than how fast a network learns
-ENOUGH = 20  # trials; where fewer fit into a time, smaller images are the better use of it
-SPARE = 0.9  # of a time that is given: the start of workers and the reports take some
+FEWEST_EPOCHS = 2  # of a trial; the first shows hardly more than how fast a network learns
+ENOUGH = 20  # trials; if fewer fit into the time, smaller images use it better
+SPARE = 0.9  # share of the given time; starting workers and reports take the rest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search of a config costs at most. `epoch` is seconds of one epoch on one worker."""
+    """The most that a search of a config costs. `epoch` is seconds of one epoch on one worker."""
 
     config: SearchConfig
     epoch: float
@@ -92,12 +92,12 @@ def plan_search(config: SearchConfig) -> Plan:
     network = _median(config.search, **sizes)
     workers = config.cluster.workers or max(1, int(cpus_here() / config.cluster.cpus_per_trial))
     if find_device(config.train.device).type == "cuda":
-        workers = 1  # trials that share a card share its time
+        workers = 1  # trials on one card share its time
     return Plan(config, seconds_an_epoch(config, data, network), workers)
 
 
 def _median(search: SearchSection, **sizes: int) -> Architecture:
-    """The network of median FLOPs of those that would be trained, of some random ones."""
+    """The network of median FLOPs among some random ones that could be trained."""
     pricing, space = Pricing(search, **sizes), searched_space(search)
     trained = []
     for member in space.members(SAMPLE if search.at == "formula" else FEWEST, seed=0):
@@ -137,15 +137,15 @@ def seconds_an_epoch(config: SearchConfig, data: ImageData, network: Architectur
         seconds = [result.seconds for result in training.run()]
     finally:
         torch.set_num_threads(threads)
-    whole = len(data.train) + len(data.validation) / 3  # an image is evaluated in a third of it
+    whole = len(data.train) + len(data.validation) / 3  # evaluation takes a third
     return seconds[-1] * whole / (len(part.train) + len(part.validation) / 3)
 
 
 def side_within(plan: Plan, seconds: float, sides: Sequence[int]) -> int | None:
     """The first of `sides` (px, falling) at which ENOUGH trials fit into a time, or the last.
 
-    None where they fit at the plan's own resolution, or no side is smaller. An epoch's time is
-    taken to go with the square of the side, as the FLOPs of convolutions do.
+    None if they fit at the plan's own resolution, or no side is smaller. An epoch's time is assumed
+    to be proportional to the square of the side, as the FLOPs of convolutions are.
     """
     own = searched_space(plan.config.search).members(1, seed=0)[0].resolution
     smaller = [side for side in sides if side < own]
@@ -156,9 +156,9 @@ def side_within(plan: Plan, seconds: float, sides: Sequence[int]) -> int | None:
 
 
 def with_fewer_epochs(plan: Plan, seconds: float) -> Plan:
-    """The plan with the most epochs a trial at which FEWEST trials fit into a time; said if fewer.
+    """The plan with the most epochs a trial at which FEWEST trials fit into a time; says if fewer.
 
-    As it is where not even FEWEST_EPOCHS do.
+    Unchanged if they do not fit even with FEWEST_EPOCHS.
     """
     most = plan.config.search.epochs
     for epochs in range(most, FEWEST_EPOCHS - 1, -1):
@@ -167,22 +167,22 @@ def with_fewer_epochs(plan: Plan, seconds: float) -> Plan:
             if epochs < most:
                 say(
                     f"the time is short, so a trial has {epochs} epochs, which rank networks less "
-                    f"surely (--epochs chooses)"
+                    f"reliably (--epochs sets them)"
                 )
             return shorter
     return plan
 
 
 def within(plan: Plan, seconds: float) -> Plan:
-    """The plan with as many trials as take at most `seconds` in all, confirmation and all.
+    """The plan with as many trials as fit into `seconds`, with the confirmation.
 
-    Raises InputError where not even FEWEST fit.
+    Raises InputError if not even FEWEST fit.
     """
     search = plan.config.search
     if not _fits(plan, FEWEST, seconds):
         least = sum(_of(plan, trials=FEWEST).seconds.values()) / SPARE
         raise InputError(
-            f"{FEWEST} trials of {search.epochs} epochs, the fewest that are a search, take about "
+            f"{FEWEST} trials of {search.epochs} epochs, the least for a search, take about "
             f"{readable_seconds(least)} here, but the time is {readable_seconds(seconds)}; give "
             f"more time, or fewer epochs, a smaller resolution or less data (data.train_limit)"
         )

@@ -1,7 +1,7 @@
-"""Random networks of a space, each trained long and briefly and scored; kept line by line.
+"""Random networks of a space, each with a long and short trainings and scores, stored by line.
 
-`proxies.jsonl` in the run folder has a line for each measurement, written through to the disk
-before the next begins: a run that was killed continues with what is missing.
+`proxies.jsonl` in the run folder has a line for each measurement, written to the disk before the
+next begins: a run that was killed continues with the missing ones.
 """
 
 import json
@@ -51,7 +51,7 @@ from search_spaces.records import InputError
 from search_spaces.space import SearchSpace
 
 _DRAWS = 50  # random members in a row outside the limits; then a walk finds one within
-_BATCH = 64  # images that a zero-cost score sees
+_BATCH = 64  # images for a zero-cost score
 
 Record = dict[str, Any]
 
@@ -59,10 +59,10 @@ Record = dict[str, Any]
 def sample_networks(
     section: SearchSection, *, count: int, seed: int, num_classes: int, in_channels: int
 ) -> list[Architecture]:
-    """Random members within the search's limits. InputError where the space has too few.
+    """Random members within the search's limits. InputError if the space has too few.
 
-    The fewer are the first of the more. Where random ones hardly ever lie within the limits, a walk
-    finds the next.
+    A smaller number gives the first ones of a larger number. If random members are hardly ever
+    within the limits, a walk finds the next.
     """
     space = replace(searched_space(section), training={})
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
@@ -90,11 +90,11 @@ def sample_networks(
 
 
 def _members(space: SearchSpace, *, seed: int) -> Iterator[Architecture | None]:
-    """Random members, no network twice; then None for ever."""
+    """Random members, no network twice; then only None."""
     members: list[Architecture] = []
     for wanted in (_DRAWS * 2**i for i in counting()):
         before = len(members)
-        members = space.members(wanted, seed=seed)  # the fewer are the first of the more
+        members = space.members(wanted, seed=seed)  # a smaller number gives the first ones
         yield from members[before:]
         if len(members) < wanted:
             break
@@ -102,18 +102,18 @@ def _members(space: SearchSpace, *, seed: int) -> Iterator[Architecture | None]:
 
 
 def planned(section: ProxySection) -> list[tuple[str, ShortTraining | None, int]]:
-    """(name, training, seed) of what each network goes through; None is the longer training."""
+    """(name, training, seed) of each training of a network; None is the longer training."""
     long = [("long", None, seed) for seed in range(section.seeds)]
     short = [
         (training_name(training), training, 0)
         for training in section.trainings
-        if not training.full_schedule  # which the longer training shows by the way
+        if not training.full_schedule  # the longer training gives these too
     ]
     return [*long, *short, ("scores", None, 0)]
 
 
 def measure_missing(config: SearchConfig, data: ImageData, *, kept: Path) -> Iterator[Record]:
-    """Each measurement that `kept` lacks, added to it as it comes; network by network."""
+    """Makes each missing measurement of `kept`, network by network, and adds it at once."""
     section = config.proxy
     networks = sample_networks(
         config.search,
@@ -147,7 +147,7 @@ def measure_missing(config: SearchConfig, data: ImageData, *, kept: Path) -> Ite
 
 
 def read_kept(path: Path) -> list[Record]:
-    """The measurements of a file; a last line that a kill cut short is left out."""
+    """The measurements of a file, without an incomplete last line left by a kill."""
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
@@ -158,7 +158,7 @@ def _add(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.read_bytes() if path.exists() else b""
     with path.open("r+b" if path.exists() else "xb") as file:
-        file.truncate(whole.rfind(b"\n") + 1)  # what a kill cut short is written over
+        file.truncate(whole.rfind(b"\n") + 1)  # removes an incomplete line left by a kill
         file.seek(0, os.SEEK_END)
         file.write(json.dumps(record).encode() + b"\n")
         file.flush()
@@ -173,7 +173,7 @@ def _trained(
     *,
     seed: int,
 ) -> Record:
-    """Accuracies after each epoch, and seconds; a training that diverges stands at chance."""
+    """Accuracies after each epoch, and seconds; a training that diverges counts as chance."""
     epochs = config.proxy.epochs if training is None else training.epochs
     resolution = None
     if training is not None:
@@ -233,7 +233,7 @@ def _scores(architecture: Architecture, data: ImageData, config: SearchConfig) -
 
 
 def run_proxies(config: SearchConfig) -> tuple[pd.DataFrame, str | None]:
-    """The table of proxies, and the name of the cheapest with the wished correlation.
+    """The table of proxies, and the name of the cheapest one with the wanted correlation.
 
     Measurements are kept in `proxies.jsonl` of the run folder, the table in `tables/proxies.csv`.
     Raises InputError for a folder that holds something else, and for a space with too few members

@@ -28,10 +28,10 @@ def training_name(training: ShortTraining) -> str:
 
 
 def measured_networks(records: Sequence[dict[str, Any]], section: ProxySection) -> pd.DataFrame:
-    """A row a network of which everything is measured: `truth`, and a column a proxy.
+    """A row for each completely measured network: `truth`, and a column for each proxy.
 
-    `truth` is the mean accuracy of the longer trainings; each proxy's seconds stand in
-    `seconds.<name>`, those of one longer training in `seconds.truth`.
+    `truth` is the mean accuracy of the longer trainings; `seconds.<name>` are each proxy's seconds,
+    `seconds.truth` those of one longer training.
     """
     rows: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -64,12 +64,12 @@ def measured_networks(records: Sequence[dict[str, Any]], section: ProxySection) 
 
 
 def proxy_table(networks: pd.DataFrame, section: ProxySection) -> pd.DataFrame:
-    """A row a proxy: Spearman's rho with its 95 % interval, Kendall's tau, hits, lost, cost.
+    """A row for each proxy: Spearman's rho with its 95 % interval, Kendall's tau, hits, lost, cost.
 
     `top` is the share of the truly best quarter that the proxy's best quarter holds; `lost` the
-    accuracy given up by taking the proxy's first network; `cost` seconds over the longer
-    training's, the median over the networks. The first row, another longer training, is what noise
-    allows. Intervals are percentiles of 2,000 resamples of the networks.
+    accuracy lost by taking the network that the proxy ranks first; `cost` its seconds over the
+    longer training's, the median over the networks. The first row, another longer training, is the
+    limit set by noise. Intervals are percentiles of 2,000 resamples of the networks.
     """
     truth = networks["truth"].to_numpy(float)
     ceiling = networks[["long.0", "long.1"]].to_numpy(float)
@@ -111,14 +111,14 @@ def _row(name: str, scores: np.ndarray, truth: np.ndarray, *, cost: float) -> di
 
 
 def _spearman(scores: np.ndarray, truth: np.ndarray) -> float:
-    """0 where one of the two is all ties: such a proxy ranks nothing."""
+    """Spearman's rho; 0 if all values of one are equal: such a proxy ranks nothing."""
     if len(set(scores)) < 2 or len(set(truth)) < 2:
         return 0.0
     return float(stats.spearmanr(scores, truth).statistic)
 
 
 def _interval(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Percentiles of Spearman's rho over resamples of the networks; 0 where one is all ties."""
+    """Percentiles of Spearman's rho over resamples of the networks; 0 if all of one are equal."""
     count = len(truth)
     chosen = np.random.RandomState(0).randint(count, size=(_RESAMPLES, count))
     ranks = [stats.rankdata(values[chosen], axis=1) for values in (scores, truth)]
@@ -138,7 +138,7 @@ Score = Callable[[nn.Module, Tensor, Tensor], float]
 def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:  # noqa: ARG001
     """log of the sum of |w * dR/dw|, R = the summed scores of ones through the weights |w|.
 
-    Batch norm is in eval mode, which before any training is the identity; so data-free
+    Batch norm is in eval mode, which before any training is the identity; so it needs no data
     (arXiv:2006.05467, equation 2; as a score of whole networks arXiv:2101.08134).
     """
     network.eval().double()
@@ -198,7 +198,7 @@ SCORES: dict[str, Score] = {"synflow": synflow, "naswot": naswot, "gradient_norm
 
 
 def _gradients(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """(weight, its gradient) of kernels and matrices; not of what normalisation has."""
+    """(weight, its gradient) of kernels and matrices, without those of normalisation."""
     return [
         (weight.detach(), weight.grad)
         for weight in network.parameters()

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search gives: its folder, the baseline, a row a trial, the baseline's training.
+    """The result of a search: its folder, the baseline, a row for each trial, the training.
 
-    `training` holds the choices of the space's `training:` part; empty where it has none. With
-    several targets `best` is of the main one, and `load_front` tells of the others.
+    `training` holds the baseline's choices from the space's `training:` part; empty without one.
+    With several targets `best` is that of the main one, and `load_front` gives the others.
     """
 
     run: RunFolder
@@ -54,11 +54,11 @@ def search(
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> SearchResult:
-    """Search a space under ACC * (FLOPS/T)^w; begin a run folder or continue the one that is there.
+    """Search a space for ACC * (FLOPS/T)^w; begin a run folder or continue an existing one.
 
     `evaluate(architecture, *, report, seed, checkpoint_dir) -> accuracy` replaces the built-in
-    training; then `num_classes` and `in_channels` say what the cost is counted for. Where the space
-    has `training:` choices it is also given `training`. Raises InputError for a wrong config,
+    training; then the cost is counted for `num_classes` and `in_channels`. If the space has
+    `training:` choices, it is also given `training`. Raises InputError for a wrong config,
     WorkFailed when no trial finished.
     """
     from experiments.store.trials import load_trials
@@ -77,7 +77,7 @@ def search(
 
 
 def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> None:
-    """Raise InputError for what the search would stumble over, before anything is made."""
+    """Raise InputError for input with which the search would fail, before anything is made."""
     space = searched_space(config.search)
     make_sampler(config.search.sampler)
     latency_facts(config.search)
@@ -89,7 +89,7 @@ def check_search(config: SearchConfig, evaluate: "Evaluate | None" = None) -> No
 
 
 def run_search(session: Session) -> Architecture:
-    """Train what is left of the search's trials; write and return the baseline."""
+    """Train the missing trials of the search; write and return the baseline."""
     section = session.config.search
     space = searched_space(section)
     enqueued, told = load_warm_start(session, space)
@@ -138,7 +138,7 @@ def run_search(session: Session) -> Architecture:
 
 
 def _tell_plan(session: Session) -> None:
-    """What the search will compare its networks at, and what comes after it."""
+    """Says at which cost networks are compared, and what comes after the search."""
     section, confirmation = session.config.search, session.config.confirmation
     budgets = [readable_cost(section.cost, target) for target in section.budgets]
     if confirmation is not None and confirmation.top > 1:
@@ -167,13 +167,13 @@ def _tell_plan(session: Session) -> None:
 
 
 def _write_baselines(session: Session, winners: dict[float, FrozenTrial]) -> Architecture:
-    """A file for each target that has a network; the main one's, or else the largest one's, is
-    baseline.yaml and is returned."""
+    """Writes a file for each target that has a network; that of the main target, else of the
+    largest, is baseline.yaml and is returned."""
     section, name = session.config.search, f"{session.config.name}_baseline"
     for target in section.budgets:
         if target not in winners:
             told = readable_cost(section.cost, target)
-            warn(f"no trial finished that counts for {told}: it has no network")
+            warn(f"no trial for {told} finished: it has no network")
     main = main_target(section, winners)
     for target, winner in winners.items():
         suffix = file_suffix(section, target, main=main)
@@ -197,13 +197,13 @@ def _why_nothing(trials: list[FrozenTrial], session: Session, ended: str) -> str
     return f"none of {len(trials)} trials finished; the last says: {reasons[-1]}"
 
 
-_NOT_CHOSEN = {*SETTINGS_OF_THE_MACHINE, "epochs"}  # where it runs and what is watched, not how
+_NOT_CHOSEN = {*SETTINGS_OF_THE_MACHINE, "epochs"}  # where it runs and its length, not how
 
 
 def check_training_choices(space: SearchSpace, evaluate: Callable[..., Any] | None) -> None:
-    """Raise InputError where the training would not know or not accept a setting.
+    """Raise InputError if the training would not know or not accept a setting.
 
-    An own `evaluate` may have settings of any name, but must take them.
+    The user's `evaluate` may have settings of any name, but must take them.
     """
     if not space.training:
         return

@@ -1,8 +1,8 @@
-"""What is known before a search: trials of an earlier run, or the rows of a CSV.
+"""Known results before a search: trials of an earlier run, or the rows of a CSV.
 
-Enqueued parameters are the search's first trials. Told results stand in a study of their own,
-`warm_start`, with the reward that they would have here: the sampler knows them, they are none of
-the run's own trials, and only the confirmation trains them here.
+Enqueued parameters are the search's first trials. Told results are in their own study,
+`warm_start`, with the reward that they would have here: the sampler learns from them, but they are
+no trials of the run, and only the confirmation trains them here.
 """
 
 import csv
@@ -33,8 +33,8 @@ STUDY = "warm_start"
 def read_warm_start(section: WarmStart, space: SearchSpace) -> list[Known]:
     """The trials of the source, checked against the space.
 
-    Raises InputError for parameters that the space does not have, and where results are asked for
-    but missing.
+    Raises InputError for parameters that the space does not have, and for missing results if they
+    are needed.
     """
     source = section.source
     rows = _csv_rows(source, space) if source.suffix.lower() == ".csv" else _run_rows(section)
@@ -48,11 +48,11 @@ def read_warm_start(section: WarmStart, space: SearchSpace) -> list[Known]:
 
 
 def check_lengths(known: list[Known], section: SearchSection) -> None:
-    """Raise InputError where a told result is of a longer or shorter training than the search's.
+    """Raise InputError if a told result is from a longer or shorter training than the search's.
 
-    It would stand among the search's own as if it were of the same length: after a longer one no
-    trial of the search would look worth its epochs. Its curve is no help, as the learning rate
-    falls with the length of the whole training. What tells no length is believed to be as long.
+    The model would treat it as one of the same length: after longer ones no trial of the search
+    would look good. A part of its curve does not help, as the learning rate depends on the length
+    of the whole training. A result without a length is assumed to have the same length.
     """
     warm = section.warm_start
     if warm is None or warm.mode != "tell":
@@ -61,13 +61,13 @@ def check_lengths(known: list[Known], section: SearchSection) -> None:
     if other is not None:
         raise InputError(
             f"{warm.source}: {other.origin} was trained for {other.epochs} epochs, but here a "
-            f"trial has {section.epochs}, so that its accuracy cannot be told; use `mode: "
+            f"trial has {section.epochs}, so its accuracy cannot be compared; use `mode: "
             f"enqueue`, or set search.epochs to {other.epochs}"
         )
 
 
 def load_warm_start(session: Session, space: SearchSpace) -> Told:
-    """(enqueued, told); read once into the store, from then on the source is not needed."""
+    """(enqueued, told); read into the store once, after which the source is not needed."""
     section = session.config.search.warm_start
     if section is None:
         return [], []
@@ -92,9 +92,9 @@ def load_warm_start(session: Session, space: SearchSpace) -> Told:
 
 
 def _within_limits(known: list[Known], space: SearchSpace, session: Session) -> list[Known]:
-    """Those within the search's limits; how many are not is said. No other may be trained or win.
+    """Those within the search's limits; a line says how many are not. The others cannot win.
 
-    A row that leaves parameters out stays: the sampler fills it.
+    A row without some parameters is kept: the sampler fills it.
     """
     section = session.config.search
     if not section.limits:
@@ -106,7 +106,7 @@ def _within_limits(known: list[Known], space: SearchSpace, session: Session) -> 
             architecture = pricing.brought(_suggest(row, space)[1])
         except InputError:  # parts that do not fit together, or a target out of reach
             return False
-        except ValueError:  # a parameter that is not there
+        except ValueError:  # a missing parameter
             return True
         cost = pricing.cost(architecture)
         latency = None if pricing.measures else pricing.latency(architecture, cost)
@@ -129,8 +129,8 @@ def _run_rows(section: WarmStart) -> Iterator[Known]:
     folder = RunFolder.open(path)
     if section.mode == "tell" and folder.config.search.at == "budget":
         raise InputError(
-            f"'{path}' trained its networks scaled to a budget, so its accuracies are of others "
-            f"than here; use `mode: enqueue`"
+            f"'{path}' trained its networks scaled to a budget, so its accuracies are of other "
+            f"networks; use `mode: enqueue`"
         )
     with reading(folder) as snapshot:
         for trial in snapshot.trials("search"):
@@ -144,7 +144,7 @@ def _run_rows(section: WarmStart) -> Iterator[Known]:
 def _csv_rows(path: Path, space: SearchSpace) -> Iterator[Known]:
     """The rows of a CSV: one of our own tables, Optuna's `trials_dataframe()`, or hand-written.
 
-    A hand-written one has a column for each parameter, may leave some out, and may have `accuracy`.
+    A hand-written one has columns for parameters, not necessarily all, and may have `accuracy`.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -230,7 +230,7 @@ def _check_result(row: Known, space: SearchSpace, *, source: str) -> None:
         )
     try:
         _suggest(row, space)
-    except ValueError as error:  # what FixedTrial says of a parameter that it was not given
+    except ValueError as error:  # FixedTrial's message for a missing parameter
         reason = str(error).split(". ")[0]
         raise InputError(f"{source}: {row.origin}: {reason}; give all parameters") from None
 
@@ -241,7 +241,7 @@ def _suggest(row: Known, space: SearchSpace) -> tuple[optuna.trial.FixedTrial, A
 
 
 def _as_trial(row: Known, space: SearchSpace, session: Session) -> FrozenTrial:
-    """The trial that it would be, had it been trained here."""
+    """The row as a trial of this search."""
     asked, architecture, training = _suggest(row, space)
     pricing = Pricing(session.config.search, **session.sizes)
     cost = pricing.cost(architecture)
@@ -261,6 +261,6 @@ def _as_trial(row: Known, space: SearchSpace, session: Session) -> FrozenTrial:
 
 
 def _best(known: list[Known], top: int, space: SearchSpace, session: Session) -> list[Known]:
-    """By the reward that they would have here."""
+    """The `top` by the reward that they would have here."""
     rewards = {row.origin: _as_trial(row, space, session).value or 0.0 for row in known}
     return sorted(known, key=lambda row: -rewards[row.origin])[:top]
