@@ -1,6 +1,6 @@
 """Samplers by name; all of them are Optuna samplers and work with plain Optuna too.
 
-May import Optuna, numpy and `search_spaces.records` alone. Read `cost_aware` first, then
+May import only Optuna, numpy and `search_spaces.records`. Read `cost_aware` first, then
 `accuracy_model`, `proposing`, `recommend`.
 """
 
@@ -52,14 +52,14 @@ def make_sampler(
     """An Optuna sampler by name, or any by its import path (`optuna.samplers.CmaEsSampler`).
 
     For a study that maximises accuracy * (cost / target)^exponent. `cost` is a function of the
-    sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on
-    it, or a function of the parameters that says whether they are allowed.
-    `cost_aware` and `nsga2` use all of it, `local_search` and `regularized_evolution` the limits;
-    Optuna's own know nothing of costs.
+    sampled parameters or a table of them (see KnownCost); `limits` is (low, high) on the cost, or a
+    function of the parameters that says whether they are allowed. `cost_aware` and `nsga2` use all
+    of these, `local_search` and `regularized_evolution` only the limits; Optuna's own samplers do
+    not use costs.
 
-    `network` is a function of the parameters too: what they make, equal for equal networks.
-    `cost_aware` proposes each network once, and where it is a mapping, of names to values, learns
-    from that instead of the parameters. Raises InputError for an unknown name and a wrong cost.
+    `network` is a function of the parameters too; its values are equal for equal networks.
+    `cost_aware` proposes each network once. If the values are mappings of names to values, it
+    learns from them instead of the parameters. Raises InputError for an unknown name or wrong cost.
     """
     known = KnownCost(cost, target=target, exponent=exponent, limits=limits, network=network)
     with warnings.catch_warnings():

@@ -1,24 +1,24 @@
-"""Accuracy learnt from trials, the cost known: what reward is to be expected of a network.
+"""A model of accuracy, learnt from trials; with the known cost it gives the expected reward.
 
 Symbols and shapes, here and in `observations`, `gaussian_process`, `encoding`, `cost_aware`:
 
 | symbol | shape | name in the code | what it is |
 |---|---|---|---|
-| N | | | observations: trials that have told anything, finished or not; at most `MOST` |
-| M | | | networks whose reward is asked for |
+| N | | | observations: trials that have reported, finished or not; at most `MOST` |
+| M | | | networks whose reward is predicted |
 | D | | | parameters of the space, and the logarithm of the cost as one more |
 | C | | | columns: each parameter has several, see `Encoding` |
 | X | (N, C) | `columns` | the observed networks, encoded |
 | g | (C,) | `groups` | the parameter, 0 to D - 1, that a column belongs to |
-| y | (N,) | `values` | log(a / (1 - a)) of the accuracy a; a itself where some a is not in [0, 1] |
-| e | (N,) | `extra_noise` | variance of y, where it is foretold from a curve that has not ended |
+| y | (N,) | `values` | log(a / (1 - a)) of the accuracy a; a itself if some a is not in [0, 1] |
+| e | (N,) | `extra_noise` | variance of y, if it is forecast from a curve that has not ended |
 | f | (N,) or (M,) | `factors` | (cost / target)^exponent, known exactly; reward = a * f |
 | theta | (3 + D,) | `theta` | logarithms of the two amplitudes, the noise, and D weights |
 | K | (N, N) | `covariance` | of y under theta; `root` (N, N) is its Cholesky factor |
-| m, s | (M,) | `mean`, `deviation` | what the process says of y at the M networks |
+| m, s | (M,) | `mean`, `deviation` | the process's prediction of y at the M networks |
 
 The reward's mean and standard deviation, both (M,), are those of sigmoid(m + s z) * f, z normal.
-The sigmoid is not linear, so a Gauss-Hermite sum over `_NODES` takes the place of the integral.
+The sigmoid is not linear, so the integral is approximated by a Gauss-Hermite sum over `_NODES`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +41,8 @@ from experiments.samplers.told import History, Reader, Told
 
 Array = npt.NDArray[np.float64]
 
-STARTUP = 5  # trials, whatever became of them, before the model
-FEWEST = 3  # of them have told something
+STARTUP = 5  # trials, with any outcome, before the model
+FEWEST = 3  # of them that have reported
 REFIT = 1.1  # growth of the trials after which the model's own settings are fitted again
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(6)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -50,7 +50,7 @@ _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 @dataclass(frozen=True)
 class AccuracyModel:
-    """A Gaussian process of the accuracies, and how it sees parameters."""
+    """A Gaussian process of the accuracies, and the encoding of its parameters."""
 
     encoding: Encoding
     process: GaussianProcess
@@ -67,11 +67,11 @@ class AccuracyModel:
         steps: int = 30,
         believe_low: bool = False,
     ) -> "AccuracyModel":
-        """The model of what was observed, or of the `MOST` observations that say most.
+        """The model of the observations, or of the `MOST` most informative ones.
 
-        Each running network counts as if it had shown what the model expects of it: nothing is
-        learnt of its neighbourhood, but there is less left to learn there. `believe_low` as
-        `GaussianProcess.fit`'s.
+        Each running network counts as observed at the model's expectation: this does not change
+        predictions near it, but lowers their uncertainty. `believe_low` is that of
+        `GaussianProcess.fit`.
         """
         observed = informative(observed)
         columns = np.array([encoding.encode(params) for params in observed.params])
@@ -99,10 +99,10 @@ class AccuracyModel:
         return cls(encoding, process, observed.logistic)
 
     def chances(self, observed: Observations, among: Sequence[npt.NDArray[np.bool_]]) -> Array:
-        """How probable it is that each, some of what this was fitted to, is better than the rest.
+        """The probability of each of `observed`, which the model was fitted to, to be the best.
 
-        Judged by the reward without noise, against the highest that is expected of another. `among`
-        are groups (N,) with a best each, as of a budget: the highest chance of all that it is in.
+        By the reward without noise, compared with the highest expected reward of another. `among`
+        are groups (N,), as of budgets: each gets its highest probability over its groups.
         """
         mean, deviation = self._predict(observed.params)
         expected, _ = self._rewards(mean, deviation, observed.factors)
@@ -136,8 +136,8 @@ class AccuracyModel:
 class Learner:
     """The model of a study's trials, fitted again as they come; a function of the trials alone.
 
-    What it keeps from one time to the next saves time: what ended trials tell, and the model's own
-    settings, which are those of the latest count of trials that refits.
+    What it keeps between calls only saves time: data of ended trials, and the model's settings,
+    which are those of the latest count of trials at which it is refitted.
     """
 
     def __init__(self, cost: KnownCost) -> None:
@@ -145,14 +145,14 @@ class Learner:
         self._reader = Reader(cost)
         self._leading = History.of([])  # the leading trials that have ended
         self._encoding: Encoding | None = None
-        self._theta: tuple[list[Told], Encoding, Array] | None = None  # fitted to them, so encoded
+        self._theta: tuple[list[Told], Encoding, Array] | None = None  # fitted to; encoding
 
     def read(self, trials: Sequence[FrozenTrial]) -> list[Told]:
-        """What each of the trials tells, whatever became of it."""
+        """The data of each trial, with any outcome."""
         return self._reader.read(trials)
 
     def record(self, told: list[Told]) -> History:
-        """What they tell together; the leading ones that have ended are put together once."""
+        """Their data together; the leading ended ones are put together only once."""
         leading = self._leading
         if told[: len(leading.told)] != leading.told:
             leading = History.of([])
@@ -164,7 +164,7 @@ class Learner:
         return leading + History.of(rest[len(new) :])
 
     def observe(self, study: Study, record: History) -> Observations | None:
-        """What they tell together; None where that is too little for a model."""
+        """The observations of these trials; None if they are too few for a model."""
         if len(record.told) < STARTUP:
             return None
         observed = Observations.recorded(record, direction=study.direction)
@@ -179,7 +179,7 @@ class Learner:
         distributions: Mapping[str, BaseDistribution],
         running: Sequence[Mapping[str, Any]] = (),
     ) -> "AccuracyModel":
-        """The model of `observed`, what `record` tells; `running` have told nothing yet."""
+        """The model of `observed`, the data of `record`; `running` have not reported yet."""
         ended, costs = record.ended, self.cost.range(record.costs)
         encoding = self._encoding
         if encoding is None or not encoding.fits(distributions, costs):
@@ -201,10 +201,10 @@ class Learner:
         *,
         windows: Sequence[tuple[float, float]] = (),
     ) -> dict[int, float]:
-        """By the number of each trial that has told anything: how probable it is the best.
+        """The probability of each trial that has reported to be the best, by its number.
 
-        With `windows` (low, high) of cost: the best within some of them that it is in. Empty where
-        the trials tell too little for a model.
+        With `windows` (low, high) of cost: to be the best of one of its windows. Empty if there is
+        too little data for a model.
         """
         record = self.record(self._reader.begun(trials))
         observed = self.observe(study, record)

@@ -1,4 +1,4 @@
-"""Search that knows the cost: only accuracy is learnt, the reward's other factor is computed.
+"""Search with known cost: only accuracy is learnt, the reward's other factor is computed.
 
 A Gaussian process models the accuracy; together with the exact cost it gives each candidate's
 reward with its uncertainty, and the candidate with the highest expected improvement over the best
@@ -21,16 +21,16 @@ from experiments.samplers.observations import Observations, informative
 from experiments.samplers.parameters import ParameterConditions, change, neighbours
 from experiments.samplers.proposing import Params, ProposingSampler
 
-BLOCK = 30  # random candidates that come with each suggestion, and others near the best
-BLOCKS = 20  # the latest blocks are candidates: random ones are costed once, and stay for a while
+BLOCK = 30  # random candidates of each suggestion, beside others near the best
+BLOCKS = 20  # the latest blocks are candidates, so that random ones are costed only once
 CLIMB = 200  # further candidates a suggestion, neighbours of the most promising ones
-PROMISING = 4  # whose neighbours have all been looked at before a climb ends
-PARENTS = 10  # best networks whose neighbours are looked at
-RANKED = 200  # next best candidates kept, for when the first is thrown back
-# The model is surer than it may be, and can stay with variants of one network. So every third
-# suggestion takes its deviations for four times as large; tuned on `dead` of `made_up`.
+PROMISING = 4  # so many of the best must have all neighbours tried before a climb ends
+PARENTS = 10  # best networks whose neighbours are candidates
+RANKED = 200  # next best candidates, kept for the case that the first is rejected
+# The model is too sure, and can stay with variants of one network. So every third suggestion
+# multiplies its deviations by four; tuned on `dead` of `made_up`.
 DOUBT, DOUBTED = 4.0, 3
-DRAWS = 60  # random settings looked at until one is new and allowed
+DRAWS = 60  # random settings tried until one is new and allowed
 
 Array = npt.NDArray[np.float64]
 
@@ -40,9 +40,9 @@ class CostAwareSampler(ProposingSampler):
 
     Works with any define-by-run space: it learns from the trials which parameters go together.
 
-    What it proposes is a function of its seed and the study's trials alone (and, where `network`
-    gives descriptions, of the values met in them). All that it keeps from one suggestion to the
-    next saves time: another sampler over the same trials makes it again.
+    A proposal is a function of the seed and the study's trials alone (and, if `network` gives
+    descriptions, of their values so far). What the sampler keeps between suggestions only saves
+    time: another sampler computes the same from the same trials.
     """
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None) -> None:
@@ -55,7 +55,7 @@ class CostAwareSampler(ProposingSampler):
         self._ranked_for: object = None
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
-        """The best of the ranked candidates that is new; a random one before the model's time."""
+        """The best of the ranked candidates that is new; a random one before there is a model."""
         conditions = self.learn(others)
         self.proposed_by = "random"
         if conditions is None:
@@ -64,8 +64,8 @@ class CostAwareSampler(ProposingSampler):
         asked = {one.facts.key for one in told}
         asked |= {self.cost.key(params) for params in self.underway(others)}
         begun = [one for one in told if not one.thrown_back]
-        # A suggestion that was thrown back teaches nothing new, and the next best follows; but not
-        # where it was the first to show a branch.
+        # A rejected suggestion adds no data, so the next best follows, unless the rejected one was
+        # the first of a branch.
         opened = self.opened(conditions)
         state = [one.state for one in begun], [len(one.curve) for one in begun], opened
         if state != self._ranked_for:
@@ -80,7 +80,7 @@ class CostAwareSampler(ProposingSampler):
                 distributions=conditions.distributions,
                 running=self._silent([one.trial for one in begun if not one.state.is_finished()]),
             )
-            seen = informative(observed)  # what the model was fitted to: a bound on the time
+            seen = informative(observed)  # the model's observations: this bounds the time
             self._ranked = self._rank(model, seen, conditions, asked, len(begun))
             self._ranked_for = state
         self.proposed_by = "model"
@@ -91,7 +91,7 @@ class CostAwareSampler(ProposingSampler):
         return self._drawn(conditions, asked)
 
     def _silent(self, begun: Sequence[FrozenTrial]) -> list[Params]:
-        """What runs and has told nothing yet, as far as its cost is known."""
+        """Running trials of known cost that have not reported yet."""
         silent = [t for t in begun if not t.intermediate_values]
         return [params for params in self.underway(silent) if self.cost.knows(params)]
 
@@ -113,12 +113,12 @@ class CostAwareSampler(ProposingSampler):
     ) -> list[Params]:
         """The candidates with the highest expected improvement, best first.
 
-        The first is one that enters a branch of the space where no trial has been, if there is one:
-        it has to be tried for its parameters, and so its cost, to be known. Where such a one was
-        thrown back they are known, and one of that branch that is allowed comes first.
+        If a branch of the space has no trial yet, a candidate that enters it comes first: only a
+        trial shows its parameters, and so its cost. If such a trial was rejected, they are known,
+        and an allowed candidate of that branch comes first.
         """
         reached, _ = model.rewards(observed.params, observed.factors)
-        # Limits may change from one suggestion to the next: who is outside now is no rival.
+        # Limits may change between suggestions: a network outside of them now does not compete.
         inside = np.array([self.cost.allows(params) for params in observed.params])
         reached = np.where(inside, reached, -np.inf) if inside.any() else reached
         parents = [observed.params[i] for i in np.argsort(-reached)[:PARENTS]]
@@ -148,9 +148,9 @@ class CostAwareSampler(ProposingSampler):
         promise: dict[Key, float],
         goal: tuple[float, float],
     ) -> None:
-        """Add the neighbours of the most promising, until none of them is more so.
+        """Add the neighbours of the most promising candidates, until no neighbour is better.
 
-        A pool drawn at random holds little of a large space, and seldom its most promising network.
+        A random pool is a small part of a large space, and seldom has the most promising network.
         """
         most, climbed = len(pool) + CLIMB, set[Key]()
         while len(pool) < most:
@@ -171,9 +171,9 @@ class CostAwareSampler(ProposingSampler):
         promise: dict[Key, float],
         goal: tuple[float, float],
     ) -> None:
-        """The new and allowed into the pool, with the expected improvement of each over the best.
+        """Put new and allowed networks into the pool, with the expected improvement of each.
 
-        `goal` is the best expected reward, and what the deviations are multiplied by.
+        `goal` is the best expected reward, and the factor of the deviations.
         """
         new: dict[Key, Params] = {}
         factors: list[float] = []
@@ -206,7 +206,7 @@ class CostAwareSampler(ProposingSampler):
         return [params for at in latest for params in self._blocks[at]]
 
     def _neighbours(self, params: Params, conditions: ParameterConditions) -> list[Params]:
-        """All that differ in one parameter, and in what depends on it."""
+        """All settings that differ in one parameter, and in those that depend on it."""
         return [
             conditions.complete({**params, name: value}, self.rng)
             for name, distribution in conditions.distributions.items()
@@ -215,7 +215,7 @@ class CostAwareSampler(ProposingSampler):
         ]
 
     def _changed(self, parents: Sequence[Params], conditions: ParameterConditions) -> Params:
-        """One of `parents` with one parameter changed or, half as often each, more."""
+        """One of `parents` with parameters changed: one, or each further one half as often."""
         wanted: dict[str, Any] = dict(parents[int(self.rng.integers(len(parents)))])
         for _ in range(int(self.rng.geometric(0.5))):
             name = list(wanted)[int(self.rng.integers(len(wanted)))]

@@ -1,4 +1,4 @@
-"""What the model sees of a trial's parameters: every choice as columns of one scale."""
+"""The model's input from a trial's parameters: every choice as columns of one scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from experiments.samplers.parameters import ABSENT, levels, numeric, position
 
 Array = npt.NDArray[np.float64]
 
-THRESHOLDS = 16  # steps over a range, so that its columns are 0 or 1 as a choice's are
+THRESHOLDS = 16  # steps over a range, so that its columns are 0 or 1, like those of a choice
 
 _STEP = np.sqrt(1 / THRESHOLDS)
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Columns of every parameter that a study has asked for, or of what the parameters make.
+    """Columns of every parameter that a study has used, or of the networks' descriptions.
 
-    Squared distances summed over a parameter's columns run from 0 to 1. A choice among numbers is
-    half "equal or not" and half how many steps lie between; a choice among names is equal or not;
-    of a range counts how many of `THRESHOLDS` lie between. A parameter that was not asked for is at
-    a level of its own. The known cost is one more range, logarithmic, over the costs of what was
-    tried: how large a network is sums up much of its choices.
+    Squared distances summed over a parameter's columns are from 0 to 1. For a choice among numbers
+    one half is "equal or not", the other half the number of steps between; a choice among names is
+    equal or not; for a range the number of `THRESHOLDS` between counts. A parameter that is absent
+    has its own level. The known cost is one more range, logarithmic, over the costs so far: the
+    size of a network sums up many of its choices.
     """
 
     columns: dict[str, dict[Any, tuple[float, ...]]]  # of each value of each choice; {} for a range
@@ -42,7 +42,7 @@ class Encoding:
         cost: KnownCost,
         cost_range: tuple[float, float] = (1.0, 1.0),
     ) -> "Encoding":
-        """The columns for these parameters; `cost_range` is that of the networks tried."""
+        """The columns for these parameters; `cost_range` is that of the tried networks."""
         made = cost.made_of(distributions)
         columns = {name: _choices(d) for name, d in made.items()}
         return cls(columns, made, cost, cost_range, {})
@@ -66,7 +66,7 @@ class Encoding:
     def fits(
         self, distributions: Mapping[str, BaseDistribution], cost_range: tuple[float, float]
     ) -> bool:
-        """Whether it still is what `of` would make."""
+        """Whether it equals what `of` would make now."""
         made = self.cost.made_of(distributions)
         same = self.distributions is made or self.distributions == made
         return same and self.cost_range == cost_range

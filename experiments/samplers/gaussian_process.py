@@ -2,18 +2,18 @@
 
     k(x, y) = 1 + a * sum_d w_d (1 - D_d(x, y)) / sum_d w_d + s * exp(-sum_d w_d D_d(x, y))
 
-D_d is how far apart x and y are in parameter d, from 0 (equal) to 1 (opposite ends); w_d says how
-much the parameter matters. With columns f scaled so that D_d = sum of (f - g)^2 over the columns
+D_d is the distance of x and y in parameter d, from 0 (equal) to 1 (opposite ends); w_d is the
+weight of the parameter. With columns f scaled so that D_d = sum of (f - g)^2 over the columns
 of d, the last term is the Gaussian kernel with a length scale a parameter (Rasmussen and Williams,
 section 5.1), and every step below is a matrix product. The weights, both amplitudes and the noise
 are the most probable ones under log-normal priors (MAP), found by L-BFGS with the exact gradient.
 
-One lucky training must not carry the model away, so the noise is Student's t: each observation's
-variance is the noise's times a factor, which expectation maximisation makes larger where the
-observation lies far from what its neighbours say (Lange, Little and Taylor, 1989, section 3).
-With `believe_low` only a high observation is doubted, as lucky. A low one may be a network that
-fails for a reason of its own (too shallow, say); doubted, it counts for so little that the process
-expects of that network what its better neighbours show.
+One lucky training must not mislead the model, so the noise is Student's t: each observation's
+variance is the noise's times a factor, which expectation maximisation makes larger if the
+observation is far from its neighbours' (Lange, Little and Taylor, 1989, section 3). With
+`believe_low` only high observations can be outliers. A low one may be a network that fails for its
+own reason (too shallow, for example); as an outlier it would have so little weight that the process
+would expect of that network the accuracy of its better neighbours.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 
 Array = npt.NDArray[np.float64]
 
-DISTANCE = 4.5  # prior of sum_d w_d: networks that differ in everything are hardly related
+DISTANCE = 4.5  # prior of sum_d w_d: networks that differ in all parameters are hardly correlated
 PRIOR = (-0.5, -0.5, -3.0)  # log of a, s and the noise's variance, of targets with variance 1
 SPREAD = 1.0  # standard deviation of every logarithm's prior
 JITTER = 1e-6
@@ -36,11 +36,11 @@ ROUNDS = 3  # of expectation maximisation
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process; `fit` makes it. Columns as Encoding gives them."""
+    """A fitted process; `fit` makes it. Columns are those of Encoding."""
 
     groups: npt.NDArray[np.intp]  # (C,) the parameter that a column belongs to
     theta: Array  # log of a, s, noise, w_0, ..., w_D-1
-    columns: Array  # (N, C) what was observed
+    columns: Array  # (N, C) of the observations
     shift: float  # of the targets
     scale: float
     root: Array  # (N, N) Cholesky factor of their covariance
@@ -61,7 +61,7 @@ class GaussianProcess:
         """The process given `targets` (N,) at `columns` (N, C).
 
         `extra_noise` (N,) is further variance of single targets, in their unit squared. `start`
-        is an earlier `theta` to go on from; `steps=0` keeps it. `believe_low`: no target below
+        is an earlier `theta` to begin with; `steps=0` keeps it. `believe_low`: no target below
         its mean counts as an outlier.
         """
         dimensions = int(groups.max()) + 1
@@ -151,20 +151,20 @@ def _kernel(theta: Array, left: Array, right: Array, groups: npt.NDArray[np.intp
 
 
 def _diagonal(theta: Array, times: Array, extra: Array) -> Array:
-    """What the noise adds to the covariance."""
+    """The noise's part of the covariance."""
     noise: Array = np.exp(theta[2]) * times + JITTER + extra
     return noise
 
 
 def _inverse_diagonal(root: Array) -> Array:
-    """The diagonal (N,) of the inverse of what `root` is the Cholesky factor of."""
+    """The diagonal (N,) of the inverse of the matrix whose Cholesky factor is `root`."""
     inverse, _ = dtrtri(root, lower=1)
     found: Array = np.square(inverse).sum(axis=0)
     return found
 
 
 def _outlying(theta: Array, root: Array, weights: Array, times: Array, extra: Array) -> Array:
-    """The factors of the noise's variance, from how far each observation lies from the process."""
+    """The factors of the noise's variance, from each observation's distance to the process."""
     noise = _diagonal(theta, times, extra)  # (N,)
     missed = noise * weights  # observation - mean
     unsure = noise - np.square(noise) * _inverse_diagonal(root)  # variance of the mean

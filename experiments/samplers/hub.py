@@ -1,7 +1,7 @@
 """The flagship sampler as a package for OptunaHub: `python -m experiments.samplers.hub FOLDER`.
 
-The package needs Optuna, numpy and scipy alone. Its modules are those of this room, with imports
-that stay inside of the folder, so that they cannot drift apart.
+The package needs only Optuna, numpy and scipy. Its modules are copies of those of this room, with
+imports from within the package, so that the two cannot differ.
 """
 
 import re
@@ -48,7 +48,7 @@ class CostAwareSampler(_CostAwareSampler):
 def write_package(folder: Path) -> Path:
     """Write `samplers/cost_aware` in the layout of OptunaHub's registry into `folder`.
 
-    Returns the package's path. FileExistsError where it is there already.
+    Returns the package's path. FileExistsError if it exists already.
     """
     room, package = Path(__file__).parent, folder / "samplers" / "cost_aware"
     package.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The objective, and what is known before a trial: network, cost, reward factor, if allowed."""
+"""The objective, and the facts known before a trial: network, cost, factor of reward, limits."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping
@@ -23,23 +23,23 @@ Limits = tuple[float, float] | Callable[[dict[str, Any]], bool]
 Key = Hashable
 
 
-# Settings that are remembered: a suggestion looks at about 1,500, most of them the same as the one
-# before. Ten thousand suggestions would look at some millions, of 4 KiB each.
+# Settings that are remembered: a suggestion looks at about 1,500, most of them those of the one
+# before. Ten thousand suggestions would need some millions, of 4 KiB each.
 MOST_REMEMBERED = 10_000
 
 
 class Facts:
-    """What is known of one setting of the parameters; each part is looked up once, when asked."""
+    """The known facts of one setting of the parameters; each is looked up once, when needed."""
 
     def __init__(self, at: frozenset[tuple[str, Any]], params: Mapping[str, Any], of: "KnownCost"):
         self._at = at
         self._params = dict(params)
         self._of = of
-        self.trouble = ""  # why there is no cost, once that was asked
+        self.trouble = ""  # why there is no cost, once it was looked up
 
     @cached_property
     def made(self) -> Any:
-        """What `network` makes of them; they themselves where that is not known."""
+        """The value of `network` for them; the parameters themselves if it is not known."""
         return self._of.made(self._params)
 
     @cached_property
@@ -51,7 +51,7 @@ class Facts:
 
     @cached_property
     def cost(self) -> float:
-        """The cost; nan where there is none, or the function or table has none."""
+        """The cost; nan without a cost, or if the function or table has none."""
         if not self._of.given:
             return math.nan
         try:
@@ -76,7 +76,7 @@ class Facts:
 
     @property
     def allowed(self) -> bool:
-        """Whether the cost is known, within the limits, and in the window that holds now."""
+        """Whether the cost is known, within the limits, and in the present window."""
         low, high = self._of.window
         return self._within and (not self._of.given or low <= self.cost <= high)
 
@@ -84,11 +84,11 @@ class Facts:
 class KnownCost:
     """`cost` of a trial's parameters, remembered.
 
-    A table's keys are the parameters' values in the order in which they are asked for, as a tuple
-    (of a single parameter, the value itself), or `frozenset(params.items())`.
+    A table's keys are the parameters' values in the order of the suggestions, as a tuple (for a
+    single parameter the value itself), or `frozenset(params.items())`.
 
-    `network` says what the parameters make: equal for equal networks. Where it is a mapping, of
-    names to values, it also is what a model sees of them.
+    `network` gives equal values for equal networks. If a value is a mapping of names to values, it
+    is also the model's input.
 
     `window` (low, high) is a limit of cost that may change from one suggestion to the next.
     """
@@ -105,7 +105,7 @@ class KnownCost:
         network: Network | None = None,
     ) -> None:
         if cost is None and (target is not None or limits is not None):
-            raise InputError("target and limits are of a cost, but cost is None; give the cost too")
+            raise InputError("target and limits need a cost, but cost is None; give the cost too")
         if target is not None and not (math.isfinite(target) and target > 0):
             raise InputError(f"target must be a positive number, but got {target}")
         if not math.isfinite(exponent):
@@ -118,7 +118,7 @@ class KnownCost:
         self._limits = limits
         self._network = network
         self._facts: dict[frozenset[tuple[str, Any]], Facts] = {}
-        self._values: dict[str, dict[Any, None]] = {}  # met in networks that are mappings
+        self._values: dict[str, dict[Any, None]] = {}  # met in mappings that `network` gave
 
     @property
     def given(self) -> bool:
@@ -126,7 +126,7 @@ class KnownCost:
         return self._cost is not None
 
     def facts(self, params: Mapping[str, Any]) -> Facts:
-        """All that is known of them, by one look-up."""
+        """All known facts of them, by one look-up."""
         at = frozenset(params.items())
         found = self._facts.get(at)
         if found is None:
@@ -135,7 +135,7 @@ class KnownCost:
         return found
 
     def network(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the parameters make, by name; the parameters themselves where that is not known."""
+        """The mapping that `network` gives; the parameters themselves without one."""
         made = self.facts(params).made
         return made if isinstance(made, Mapping) else params
 
@@ -144,13 +144,13 @@ class KnownCost:
         return self.facts(params).key
 
     def made_of(self, asked: Mapping[str, BaseDistribution]) -> Mapping[str, BaseDistribution]:
-        """The names of networks that are mappings, with the values met so far; else `asked`."""
+        """The names in mappings that `network` gave, with the values so far; else `asked`."""
         if not self._values:
             return asked
         return {name: _over(tuple(values)) for name, values in self._values.items()}
 
     def of(self, params: Mapping[str, Any]) -> float:
-        """The cost. Raises InputError where the function or table has none."""
+        """The cost. Raises InputError if the function or table has none."""
         assert self._cost is not None
         facts = self.facts(params)
         cost = facts.cost
@@ -163,9 +163,9 @@ class KnownCost:
         return self.facts(params).factor
 
     def range(self, costs: npt.NDArray[np.float64]) -> tuple[float, float]:
-        """The least and the most positive of these costs; (1, 1) where none is known.
+        """The least and the largest positive of these costs; (1, 1) if none is known.
 
-        Not of all that was ever looked up: a search that continues has looked up less.
+        Not of all costs ever looked up: a continued search has looked up fewer.
         """
         known = costs[(costs > 0) & np.isfinite(costs)]
         return (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
@@ -179,19 +179,19 @@ class KnownCost:
         return self.facts(params).allowed
 
     def made(self, params: dict[str, Any]) -> Any:
-        """What `network` makes of them, looked up anew."""
+        """The value of `network` for them, looked up again."""
         if self._network is None:
             return params
         try:
             made = self._network(dict(params))
         except (InputError, LookupError, ValueError, TypeError):
-            return params  # not whole yet, or parts that do not fit together
+            return params  # incomplete, or with parts that do not fit together
         for name, value in made.items() if isinstance(made, Mapping) else ():
             self._values.setdefault(name, {})[value] = None
         return made
 
     def factor_of(self, facts: Facts) -> float:
-        """The reward's other factor. Raises InputError where the cost is not known."""
+        """The reward's other factor. Raises InputError if the cost is not known."""
         if self._cost is None or self._target is None:
             return 1.0
         cost = facts.cost
@@ -209,7 +209,7 @@ class KnownCost:
         return low <= cost <= high
 
     def looked_up(self, params: dict[str, Any], key: frozenset[tuple[str, Any]]) -> float:
-        """The cost, looked up anew. Raises InputError where the function or table has none."""
+        """The cost, looked up again. Raises InputError if the function or table has none."""
         assert self._cost is not None
         try:
             if callable(self._cost):
@@ -224,7 +224,7 @@ class KnownCost:
 
 
 def forget(kept: dict[Any, Any], most: int) -> None:
-    """Drop the older half of what is kept when there are more than `most`: it is made again."""
+    """Drop the older half of `kept` if it has more than `most`; it is computed again if needed."""
     if len(kept) > most:
         for key in list(islice(kept, most // 2)):
             del kept[key]
@@ -242,8 +242,8 @@ def _over(values: tuple[Any, ...]) -> BaseDistribution:
 def reward(accuracy: float, cost: float, *, target: float, exponent: float = -0.07) -> float:
     """`accuracy * (cost / target) ** exponent`, accuracy in [0, 1] (arXiv:1905.11946, section 4).
 
-    With w = -0.07 twice the cost has to buy about 5 % relative accuracy (arXiv:1807.11626).
-    Raises InputError where cost or target is not positive.
+    With w = -0.07 twice the cost must give about 5 % more accuracy, relatively (arXiv:1807.11626).
+    Raises InputError if cost or target is not positive.
     """
     for name, value in (("cost", cost), ("target", target)):
         if not (math.isfinite(value) and value > 0):

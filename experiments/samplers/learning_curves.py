@@ -1,30 +1,30 @@
-"""What a trial reaches at the full length, foretold from its curve so far.
+"""A forecast of a trial's value at the full length, from its curve so far.
 
 Symbols and shapes:
 
 | symbol | shape | name in the code | what it is |
 |---|---|---|---|
-| N | | | curves: trials that have told at least one value |
+| N | | | curves: trials that have reported at least one value |
 | G | | | marks: the steps (epochs) at which curves are compared, the last one the full length |
 | Y | (N, G) | `table` | a curve's value at each mark, nan after the last mark that it reached |
-| b | (G, G) | `slopes` | row j foretells mark j from the marks before it; zero from j on |
-| c | (G,) | `shifts` | what comes on top of that |
-| v | (G,) | `variances` | of what row j leaves open |
+| b | (G, G) | `slopes` | row j predicts mark j from the marks before it; zero from j on |
+| c | (G,) | `shifts` | the intercepts of these regressions |
+| v | (G,) | `variances` | the residual variance of row j |
 | n | (G,) | `counts` | how many curves reached the mark |
 
-Curves end early, so the value at each mark is regressed on all values before it, among those curves
-that reached it. As whether a curve goes on was decided by the values before, this is not biased by
-it (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 7.4).
+Curves end early, so the value at each mark is regressed on all values before it, over the curves
+that reached it. Early stopping decides by the values before the mark, so it does not bias this
+regression (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 7.4).
 
-With few curves a regression on many marks would fit noise. `PAST` made-up curves stand beside the
-real ones: two marks correlate by `ALIKE` plus a part that falls with the ratio of their steps.
-Where no curve has reached a mark, the last rise goes on, each time by `FADES` of the one before.
+With few curves a regression on many marks would fit noise. So `PAST` made-up curves are added to
+the real ones: two marks correlate by `ALIKE` plus a part that falls with the ratio of their steps.
+If no curve has reached a mark, the last rise goes on, each time by `FADES` of the one before.
 
-A forecast is drawn toward the usual curve, the more the less the curve tells. A model of networks
-that took it for a measurement would learn from a curve that tells nothing that its network is a
-usual one, and be sure of that after many of them. So it gets what the curve adds to the usual
-curve, `evidence`: with a forecast N(m, v) and N(u, w) for a network without a curve, it is
-N(u + (m - u) / t, v / t), t = 1 - v / w, whose product with N(u, w) is the forecast.
+A forecast is close to the usual curve if the trial's own curve has little information. A model that
+took such forecasts for measurements would learn that these networks are usual ones, and be sure of
+that after many of them. So it gets only what the curve adds to the usual curve, the `evidence`.
+With a forecast N(m, v), and N(u, w) for a network without a curve, the evidence is
+N(u + (m - u) / t, v / t), t = 1 - v / w; its product with N(u, w) is the forecast.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,16 +35,16 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-MOST_MARKS = 16  # of longer curves so many, evenly spaced by the logarithm of the step
+MOST_MARKS = 16  # of longer curves only so many, evenly spaced by the logarithm of the step
 # `PAST` was chosen on the first 100 trainings of digits in `curves.jsonl.gz`: with 24 curves,
-# a third of which goes on at the epochs 1 and 3, squared errors are about as large as foretold. The
+# of which a third goes on at the epochs 1 and 3, squared errors are about as predicted. The
 # other three were set by hand.
 PAST = 8.0  # made-up curves
 ALIKE = 0.3  # correlation of two marks far apart
-SCALE = 0.25  # variance of the made-up curves where no two real ones can be compared
+SCALE = 0.25  # variance of the made-up curves if no two real ones can be compared
 FADES = 0.6
 LEAST_SPREAD = 1e-6  # variance
-LEAST_TOLD = 1e-6  # share of the variance; a curve that tells less has evidence of no weight
+LEAST_TOLD = 1e-6  # share of the variance; evidence of a curve that explains less has no weight
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LearningCurves:
         reached = np.isfinite(table)
         spreads = [table[reached[:, j], j].var(ddof=1) for j in np.flatnonzero(reached.sum(0) > 2)]
         spread = float(np.mean(spreads)) if spreads else SCALE
-        # Equal curves, as of detectors that find nothing yet, would leave nothing to solve with.
+        # Equal curves, as of detectors that find nothing yet, would make the matrix singular.
         made_up = PAST * _alike(marks) * max(spread, LEAST_SPREAD)
         count = len(marks)
         slopes, shifts, variances = np.zeros((count, count)), np.zeros(count), np.zeros(count)
@@ -85,16 +85,16 @@ class LearningCurves:
         return cls(slopes, shifts, variances, reached.sum(axis=0).astype(float))
 
     def evidence(self, table: Array) -> tuple[Array, Array]:
-        """What each curve tells of its value at the last mark (N,), and its variance (N,)."""
+        """The evidence of each curve on its value at the last mark (N,), and its variance (N,)."""
         mean, left, whole = self.foretell(table)
         (usual,), _, _ = self.foretell(np.full((1, table.shape[1]), np.nan))
         told = np.maximum(1 - left / whole, LEAST_TOLD)
         return usual + (mean - usual) / told, left / told
 
     def foretell(self, table: Array) -> tuple[Array, Array, float]:
-        """Mean and variance (N,) at the last mark, of those there 0; the variance without a curve.
+        """Mean and variance (N,) at the last mark (0 for curves there); variance without a curve.
 
-        The variance includes how little is known of the mean curve beyond the curve's end.
+        The variance includes the uncertainty of the mean curve beyond the curve's end.
         """
         filled = table.copy()
         known = np.isfinite(table).sum(axis=1)
@@ -108,7 +108,7 @@ class LearningCurves:
 
 
 def compared(steps: Iterable[int]) -> list[int]:
-    """The steps at which curves are compared that were told at `steps`."""
+    """The steps at which curves with values at `steps` are compared."""
     steps = sorted(steps)
     if len(steps) > MOST_MARKS:
         places = np.geomspace(1, len(steps), MOST_MARKS).round().astype(int) - 1
@@ -117,7 +117,7 @@ def compared(steps: Iterable[int]) -> list[int]:
 
 
 def marks_of(steps: Sequence[int]) -> list[float]:
-    """The steps as what `LearningCurves.fit` takes, all above zero."""
+    """The steps as numbers above zero, for `LearningCurves.fit`."""
     first = min((step for step in steps if step > 0), default=1)
     return [float(max(step, first)) for step in steps]
 

@@ -1,4 +1,4 @@
-"""What trials tell a model of the accuracy, at their full length.
+"""The observations of a model of the accuracy, from trials, at their full length.
 
 Symbols as in `accuracy_model`: N observations, their `values` y, `extra_noise` e and `factors` f.
 """
@@ -19,20 +19,20 @@ from experiments.samplers.told import History, Reader
 Array = npt.NDArray[np.float64]
 
 EDGE = 1e-4  # accuracies nearer to 0 or 1 count as this near
-MOST = 300  # observations that the model holds; keeps a suggestion's time bounded
+MOST = 300  # observations of the model; this bounds the time of a suggestion
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Accuracies, on a scale on which differences count alike.
+    """Accuracies, on a scale on which equal differences count alike.
 
-    Where all lie in [0, 1] the scale is log(accuracy / (1 - accuracy)): from 98 to 99 % is as
+    If all are in [0, 1] the scale is log(accuracy / (1 - accuracy)): from 98 to 99 % is as
     far as from 50 to 67 %. Else it is the value itself.
     """
 
     params: list[Mapping[str, Any]]
-    values: Array  # (N,) on that scale, of fully trained networks, or what their curves tell of it
-    extra_noise: Array  # (N,) variance, of what has not ended
+    values: Array  # (N,) on that scale, at the full length, or the evidence of the curve
+    extra_noise: Array  # (N,) variance, for trials that have not ended
     factors: Array  # (N,)
     numbers: npt.NDArray[np.intp]  # (N,) of the trials
     logistic: bool
@@ -45,16 +45,16 @@ class Observations:
         *,
         direction: StudyDirection = StudyDirection.MAXIMIZE,
     ) -> "Observations":
-        """Every trial that has told anything: finished, stopped or running.
+        """Every trial that has reported: finished, stopped or running.
 
-        What has not ended stands at what its curve tells of the full length (`LearningCurves`),
-        with the variance of that. A study that minimises is observed with its signs changed.
+        A trial that has not ended has the evidence of its curve for the full length
+        (`LearningCurves`), with its variance. A study that minimises has its signs changed.
         """
         return cls.recorded(History.of(Reader(cost).read(trials)), direction=direction)
 
     @classmethod
     def recorded(cls, record: History, *, direction: StudyDirection) -> "Observations":
-        """As `of`, of trials that have been read."""
+        """As `of`, for trials that have been read."""
         sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
         ends = sign * record.ends
         logistic = bool(((ends >= 0) & (ends <= 1)).all())
@@ -69,14 +69,14 @@ class Observations:
         )
 
     def only(self, kept: npt.NDArray[np.intp]) -> "Observations":
-        """Those at these places."""
+        """The observations at these places."""
         params = [self.params[i] for i in kept]
         arrays = (self.values[kept], self.extra_noise[kept], self.factors[kept], self.numbers[kept])
         return Observations(params, *arrays, self.logistic)
 
 
 def informative(observed: Observations) -> Observations:
-    """All; or the better half of `MOST` by what was seen, and the others evenly over the rest."""
+    """All; or `MOST` of them: one half the best as observed, the others evenly over the rest."""
     if len(observed.values) <= MOST:
         return observed
     seen = observed.values
@@ -98,7 +98,7 @@ def scaled(accuracies: Array, *, logistic: bool) -> Array:
 
 
 def _at_full_length(record: History, sign: float, logistic: bool) -> tuple[Array, Array]:
-    """Each trial's value at the end (N,), and its variance (N,): 0 where it is there."""
+    """Each trial's value at the end (N,), and its variance (N,): 0 if it is there."""
     finals = sign * record.finals
     values, variances = scaled(finals, logistic=logistic), np.zeros(len(finals))
     done = np.isfinite(finals)

@@ -6,7 +6,7 @@
 | `Study._thread_local.in_optimize_loop` | `Study.stop` raises an error outside of `optimize` |
 | `BaseDistribution._contains` | whether a distribution holds a value; no public name says so |
 | `InMemoryStorage._set_trial`, `._update_cache` | a study lets no ended trial change |
-| `FrozenTrial._trial_id` | what the storage knows a trial by |
+| `FrozenTrial._trial_id` | the storage's number of a trial |
 """
 
 from copy import copy
@@ -20,11 +20,11 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-_FEW = 64  # parts; a longer list is what a sampler remembers of trials
+_FEW = 64  # parts; a longer list is a sampler's memory of trials
 
 
 def stop(study: Study) -> None:
-    """End the loop of `study.optimize`, where there is one; `ask` has none."""
+    """End the loop of `study.optimize`, if there is one; `ask` has none."""
     if study._thread_local.in_optimize_loop:
         study.stop()
 
@@ -38,7 +38,7 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def replace_trial(study: Study, number: int, trial: FrozenTrial) -> None:
-    """Put `trial` in the place of one that has ended, in a study that is in memory."""
+    """Replace an ended trial by `trial`, in a study in memory."""
     storage = study._storage
     assert isinstance(storage, InMemoryStorage)
     trial_id = study.get_trials(deepcopy=False)[number]._trial_id
@@ -49,11 +49,11 @@ def replace_trial(study: Study, number: int, trial: FrozenTrial) -> None:
 
 
 def reseed(sampler: BaseSampler, entropy: tuple[int, ...]) -> None:
-    """Set every random generator within `sampler` anew, as a function of `entropy` alone.
+    """Seed every random generator within `sampler` again, as a function of `entropy` alone.
 
-    What a sampler draws next then depends on the study and on `entropy`, not on how many draws came
-    before: so a continued search goes on as one that was never interrupted. Generators are found
-    in the sampler's attributes and in those of the samplers within it.
+    The next draws then depend on the study and on `entropy`, not on the number of earlier draws: so
+    a continued search goes on as one that was never interrupted. Generators are found in the
+    sampler's attributes and in those of the samplers within it.
     """
     seeds = np.random.SeedSequence(entropy)
     for generator in _generators(sampler, set()):

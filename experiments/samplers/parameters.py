@@ -1,4 +1,4 @@
-"""Parameters of a space: the values of one (drawn, changed, near), and which ones go together."""
+"""Parameters of a space: values of one (random, changed, near), and which occur together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from search_spaces.records import InputError
 
-FEW = 16  # values of an integer that are treated one by one
+FEW = 16  # an integer with at most so many values is treated as a choice
 STEP = 0.2  # of a range's width: the standard deviation of a change
 
 
@@ -36,14 +36,14 @@ def numeric(values: tuple[Any, ...]) -> bool:
 
 
 def position(distribution: BaseDistribution, value: Any) -> float:
-    """Where a value lies in its range, from 0 to 1; in a logarithmic one by its logarithm."""
+    """A value's position in its range, from 0 to 1; in a logarithmic one by its logarithm."""
     low, high = _ends(distribution)
     at = np.log(value) if getattr(distribution, "log", False) else float(value)
     return float(np.clip((at - low) / (high - low), 0.0, 1.0)) if high > low else 0.5
 
 
 def draw_value(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
-    """A value, each equally likely (in a logarithmic range, each ratio)."""
+    """A random value, all equally likely (in a logarithmic range, all ratios)."""
     known = levels(distribution)
     if known:
         return known[rng.integers(len(known))]
@@ -51,7 +51,7 @@ def draw_value(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
 
 
 def change(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> Any:
-    """Another value: of a choice any other; in a range one nearby."""
+    """Another value: any other of a choice; in a range one nearby."""
     known = [level for level in levels(distribution) if level != value]
     if known:
         return known[rng.integers(len(known))]
@@ -61,7 +61,7 @@ def change(distribution: BaseDistribution, value: Any, rng: np.random.Generator)
 
 
 def neighbours(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> list[Any]:
-    """Every other value of a choice; of a range, four drawn nearby."""
+    """Every other value of a choice; for a range, four random ones nearby."""
     if levels(distribution):
         return [level for level in levels(distribution) if level != value]
     return [change(distribution, value, rng) for _ in range(4)]
@@ -77,13 +77,13 @@ def grid(distribution: BaseDistribution, name: str) -> tuple[Any, ...]:
     if distribution.step is None:
         raise InputError(f"grid needs steps, but '{name}' is continuous; give suggest_float a step")
     count = round((distribution.high - distribution.low) / distribution.step)
-    # 3 * 0.1 is a little above 0.3: the last value would not be held by its own range.
+    # 3 * 0.1 is a little above 0.3: the last value would not be in its own range.
     values = (distribution.low + i * distribution.step for i in range(count + 1))
     return tuple(min(value, distribution.high) for value in values)
 
 
 def grid_place(distribution: BaseDistribution, value: Any) -> int:
-    """Where a value stands in `grid`; a float that is off by rounding stands with its neighbour."""
+    """A value's index in `grid`; a float with a rounding error counts as the nearest one."""
     at = distribution.to_internal_repr(value)
     if isinstance(distribution, CategoricalDistribution):
         return int(at)
@@ -113,22 +113,22 @@ def _at(distribution: BaseDistribution, place: float) -> Any:
 
 
 class _Absent(Enum):
-    """An enum, as its members stay themselves in a copy and a pickle; an `object()` does not."""
+    """An enum, as its members keep their identity in a copy or a pickle; an `object()` does not."""
 
     ABSENT = "not asked for"
 
 
-ABSENT: Final = _Absent.ABSENT  # the value of a parameter that was not asked for
+ABSENT: Final = _Absent.ABSENT  # the value of a parameter that a trial does not have
 
 Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ParameterConditions:
-    """Every parameter seen, parents before children, and what each one's being asked depends on.
+    """Every parameter so far, parents before children, and the condition under which it occurs.
 
-    A parameter that some trials lack belongs to one earlier parameter whose value tells in which.
-    Where none does, it counts as asked for: a value too many in a proposal does no harm.
+    A parameter that some trials lack has one earlier parameter as its parent, whose value decides.
+    Without such a parent it counts as always there: an extra value in a proposal does no harm.
     """
 
     distributions: dict[str, BaseDistribution]
@@ -138,7 +138,7 @@ class ParameterConditions:
     def learn(
         cls, trials: Sequence[Params], distributions: dict[str, BaseDistribution]
     ) -> "ParameterConditions":
-        """The conditions that all `trials` keep to; `distributions` in the order of asking."""
+        """The conditions that fit all `trials`; `distributions` in the order of the suggestions."""
         names = list(distributions)
         parents: dict[str, tuple[str, dict[Any, bool]]] = {}
         for at, child in enumerate(names):
@@ -153,7 +153,7 @@ class ParameterConditions:
         return cls(distributions, parents)
 
     def complete(self, wanted: Params, rng: np.random.Generator) -> dict[str, Any]:
-        """A setting of all that is asked for: `wanted` as far as it goes, the rest drawn."""
+        """A complete setting: values of `wanted` where it has them, the rest random."""
         params: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
             if name not in self.parents or self.asked(name, params):
@@ -162,7 +162,7 @@ class ParameterConditions:
         return params
 
     def asked(self, name: str, params: Params) -> bool:
-        """Whether `name` is asked for, given the parameters before it."""
+        """Whether `name` occurs, given the parameters before it."""
         if name not in self.parents:
             return True
         parent, rule = self.parents[name]
@@ -175,17 +175,17 @@ class ParameterConditions:
         return False
 
     def explain(self, params: Params) -> bool:
-        """Whether exactly these parameters were to be expected together."""
+        """Whether the conditions predict exactly these parameters together."""
         return all(self.asked(name, params) == (name in params) for name in self.distributions)
 
 
 def _shared(one: str, other: str) -> int:
-    """How many characters two names begin with alike, as `a.kind` and `a.kind.x.size` do."""
+    """How many first characters two names share, as `a.kind` and `a.kind.x.size` do."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
 def _rule(trials: Sequence[Params], parent: str, asked: list[bool]) -> dict[Any, bool] | None:
-    """At which values of `parent` the child is asked for; None if the value does not tell."""
+    """At which values of `parent` the child occurs; None if the value does not decide it."""
     rule: dict[Any, bool] = {}
     for params, was_asked in zip(trials, asked, strict=True):
         if rule.setdefault(params.get(parent, ABSENT), was_asked) != was_asked:

@@ -1,7 +1,7 @@
 """NSGA-II (Deb et al. 2002) over accuracy and cost, for studies of one objective.
 
 Optuna's own needs a study of two objectives, whose trials cannot report epochs and so cannot be
-stopped early. Here the second objective is the known cost, so that the study stays as it is.
+stopped early. Here the second objective is the known cost, so the study needs only one.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from experiments.samplers.proposing import (
     key_of,
 )
 
-TRIES = 100  # children looked at until one is new and allowed
+TRIES = 100  # children tried until one is new and allowed
 
 Array = npt.NDArray[np.float64]
 
 
 class ParetoSampler(ProposingSampler):
-    """Children of the best `population` networks by front and crowding, all trials considered."""
+    """Children of the best `population` networks of all trials, by front and crowding."""
 
     def __init__(self, cost: KnownCost, *, seed: int | None = None, population: int = 30) -> None:
         super().__init__(cost, seed=seed)
@@ -51,7 +51,7 @@ class ParetoSampler(ProposingSampler):
         return child
 
     def _child(self, parents: Sequence[Params], conditions: ParameterConditions) -> Params:
-        """Uniform crossover of two tournament winners, then each parameter changed now and then."""
+        """Uniform crossover of two tournament winners, then random changes of parameters."""
         # `parents` is sorted, so the winner of a tournament is the lower position.
         mother, father = (parents[self.rng.integers(len(parents), size=2).min()] for _ in range(2))
         wanted = dict(father)
@@ -65,7 +65,7 @@ class ParetoSampler(ProposingSampler):
 
 
 def by_front(values: Array, costs: Array) -> list[int]:
-    """From best to worst: by front (more value and less cost), in a front by crowding distance."""
+    """From best to worst: by front (more value, less cost), within a front by crowding distance."""
     better = (values[:, None] >= values[None]) & (costs[:, None] <= costs[None])
     dominates = better & ~better.T
     left = np.ones(len(values), dtype=bool)
@@ -78,7 +78,7 @@ def by_front(values: Array, costs: Array) -> list[int]:
 
 
 def _crowding(values: Array, costs: Array) -> Array:
-    """How much room each has in its front: the sum over both axes of its neighbours' distance."""
+    """The crowding distance in a front: the sum over both axes of the neighbours' distance."""
     room = np.zeros(len(values))
     for axis in (values, costs):
         order = np.argsort(axis, kind="stable")

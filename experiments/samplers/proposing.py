@@ -1,4 +1,4 @@
-"""What our samplers share: a whole proposal a trial, from which each parameter is answered."""
+"""The base of our samplers: one proposal for a trial, which gives each parameter its value."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,21 +22,21 @@ Key = frozenset[tuple[str, Any]]
 
 @dataclass
 class _Learnt:
-    """What trials have shown of their space. A function of the trials, not of when they came."""
+    """Knowledge of the space from its trials: a function of the trials, not of their times."""
 
-    met: set[int] = field(default_factory=set)  # numbers of the trials that were looked at
+    met: set[int] = field(default_factory=set)  # numbers of the trials that were read
     values: set[tuple[str, Any]] = field(default_factory=set)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     conditions: ParameterConditions | None = None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
-        """Learn from `trials`, which are all so far; those met before are known."""
+        """Learn from `trials`, all so far; those read before are skipped."""
         news = False
         for trial in trials:
             if trial.number in self.met:
                 continue
             self.met.add(trial.number)
-            # A new value may be a new key of a rule, also where the rule foretold it by chance.
+            # A new value may be a new key of a rule, even if the rule predicted it by chance.
             news |= self.conditions is None or not trial.params.items() <= self.values
             news |= self.conditions is None or not self.conditions.explain(trial.params)
             self.values.update(trial.params.items())
@@ -48,35 +48,35 @@ class _Learnt:
             self.conditions = ParameterConditions.learn(asked, dict(self.distributions))
 
     def copy(self) -> "_Learnt":
-        """One that learns on its own."""
+        """A copy that learns independently."""
         return _Learnt(set(self.met), set(self.values), dict(self.distributions), self.conditions)
 
 
 class ProposingSampler(BaseSampler):
-    """An Optuna sampler that writes `propose` alone.
+    """An Optuna sampler whose subclasses write only `propose`.
 
-    A proposal need not be whole: a parameter that it lacks, as in a conditional space the
-    parameters below a changed choice, is drawn at random.
+    A proposal may be incomplete: a missing parameter, such as those below a changed choice in a
+    conditional space, gets a random value.
     """
 
     def __init__(self, cost: KnownCost | None = None, *, seed: int | None = None) -> None:
         self.cost = cost or KnownCost()
         self.rng = np.random.default_rng(seed)
-        self.proposed_by = ""  # what made the latest proposal, or "": the sampler
+        self.proposed_by = ""  # the origin of the latest proposal; "" for the sampler
         self._lock = threading.Lock()
         self._proposals: dict[int, Params] = {}
         self._learnt = _Learnt()
         self._values: set[tuple[str, Any]] = set()  # each value that each parameter ever had
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
-        """The next trial's parameters. `others` are all trials but that one."""
+        """The next trial's parameters. `others` are all trials except that one."""
         raise NotImplementedError
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's proposal. Raises ValueError for a study of several objectives.
 
-        Optuna has stored the trial by now, as running. Whatever is raised here, it is ended first:
-        else it would run for ever, and parallel workers would be told of it.
+        Optuna has already stored the trial as running. If an error is raised here, the trial is
+        ended first: otherwise it would run for ever, and parallel workers would learn from it.
         """
         try:
             if len(study.directions) > 1:
@@ -84,7 +84,7 @@ class ProposingSampler(BaseSampler):
                     f"{type(self).__name__} is for studies of one objective, "
                     f"but got {len(study.directions)}"
                 )
-            with self._lock:  # also over the look: two workers may begin at the same time
+            with self._lock:  # also while reading: two workers may begin at the same time
                 others = counted(study, trial.number)
                 self._proposals[trial.number] = self.propose(study, others)
         except BaseException:
@@ -92,7 +92,7 @@ class ProposingSampler(BaseSampler):
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock, which can be neither pickled nor copied."""
+        """Everything except the lock, which can be neither pickled nor copied."""
         with self._lock:
             return {name: part for name, part in vars(self).items() if name != "_lock"}
 
@@ -124,7 +124,7 @@ class ProposingSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The proposal's value; a random one where it has none or one that does not fit."""
+        """The proposal's value; a random one if it has none or one that does not fit."""
         with self._lock:
             proposal = self._proposals.get(trial.number, {})
             if param_name in proposal and holds(param_distribution, proposal[param_name]):
@@ -138,17 +138,17 @@ class ProposingSampler(BaseSampler):
         state: TrialState,  # noqa: ARG002
         values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
-        """Forget the trial's proposal: from now on its parameters say more."""
+        """Forget the trial's proposal: its parameters are known now."""
         with self._lock:
             self._proposals.pop(trial.number, None)
 
     def reseed_rng(self) -> None:
-        """Draw other random numbers than a copy of this sampler does, as Optuna asks."""
+        """Draw other random numbers than a copy of this sampler, as Optuna requires."""
         self.rng = np.random.default_rng()
 
     def learn(self, others: Sequence[FrozenTrial]) -> ParameterConditions | None:
-        """The space as far as trials show it; learnt again when one does not fit in."""
-        # A running trial that has reported has been asked for all of its parameters.
+        """The space as known from trials; learnt again if a trial does not fit."""
+        # A running trial that has reported has all of its parameters.
         whole = [
             t
             for t in others
@@ -157,40 +157,40 @@ class ProposingSampler(BaseSampler):
         thrown_back = [t for t in whole if THROWN_BACK in t.user_attrs]
         self._learnt.add([t for t in whole if THROWN_BACK not in t.user_attrs])
         learnt = self._learnt
-        if thrown_back:  # known for this one suggestion
+        if thrown_back:  # known only for this suggestion
             learnt = learnt.copy()
             learnt.add(whole)
         self._values = learnt.values
         return learnt.conditions
 
     def allows(self, params: Params) -> bool:
-        """Whether they may be proposed: within the limits, or a branch never entered.
+        """Whether they may be proposed: within the limits, or in a branch without trials.
 
-        The parameters of an option that no trial has had are not known, so neither is its cost.
+        The parameters of an option that no trial had are not known, and so its cost is not.
         """
         if self.cost.knows(params):
             return self.cost.allows(params)
         return self.enters(params)
 
     def enters(self, params: Params) -> bool:
-        """Whether some value in them was in no trial."""
+        """Whether one of the values was in no trial."""
         return not params.items() <= self._values
 
     def opened(self, conditions: ParameterConditions) -> set[tuple[str, Any]]:
-        """The values that open a branch and that only trials had which were thrown back."""
+        """The values that open a branch and occurred only in rejected trials."""
         parents = {parent for parent, _ in conditions.parents.values()}
         new = self._values - self._learnt.values
         return {(name, value) for name, value in new if name in parents}
 
     def underway(self, others: Sequence[FrozenTrial]) -> list[Params]:
-        """The parameters of the trials that run; of one that has just begun, what it will be."""
+        """The parameters of running trials; for one that has just begun, its proposal."""
         running = [t for t in others if t.state == TrialState.RUNNING]
         found = [{**self._proposals.get(t.number, {}), **t.params} for t in running]
         return [params for params in found if params]
 
 
 def counted(study: Study, number: int) -> list[FrozenTrial]:
-    """All but trial `number`, and but those thrown back before an earlier suggestion was found."""
+    """All except trial `number` and those rejected before an earlier suggestion was found."""
     trials = study.get_trials(deepcopy=False)
     begun = [t for t in trials if t.number != number and t.state != TrialState.WAITING]
     last = max((t.number for t in begun if THROWN_BACK not in t.user_attrs), default=-1)
@@ -198,16 +198,16 @@ def counted(study: Study, number: int) -> list[FrozenTrial]:
 
 
 def key_of(params: Params) -> Key:
-    """Equal for equal parameters, whatever their order."""
+    """Equal for equal parameters, in any order."""
     return frozenset(params.items())
 
 
 def asked_for(others: Sequence[FrozenTrial], underway: Sequence[Params]) -> set[Key]:
-    """Every setting that was ever asked for, whatever became of it."""
+    """Every setting that was ever suggested, with any outcome."""
     return {key_of(t.params) for t in others} | {key_of(params) for params in underway}
 
 
 def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The complete ones, in the order in which they ended."""
+    """The complete trials, in the order in which they ended."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     return sorted(done, key=lambda t: (t.datetime_complete is not None, t.datetime_complete))

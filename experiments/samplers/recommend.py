@@ -1,4 +1,4 @@
-"""Which of the trained networks the model believes best."""
+"""The trained network that the model expects to be the best."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from experiments.samplers.encoding import Encoding
 from experiments.samplers.known_cost import CostOf, Key, KnownCost, Network
 from experiments.samplers.observations import Observations, informative
 
-FEWEST = 5  # trials that tell something, below which the best observed is the best guess
-FEWEST_AGAIN = 2  # repeated networks; a single one may be the same training told twice
-FEWEST_HALVED = 40  # observations whose better half may have a model of its own
+FEWEST = 5  # trials that reported; with fewer the best observed one is recommended
+FEWEST_AGAIN = 2  # repeated networks; a single one may be one training stored twice
+FEWEST_HALVED = 40  # observations from which on the better half may have its own model
 
 
 def recommend(
@@ -27,11 +27,11 @@ def recommend(
 ) -> list[FrozenTrial]:
     """The finished trials, the one with the highest *expected* reward first.
 
-    With `stopped` the stopped ones stand among them, by what they are expected to have reached.
+    With `stopped` also the stopped ones, by their expected accuracy at the end.
 
-    The best observed is often the luckiest: one noisy training each. The model of the accuracy,
-    fitted to all trials of whichever sampler and again to their better half, averages the luck
-    away. Arguments as `make_sampler`'s.
+    The best observed is often the luckiest, as each has one noisy training. The model of the
+    accuracy, fitted to all trials of any sampler and again to their better half, averages the luck
+    out. Arguments are those of `make_sampler`.
     """
     known = KnownCost(cost, target=target, exponent=exponent, network=network)
     done = [t for t in trials if t.state == TrialState.COMPLETE and known.knows(t.params)]
@@ -44,7 +44,7 @@ def recommend(
     if certain:
         return sorted(done, key=lambda t: (t.state != TrialState.COMPLETE, -(t.value or 0.0)))
     distributions = {name: d for t in told for name, d in t.distributions.items()}
-    # Size is no column here: between trained networks their own accuracies say more than it does.
+    # Cost is no column here: for trained networks their own accuracies say more than size.
     plain = KnownCost(network=network)
     for trial in told:
         plain.network(trial.params)
@@ -61,10 +61,10 @@ def recommend(
 
 
 def exact(done: Sequence[FrozenTrial], known: KnownCost) -> bool:
-    """Whether networks that finished more than once, two or more, gave the same value each time.
+    """Whether at least two networks finished more than once, each with equal values.
 
-    Then nothing is left to luck, and the best observed is the best. Of networks that finished once
-    each nobody can tell: what a model does not explain may be noise or the networks' own.
+    Then there is no luck, and the best observed is the best. If each network finished once, this is
+    not known: what a model does not explain may be noise or a property of the network.
     """
     values: dict[Key, set[float | None]] = {}
     times: Counter[Key] = Counter()
@@ -79,11 +79,11 @@ def exact(done: Sequence[FrozenTrial], known: KnownCost) -> bool:
 def model_of_better_half(
     whole: AccuracyModel, observed: Observations, encoding: Encoding
 ) -> AccuracyModel | None:
-    """A model of the better half alone, where it foretells those beyond doubt better than `whole`.
+    """A model of the better half alone, if it clearly predicts that half better than `whole`.
 
-    Bad networks often differ by more than good ones, and in other choices: with them in sight the
-    noise among the leaders looks small. Each observation is foretold from the others. The half is
-    chosen by what is expected of it, as by what was seen the lucky would come among it.
+    Bad networks often differ by more than good ones, and in other choices: with them in the data
+    the noise among the leaders looks small. Each observation is predicted from the others. The half
+    is chosen by expected accuracy, as by the observed one lucky networks would get into it.
     """
     if len(observed.values) < FEWEST_HALVED:
         return None
@@ -96,5 +96,5 @@ def model_of_better_half(
 
 
 def _fit(observed: Observations, encoding: Encoding) -> AccuracyModel:
-    """A search does not come back to a network that it doubts; what is recommended is one."""
+    """With `believe_low`: otherwise a network with a low observation could be recommended."""
     return AccuracyModel.fit(observed, encoding, believe_low=True)

@@ -19,13 +19,13 @@ from experiments.samplers.proposing import (
     key_of,
 )
 
-TRIES = 100  # mutations looked at until one is new and allowed
+TRIES = 100  # mutations tried until one is new and allowed
 
 
 class RegularizedEvolutionSampler(ProposingSampler):
     """The best of a few drawn from the latest `population` has one parameter changed.
 
-    The paper has 100 and 25; a search of some hundred trials wants fewer.
+    The paper has 100 and 25; a search of a few hundred trials needs fewer.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RegularizedEvolutionSampler(ProposingSampler):
         return child
 
 
-STARTUP = 5  # random trials, of which the best is the first to stand on
+STARTUP = 5  # random trials; the search starts from the best of them
 
 
 class LocalSearchSampler(ProposingSampler):
@@ -93,25 +93,25 @@ class LocalSearchSampler(ProposingSampler):
 
 
 class _Path(NamedTuple):
-    """What one trial has asked for so far, in order."""
+    """The parameters of one trial so far, in order."""
 
     params: Params
     distributions: Mapping[str, BaseDistribution]
-    ended: bool  # a trial that has ended asks for nothing more
+    ended: bool  # an ended trial gets no more parameters
 
 
 class GridSampler(ProposingSampler):
-    """Counts like an odometer: the last parameter first, and what follows a change starts anew.
+    """Counts like an odometer: the last parameter changes first, and those after a change restart.
 
-    It goes on after the latest trial, leaves out what another trial has or had, and begins again
-    at the first setting; when trials of all settings have ended, `study.optimize` stops. Workers
-    at the same time get different settings, but for the last ones: while a trial runs, nobody
-    knows whether more settings follow from what it will ask for, so another may repeat it.
+    It goes on after the latest trial, skips the settings of other trials, and begins again at the
+    first setting. When trials of all settings have ended, `study.optimize` stops. Workers at the
+    same time get different settings, except for the last ones: a running trial may still show
+    further parameters, so whether more settings follow is not known, and another may repeat it.
     Ranges need steps.
     """
 
     def propose(self, study: Study, others: Sequence[FrozenTrial]) -> Params:
-        """The next setting, up to the parameter after which no trial has been."""
+        """The next setting, up to the last parameter that is known from trials."""
         paths = self._paths(others)
         following = _following(paths, {})
         if following is None and paths:
@@ -121,7 +121,7 @@ class GridSampler(ProposingSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
-        """The proposal's value; beyond it, the first that no worker has just begun with."""
+        """The proposal's value; beyond it, the first value that no worker has just taken."""
         values = grid(param_distribution, param_name)
         with self._lock:
             proposal = self._proposals.get(trial.number, {})
@@ -150,7 +150,7 @@ class GridSampler(ProposingSampler):
                 stop(study)
 
     def _below(self, study: Study, trial: FrozenTrial, name: str, distribution: Any) -> Params:
-        """What follows for a trial that has its parameters so far and asks for `name` now."""
+        """The next setting for a trial that has its parameters so far and now needs `name`."""
         paths = [
             path._replace(distributions={**path.distributions, name: distribution})
             for path in self._paths(counted(study, trial.number))
@@ -159,7 +159,7 @@ class GridSampler(ProposingSampler):
         return _following(paths, trial.params) or {}
 
     def _paths(self, trials: Sequence[FrozenTrial]) -> list[_Path]:
-        """Those of the trials that have asked, or are about to ask, for something."""
+        """The paths of trials that have parameters, or are about to get one."""
         proposed = [{**t.params, **self._proposals.get(t.number, {})} for t in trials]
         return [
             _Path({**params, **t.params}, t.distributions, ended=t.state.is_finished())
@@ -171,7 +171,7 @@ class GridSampler(ProposingSampler):
 def _following(paths: Sequence[_Path], before: Params) -> Params | None:
     """The next setting after the latest path, then the first; None if there is none.
 
-    All paths begin with `before`. A setting that a running trial may yet have comes last.
+    All paths begin with `before`. A setting that a running trial may still get comes last.
     """
     latest = _position(paths[-1], before) if paths else ()
     first = unsure = None
@@ -186,15 +186,15 @@ def _following(paths: Sequence[_Path], before: Params) -> Params | None:
 
 
 def _position(path: _Path, before: Params) -> tuple[int, ...]:
-    """Where the path stands in the order of all settings."""
+    """The path's position in the order of all settings."""
     names = [name for name in path.params if name not in before and name in path.distributions]
     return tuple(grid_place(path.distributions[name], path.params[name]) for name in names)
 
 
 def _open(paths: Sequence[_Path], before: Params) -> Iterator[tuple[tuple[int, ...], Params, bool]]:
-    """What no path has taken, in order: its position, its parameters, and whether that is sure.
+    """Settings without a path, in order: position, parameters, and whether that is certain.
 
-    All paths begin with `before`; what they ask for next is learnt from the first that tells.
+    All paths begin with `before`; the next parameter is known from the first path that has it.
     """
     asked = ((name, p) for p in paths for name in p.distributions if name not in before)
     name, known = next(asked, (None, None))

@@ -1,7 +1,7 @@
-"""What trials tell a model, read from them once.
+"""The data that a model takes from trials, read once for each.
 
-`Told` is one trial, `History` many of them in arrays. The trials that have ended are most of a
-study; what they tell does not change from one look to the next.
+`Told` is one trial, `History` many of them in arrays. Most trials of a study have ended, and their
+data do not change.
 """
 
 import math
@@ -19,9 +19,9 @@ from experiments.samplers.learning_curves import compared, row_of
 
 Array = npt.NDArray[np.float64]
 
-# The user attribute of a trial that was drawn, but not handed out: outside the limits, or tried
-# before. A study in memory holds it, the stored one does not. So it counts until the suggestion is
-# found and never after: else a continued search would propose other networks.
+# The user attribute of a trial that was drawn and rejected: outside the limits, or tried before.
+# The study in memory has it, the stored one does not. So it counts until the suggestion is found
+# and never after: otherwise a continued search would propose other networks.
 THROWN_BACK = "thrown_back"
 
 
@@ -30,7 +30,7 @@ _ENDED = frozenset({TrialState.COMPLETE, TrialState.PRUNED})
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """What one trial tells, whatever the study's direction: accuracies, as they were told."""
+    """The data of one trial: accuracies as reported, for either direction of the study."""
 
     trial: FrozenTrial
     number: int
@@ -41,14 +41,14 @@ class Told:
     thrown_back: bool
     curve: dict[int, float] = field(default_factory=dict)  # finite ones by step
     final: float = math.nan  # of a finished trial
-    low: float = math.nan  # of all that it tells, and the highest; nan where it tells nothing
+    low: float = math.nan  # the lowest and the highest of its values; nan if it has none
     high: float = math.nan
     factor: float = 1.0
     row: tuple[list[int], Array] | None = None  # the steps of a table, and the curve at them
 
     @classmethod
     def of(cls, trial: FrozenTrial, cost: KnownCost) -> "Told":
-        """Read a trial. A finished one's curve ends with its value, whatever its last report."""
+        """Read a trial. A finished one's curve ends with its value, not with its last report."""
         params, state = trial.params, trial.state
         facts, thrown_back = cost.facts(params), THROWN_BACK in trial.user_attrs
         told = cls(trial, trial.number, state, params, tuple(params), facts, thrown_back)
@@ -76,10 +76,10 @@ class Told:
 
 
 class Reader:
-    """Reads trials, the ended ones once; what it gives is a function of the trials alone.
+    """Reads trials, the ended ones once; the result is a function of the trials alone.
 
-    Optuna's storages hold an ended trial as one object that never changes; one that is another
-    object and not equal either was put in its place, and is read anew.
+    Optuna's storages hold an ended trial as one object that never changes. If it is another object
+    and not equal, the trial was replaced, and is read again.
     """
 
     def __init__(self, cost: KnownCost) -> None:
@@ -88,7 +88,7 @@ class Reader:
         self._leading: tuple[list[FrozenTrial], list[Told]] = ([], [])
 
     def read(self, trials: Sequence[FrozenTrial]) -> list[Told]:
-        """What each tells, in their order."""
+        """The data of each, in their order."""
         kept, found = self._kept, []
         for trial in trials:
             told = kept.get(trial.number)
@@ -100,7 +100,7 @@ class Reader:
         return found
 
     def begun(self, trials: list[FrozenTrial]) -> list[Told]:
-        """Those that were handed out. The leading ones that have ended are looked at once."""
+        """Those that were not rejected. The leading ended ones are read once."""
         leading, begun = self._leading
         if trials[: len(leading)] != leading:
             leading, begun = [], []
@@ -115,26 +115,26 @@ class Reader:
 
 @dataclass(frozen=True)
 class History:
-    """What trials tell together; N of them tell anything."""
+    """The data of trials together; N of them have reported."""
 
     told: list[Told]  # all of them
     ended: list[Told]  # those that went to their end, or were stopped
     costs: Array  # of the networks of `ended`, nan where not known
     asked: dict[tuple[str, ...], FrozenTrial]  # a trial for each set of parameters
     params: list[Mapping[str, Any]]
-    ends: Array  # (N, 2) the lowest and the highest of all that each tells
+    ends: Array  # (N, 2) the lowest and the highest value of each
     finals: Array  # (N,) of the finished ones, else nan
     factors: Array  # (N,)
     numbers: npt.NDArray[np.intp]  # (N,)
     curved: npt.NDArray[np.bool_]  # (N,) whether it has a curve
     curves: list[Told]  # those that have one
     steps: set[int]  # of all curves
-    marks: list[int]  # those of the steps that are compared (G,)
+    marks: list[int]  # the steps that are compared (G,)
     table: Array  # (len(curves), G)
 
     @classmethod
     def of(cls, told: list[Told]) -> "History":
-        """Of these trials."""
+        """The history of these trials."""
         ended = [one for one in told if one.state in _ENDED]
         tell = [one for one in told if not math.isnan(one.low)]
         curves = [one for one in tell if one.curve]
@@ -158,7 +158,7 @@ class History:
         )
 
     def __add__(self, later: "History") -> "History":
-        """Of these trials and of later ones."""
+        """The history of these trials and later ones."""
         steps = self.steps | later.steps
         marks = compared(steps)
         tables = [r.table if r.marks == marks else _tabled(r.curves, marks) for r in (self, later)]
@@ -188,7 +188,7 @@ def _tabled(curves: Sequence[Told], marks: list[int]) -> Array:
 
 
 def _accuracy(trial: FrozenTrial, factor: float, cost: KnownCost) -> float:
-    """The trial's accuracy; without a known cost what the study judges by takes its place."""
+    """The trial's accuracy; without a known cost the study's value."""
     accuracy = trial.user_attrs.get("accuracy") if cost.given else None
     if isinstance(accuracy, int | float) and math.isfinite(accuracy):
         return float(accuracy)
