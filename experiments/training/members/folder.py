@@ -23,7 +23,7 @@ from search_spaces.records import InputError, Record, read_mapping
 
 
 class TrainRequest(Record):
-    """What `scaler train` was asked for: kept in its folder, and compared when it goes on."""
+    """The request of `scaler train`: kept in its folder, and compared when the training goes on."""
 
     architecture: Architecture
     data: DataConfig = DataConfig()
@@ -41,7 +41,7 @@ class TrainRequest(Record):
         return cls.parse(read_mapping(path), source=str(path))
 
     def check_same(self, other: "TrainRequest", folder: Path) -> None:
-        """Raise InputError where a training is continued with other settings than it began with."""
+        """Raise InputError if a training is continued with other settings than it began with."""
         before, now = _flat(self), _flat(other)
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
@@ -54,11 +54,11 @@ class TrainRequest(Record):
 
 @dataclass(frozen=True)
 class KeptEpoch:
-    """What is kept of an epoch: a row of figures, and of the weights what is due, as bytes."""
+    """The data of an epoch to keep: a row of figures, and bytes of weights if they are due."""
 
     row: dict[str, float]
-    best: bytes | None = None  # a checkpoint, where the accuracy is the highest so far
-    state: bytes | None = None  # what the training would go on from
+    best: bytes | None = None  # a checkpoint, if the accuracy is the highest so far
+    state: bytes | None = None  # the state to go on from
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class TrainingFolder:
 
     @property
     def request(self) -> Path:
-        """What was asked for."""
+        """The file of the request."""
         return self.path / "train.yaml"
 
     @property
     def curve(self) -> Path:
-        """A row an epoch."""
+        """The file with a row for each epoch."""
         return self.path / "curve.csv"
 
     @property
@@ -89,7 +89,7 @@ class TrainingFolder:
 
     @property
     def state(self) -> Path:
-        """What the training goes on from; gone when it is finished."""
+        """The state to go on from; removed when the training is finished."""
         return self.path / "checkpoints" / "training.safetensors"
 
     @property
@@ -98,7 +98,7 @@ class TrainingFolder:
         return self.path / "figures"
 
     def check(self, request: TrainRequest) -> None:
-        """Raise InputError where the folder holds something else, or another training."""
+        """Raise InputError if the folder holds something else, or another training."""
         if self.request.is_file():
             TrainRequest.read(self.request).check_same(request, self.path)
         elif not unbegun(self.path):
@@ -115,19 +115,19 @@ class TrainingFolder:
             yield
 
     def read_state(self) -> TrainingState | None:
-        """What the training goes on from; None where nothing was kept. InputError if damaged."""
+        """The state to go on from; None if there is none. InputError if damaged."""
         return read_state(self.state) if self.state.is_file() else None
 
     def rows(self) -> pd.DataFrame:
-        """A row an epoch; empty before the first."""
+        """A row for each epoch; empty before the first."""
         if not self.curve.is_file():
             return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
         return pd.read_csv(self.curve)
 
     def keep(self, epoch: KeptEpoch) -> None:
-        """The best weights first, then the curve, then the state: what a state has seen is kept.
+        """The best weights first, then the curve, then the state: so a state never lacks its row.
 
-        An epoch that is trained again, since a kill came before its state, replaces its row.
+        An epoch that is trained again, because a kill came before its state, replaces its row.
         """
         if epoch.best is not None:
             write_whole(self.best, epoch.best)

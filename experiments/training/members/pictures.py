@@ -1,4 +1,4 @@
-"""The pictures of a full training: curves, gradient norms by layer, what excites its maps."""
+"""The pictures of a full training: curves, gradient norms by layer, images that excite maps."""
 
 import io
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from experiments.training.members.folder import TrainingFolder
 from search_spaces.network import Network
 
 _RATE = 0.1  # of Adam
-_SMOOTHNESS = 0.2  # of the image, against the activation in its own units
+_SMOOTHNESS = 0.2  # weight of the image's smoothness against the activation
 _JITTER = 2  # pixels by which the image moves from step to step
 
 
 @dataclass(frozen=True, eq=False)
 class Maximised:
-    """Images (N, C, R, R) in 0 to 1, one a channel, of the maps at one tap of `features`."""
+    """Images (N, C, R, R) in 0 to 1, one for each channel of the maps at one tap of `features`."""
 
     tap: int
     channels: tuple[int, ...]
     images: Tensor
-    before: Tensor  # (N,) mean activation of the channel for the noise that it began with
+    before: Tensor  # (N,) mean activation of the channel for the initial noise
     after: Tensor  # (N,) for the image
 
 
@@ -48,7 +48,7 @@ def maximise(
 ) -> Maximised:
     """Gradient ascent from noise on the mean of each channel's map, in eval mode.
 
-    Activation maximisation (Erhan et al., 2009), with the two regularisers that keep it from
+    Activation maximisation (Erhan et al., 2009), with the two regularisers that prevent
     noise: a penalty on neighbouring pixels' differences, and jitter (distill.pub/2017/
     feature-visualization). `statistics` are those that the network's inputs were normalised with.
     """
@@ -92,9 +92,9 @@ def _roughness(images: Tensor) -> Tensor:
     return (rows + columns).sum() * images.shape[2]
 
 
-_NORM = "gradient_norm."  # what the curve's columns of norms begin with
+_NORM = "gradient_norm."  # the prefix of the curve's columns of norms
 
-_MAPS = 8  # of each tap, whose images are drawn
+_MAPS = 8  # maps of each tap with an image
 
 
 def draw_training(
@@ -134,8 +134,8 @@ def draw_training(
 def curves_png(rows: pd.DataFrame, *, metric: str) -> bytes:
     """By epoch: the loss, and the error in training and on the validation part.
 
-    Of another metric than accuracy its value on the validation part alone: what a training shows
-    of itself is the share of right labels.
+    For a metric other than accuracy only its value on the validation part, as a training counts
+    only the share of right labels.
     """
     figure = _figure(9.6, 4.2)
     loss, error = figure.subplots(1, 2)
@@ -162,7 +162,7 @@ def curves_png(rows: pd.DataFrame, *, metric: str) -> bytes:
 
 
 def gradient_norms_png(rows: pd.DataFrame) -> bytes | None:
-    """Layer by epoch, the norm of its weight's gradient as a colour; None where not recorded."""
+    """Layer by epoch, the norm of its weight's gradient as a colour; None if not recorded."""
     columns = [name for name in rows.columns if name.startswith(_NORM)]
     if not columns:
         return None
@@ -184,7 +184,7 @@ def gradient_norms_png(rows: pd.DataFrame) -> bytes | None:
 
 
 def activations_png(found: list[Maximised], *, strides: list[int]) -> bytes:
-    """A row of images a tap: what excites each of its chosen channels most."""
+    """A row for each tap: the images that excite each of its chosen channels most."""
     columns = max(len(each.channels) for each in found)
     figure = _figure(1.15 * columns + 0.6, 1.35 * len(found) + 0.3)
     grid = figure.subplots(len(found), columns, squeeze=False)

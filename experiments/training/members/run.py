@@ -45,7 +45,7 @@ class Trained:
     accuracy: float  # the metric's value after the best epoch, on the validation part
     epoch: int  # the best one
     test_accuracy: float  # of its weights
-    metric: str  # what people call the metric; `accuracy` above is its value
+    metric: str  # the metric's name for people; `accuracy` above is its value
 
 
 def train_member(
@@ -58,7 +58,7 @@ def train_member(
     """Train what `request` asks for in the folder `path`, or go on with it there.
 
     `elsewhere` trains on several workers instead of in this process, each with `threads`; None: as
-    many as torch takes. `engine.machines.distributed` has one. Raises InputError for input that
+    many as torch takes. See `engine.machines.distributed`. Raises InputError for input that
     cannot be trained, before anything is written.
     """
     folder = TrainingFolder(path)
@@ -119,7 +119,7 @@ def train_and_keep(
 ) -> None:
     """Train on from `state`, handing each epoch to `keep`.
 
-    Of several `workers`, only the first one (`rank` 0) keeps anything.
+    With several `workers` only the first one (`rank` 0) calls `keep`.
     """
     best = Best.of(state.accuracies if state else ())
     pace = Pace()
@@ -151,9 +151,9 @@ def _row(result: TrainedEpoch) -> dict[str, float]:
 
 
 def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], None]:
-    """A line an epoch, with the time left."""
+    """A line for each epoch, with the time left."""
     best = seconds = 0.0
-    # In training the right images, or pixels, are counted, whatever the metric.
+    # In training the right images, or pixels, are counted, for any metric.
     label = "" if training.metric.name == "accuracy" else f" {training.metric.label}"
 
     def told(row: dict[str, float]) -> None:
@@ -176,7 +176,7 @@ def _progress(training: Training, *, done: int) -> Callable[[dict[str, float]], 
 
 
 def _finish(training: Training, folder: TrainingFolder) -> Trained:
-    """Look at the test part once, with the best weights; draw; write the last checkpoint."""
+    """Test the best weights once on the test part; draw; write the last checkpoint."""
     facts = read_metadata(folder.best)
     epoch, accuracy = int(facts["epoch"]), float(facts["accuracy"])
     if folder.finished():
@@ -220,7 +220,7 @@ def _start(request: TrainRequest, data: ImageData) -> Start:
 
 
 def _check_data(folder: TrainingFolder, data: ImageData) -> None:
-    """Raise InputError where the training was begun on other images."""
+    """Raise InputError if the training was begun on other images."""
     before = folder.environment().get("data")
     if before not in (None, data.fingerprint):
         raise InputError(

@@ -14,13 +14,13 @@ from search_spaces.network import build_network
 from search_spaces.records import InputError
 from search_spaces.weights import foreign_network, origin_of, read_weights
 
-# Of the conventions, those on which the scores of given weights depend.
+# The conventions that change the scores of given weights.
 _SHOWN = ("batch_norm_eps", "padding", "average_pool")
 
 
 @dataclass(frozen=True)
 class Start:
-    """Weights by name, in a sentence what they are, and the architecture with their conventions."""
+    """Weights by name, a sentence about them, and the architecture with their conventions."""
 
     weights: dict[str, Tensor]
     told: str
@@ -37,15 +37,14 @@ def initial_weights(
     source: Source | None = None,
     source_model: str | None = None,
 ) -> Start:
-    """What of the file's weights `architecture` can begin with.
+    """The weights of the file that `architecture` can begin with.
 
-    A tensor of the same name and shape is taken as it is. One of another shape, as where a member
-    is wider than the one that was trained, is laid into the leading corner of what the `seed`
-    initialises; layers that the file lacks begin as initialised, as a dense head does beside a
-    classifier's body. What scores classes is new unless the file is of the same `classes`. The
-    architecture takes over the epsilon of batch norm, the
-    padding and the average pooling that the weights were trained with. Raises InputError for a file
-    without weights of such a network.
+    A tensor of the same name and shape is taken as it is. One of another shape, for example if a
+    member is wider than the trained one, fills the leading corner of the tensor that the `seed`
+    initialises. Layers that the file lacks begin as initialised, such as a dense head on a
+    classifier's body. The classifier is new unless the file has the same `classes`. The
+    architecture takes the batch norm epsilon, padding and average pooling that the weights were
+    trained with. Raises InputError for a file without weights of such a network.
     """
     torch.manual_seed(seed)
     own = build_network(architecture, num_classes=len(classes), in_channels=in_channels)
@@ -54,7 +53,7 @@ def initial_weights(
     theirs, of = found.weights, found.classes
     new_head = of != classes
     if new_head:
-        with torch.device("meta"):  # what the number of classes makes another shape
+        with torch.device("meta"):  # tensors whose shape depends on the number of classes
             more = build_network(
                 architecture, num_classes=len(classes) + 1, in_channels=in_channels
             )
@@ -83,7 +82,7 @@ def initial_weights(
 
 
 def _laid_in(small: Tensor, large: Tensor) -> Tensor:
-    """`small` in the leading corner of `large`, cut where it is the larger one."""
+    """`small` in the leading corner of `large`, cut if it is larger."""
     found = large.clone()
     corner = tuple(slice(0, min(a, b)) for a, b in zip(small.shape, large.shape, strict=True))
     found[corner] = small[corner].to(found.dtype)
@@ -93,7 +92,7 @@ def _laid_in(small: Tensor, large: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class _Found:
     weights: dict[str, Tensor]  # by our names
-    classes: tuple[str, ...]  # that they were trained for; none where the file says none
+    classes: tuple[str, ...]  # that they were trained for; empty if the file has none
     conventions: Conventions
     told: str = ""
 
@@ -110,7 +109,7 @@ def _read(
         metadata = read_metadata(path)
         if "architecture" not in metadata:
             raise InputError(
-                f"'{path}' does not say of what network it is; name a checkpoint of `scaler train` "
+                f"'{path}' does not name its network; give a checkpoint of `scaler train` "
                 f"or `scaler run`, or say whose weights it holds with --source and --source-model"
             )
         given = metadata["architecture"].get("conventions", {})
