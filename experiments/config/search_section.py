@@ -28,26 +28,25 @@ def _counted_targets(section: dict[str, Any]) -> dict[str, Any]:
 class EarlyStopping(Record):
     """When weak trials stop.
 
-    `model`: when the model of all trials and their learning curves gives a trial less than `chance`
-    to become the best; other samplers' trials too. `asha` and `hyperband` compare at epochs first,
-    first * factor, ...: asynchronous successive halving (arXiv:1810.05934), and trials dealt out to
-    brackets that start to compare later and later. `median`: below the others' median. `none`:
-    never.
+    `model`: when the model of all trials and their learning curves gives a trial a probability
+    below `chance` to become the best; with any sampler. `asha` and `hyperband` compare at epochs
+    first, first * factor, ...: asynchronous successive halving (arXiv:1810.05934), and brackets of
+    trials that start to compare later and later. `median`: below the others' median. `none`: never.
 
-    `type` says what becomes of the weak ones: with `stopping` they end; with `promotion` they rest,
+    `type` says what happens to weak trials: with `stopping` they end; with `promotion` they pause,
     and go on from their checkpoint once they are among the best, or likely to be.
     """
 
     kind: Literal["model", "asha", "hyperband", "median", "none"] = "model"
     """The rule that compares trials."""
     type: Literal["stopping", "promotion"] = "stopping"
-    """What happens to weak trials: they end, or they rest and may go on later."""
+    """What happens to weak trials: they end, or they pause and may go on later."""
     first_epoch: Positive = 1
     """The first epoch at which trials are compared."""
     chance: Annotated[float, Field(gt=0, lt=1)] = 0.03
-    """Of `model`: a trial less likely than this to become the best stops."""
+    """For `model`: a trial with a lower probability to become the best stops."""
     factor: Annotated[float, Field(gt=1)] = 3
-    """Of `asha` and `hyperband`: one of so many trials goes on to the next comparison."""
+    """For `asha` and `hyperband`: one of so many trials goes on to the next comparison."""
 
     @model_validator(mode="after")
     def _has_rungs(self) -> Self:
@@ -60,10 +59,10 @@ class EarlyStopping(Record):
 
 
 class WarmStart(Record):
-    """What is known before the search: an earlier run, or a CSV with a column a parameter.
+    """Results from before the search: an earlier run, or a CSV with a column for each parameter.
 
-    `enqueue` tries its networks first; `tell` lets the sampler know its accuracies, and trains none
-    of them but in the confirmation.
+    `enqueue` trains its networks first; with `tell` the sampler learns its accuracies, and only the
+    confirmation may train its networks.
     """
 
     source: Path
@@ -75,7 +74,7 @@ class WarmStart(Record):
 
 
 class SearchSection(Record):
-    """The search for a baseline: what is tried, how it is judged, and which networks are let in."""
+    """The search for a baseline: what is tried, how it is judged, and which networks are allowed."""
 
     space: str = "mbconv_small"
     """A search space's name or a YAML file."""
@@ -88,11 +87,11 @@ class SearchSection(Record):
     epochs: Positive = 5
     """Epochs of a trial that is not stopped early."""
     metric: Literal["accuracy"] = "accuracy"
-    """The column that holds what is measured on the validation part; `train.metric` says what."""
+    """The column of the metric on the validation part; `train.metric` chooses the metric."""
     precision: Literal["float32", "int8"] = "float32"
-    """In what the networks that are compared (search, confirmation, coefficients) are judged after
-    each epoch. `int8` rounds their weights and maps to 8 bits as the int8 file of `scaler export`
-    does; they are trained as ever. Members of the family are judged in float32.
+    """The number format in which compared networks (search, confirmation, coefficients) are judged
+    after each epoch. `int8` rounds their weights and maps to 8 bits like the int8 file of `scaler
+    export`; training does not change. Members of the family are judged in float32.
     """
     cost: CostName = "flops"
     """The cost in the reward ACC * (COST/T)^w."""

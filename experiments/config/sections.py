@@ -42,9 +42,9 @@ Limits = Annotated[dict[CostName, Limit], AfterValidator(_untimed)]
 class ConfirmationSection(Record):
     """The search's best, trained again with new seeds before one of them is the baseline.
 
-    In each round every network is trained `seeds` times; the better half, two at the least, goes on
-    to the next round, whose trainings are twice as long. Where that is more than `share` of what
-    the search took, there are fewer rounds, then fewer networks, at last fewer seeds.
+    In each round every network is trained `seeds` times; the better half, at least two, goes on
+    to the next round, whose trainings are twice as long. If that takes more than `share` of the
+    search's epochs, there are fewer rounds, then fewer networks, and at last fewer seeds.
     """
 
     top: Positive = 4
@@ -58,8 +58,8 @@ class ConfirmationSection(Record):
     epochs: Positive | None = None
     """Epochs of the first round's trainings. Without it: `search.epochs`."""
     known: tuple[str, ...] | None = None
-    """Networks scaled to the search's target and trained as the winner was, to tell what the search
-    was worth. Without it: two that fit the resolution. `[]`: none.
+    """Networks scaled to the search's target and trained like the winner, to show what the search
+    is worth. Without it: two that fit the resolution. `[]`: none.
     """
     share: Annotated[FiniteFloat, Field(gt=0)] | None = 0.5
     """The most epochs of all rounds, as a share of the search's. Without it: no bound."""
@@ -69,7 +69,7 @@ class CoefficientsSection(Record):
     """The grid of alpha, beta, gamma, each from 1, alpha * beta^2 * gamma^2 near 2.
 
     `equal_flops` scales every direction to the same measured FLOPs; `phi` is the paper's rule, the
-    same phi for all, whose FLOPs differ once layers and channels are rounded. Each is trained once,
+    same phi for all; their FLOPs differ after rounding. Each is trained once,
     then the `leaders` with `seeds` new seeds.
     """
 
@@ -114,7 +114,7 @@ class FamilySection(Record):
     """Epochs of each member's training."""
     start: Literal["scratch", "baseline"] = "scratch"
     """What the members begin with: weights that their seed initialises, or the trained weights of
-    the baseline, laid into their own.
+    the baseline.
     """
 
 
@@ -132,7 +132,7 @@ class ComparisonSection(Record):
 
 
 class ShortTraining(Record):
-    """A proxy: `epochs` of a schedule of its own on a share of the images, at a lower resolution.
+    """A proxy: `epochs` with their own schedule on a share of the images, at a lower resolution.
 
     With `full_schedule` it is the longer training's first epochs, as early stopping sees them.
     """
@@ -200,7 +200,7 @@ class ClusterSection(Record):
     """CPU cores of a trial."""
     gpus_per_trial: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """GPUs of a trial. With 0.25 four trials share one; with 0 a trial sees none. Without it: a
-    share by the memory that the largest network takes, where nodes have GPUs.
+    share by the memory that the largest network takes, if nodes have GPUs.
     """
     wait: Annotated[FiniteFloat, Field(ge=0)] = 0
     """Seconds to wait for a node that can take a trial."""
