@@ -13,7 +13,11 @@ from search_spaces import list_spaces, load_architecture, load_space
 PLANNED = {
     "residual_0": (70_144, 70_144),
     "residual_1": (131_072, 131_072),
-    "residual_2": (262_144, 262_144),
+    "vgg_1": (40_960, 40_960),
+    "mbconv_small_3": (201_408, 201_408),
+    "inception_3": (141_504, 141_504),
+    "highway_1": (360_448, 360_448),
+    "residual_10": (98_336, 131_072),
 }
 
 
