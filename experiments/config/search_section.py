@@ -74,7 +74,7 @@ class WarmStart(Record):
 
 
 class SearchSection(Record):
-    """The search for a baseline: what is tried, how it is judged, and which networks are allowed."""
+    """The search for a baseline: what is tried, how it is judged, and the limits of networks."""
 
     space: str = "mbconv_small"
     """A search space's name or a YAML file."""
