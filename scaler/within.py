@@ -33,12 +33,11 @@ def scale_within(
 ) -> Scaled:
     """The member along the rule that comes nearest to its limits and passes none.
 
-    Which limit the rule reaches first is known from its phi at each. That one is the target of
-    `scale_to`, within `tolerance` below it, or more where nothing lies so near; the others are its
-    limits. Where they exclude it, the next is the target. A limit that the rule never reaches, as
-    of RAM where only depth grows, is no target. An architecture within a tenth of the limit stays
-    as it is if what comes nearer has a smaller part. `options` are further ones of `scale_to`.
-    Raises InputError where nothing keeps them all, with the reason for the limit that binds.
+    The limit that the rule reaches at the lowest phi is the target of `scale_to`, within
+    `tolerance` below it, or more where nothing lies so near; the others are its limits. Where they
+    exclude it, the next is the target. A limit that the rule never reaches is no target. An
+    architecture within a tenth of the limit stays as it is if what comes nearer has a smaller part.
+    `options` are those of `scale_to`. Raises InputError where nothing keeps all limits, and why.
     """
     if "latency" in limits:
         raise InputError("a limit of latency goes with a target, as target_flops")

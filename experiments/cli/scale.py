@@ -125,7 +125,6 @@ def scale_command(
     --latency-model predicts, for whatever it was measured.
     """
     target, limits = _budget(within_board(budgets))
-    within = target is None and phi is None and family is None and bool(limits)
     timed = "latency" in limits or (target is not None and target[0] == "latency")
     _check_output(output, one=family is None and len(architectures) == 1)
     _check_options(phi=phi, target=target, family=family, limits=limits, run=run)
@@ -144,7 +143,7 @@ def scale_command(
         **sizes,
     }
     options |= {"tolerance": tolerance} if phi is None else {"phi": phi}
-    if within or (family is not None and limits):
+    if limits and target is None:
         options["limits"] = limits
     if target is not None:
         options |= {"cost": target[0], "target": target[1], "limits": limits}
