@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from experiments.engine.evaluation import TRIALS
 from experiments.engine.machines.processes import descendants, kill
 from tests.postgres_server import free_port
 
@@ -98,8 +99,8 @@ def began(node: Node) -> bool:
 
 
 def environment(*, token: str | None, **further: str) -> dict[str, str]:
-    """This process's without what it has of Ray, with the cluster's token."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    """This process's without what it has of an embedded Ray, with the cluster's token."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") and k != TRIALS}
     authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
     return {**own, "RAY_AUTH_MODE": "disabled", **authentication, **further}
 
