@@ -8,7 +8,10 @@ MISTAKES = [
     (["cost", "efficientnet_b0", "--resolution", "8"], "use 17 px or more"),
     (["scale", "efficientnet_b0"], "exactly one of --phi, a budget"),
     (["scale", "efficientnet_b0", "--target-flops", "0"], "must be a positive number, but got 0"),
-    (["scale", "efficientnet_b0", "--target-flops", "10"], "is below 132,032, what the smallest"),
+    (
+        ["scale", "efficientnet_b0", "--target-flops", "10"],
+        "is below 132,032, the cost of the smallest",
+    ),
     (["scale", "efficientnet_b0", "--phi", "nan"], "nan is not a number"),
     (["scale", "efficientnet_b0", "--phi", "1", "--coefficients", "no.yaml"], "cannot read"),
     (["search", "--space", "mbconv_tiny"], "unknown search space 'mbconv_tiny'; did you mean"),
