@@ -77,7 +77,7 @@ def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
 def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tiny, tmp_path, capsys):
     file = tmp_path / "tiny.yaml"
     file.write_text(tiny.to_yaml())
-    options = ["--epochs", "8", "--device", "cpu", "--recipe", "modern", "--batch-size", "64"]
+    options = ["--epochs", "5", "--device", "cpu", "--recipe", "modern", "--batch-size", "64"]
 
     def command(folder: str) -> list[str]:
         return ["train", str(file), "--run", str(tmp_path / folder), *options]
